@@ -64,7 +64,10 @@ def start_server(arguments):
     params.cache_ram_mib = 0
     params.cors_origins = "http://127.0.0.1"
     params.ui = False
-    return xllamacpp.Server(params)
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError:
+        sys.exit(f"local model: cannot start; is port {arguments.port} of 127.0.0.1 in use?")
 
 
 def main():

@@ -1,1 +1,8 @@
+//! The harness of all tests that cross a process edge.
+//!
+//! It starts the real binaries on loopback with a temporary store, puts a scripted upstream
+//! behind them and a raw client before them. Nothing here knows the insides of a plane: what
+//! a test can see is what a client, an admin or an operator can see.
 
+pub mod fake_upstream;
+pub mod wait;

@@ -1,0 +1,257 @@
+//! A scripted OpenAI-compatible upstream on a raw socket.
+//!
+//! It does what no well-behaved server does: it cuts an answer after any byte with a FIN or
+//! a reset, stalls, holds an event back until a test lets it go, and notices when its client
+//! hangs up. That needs the socket itself, so HTTP/1.1 is spoken by hand (`http1`). What it
+//! answers is data (`script`); a model without a script gets the canned answer that its name
+//! asks for (`canned`), which is what the program of the same name serves.
+
+pub mod answer;
+pub mod canned;
+mod http1;
+pub mod script;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::wait;
+use http1::Delivery;
+pub use script::{Gate, Script};
+
+/// A running upstream; dropping it closes its port and every connection.
+pub struct FakeUpstream {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: JoinHandle<()>,
+}
+
+/// One request as it arrived, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub method: String,
+    pub path: String,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    pub received_at: Instant,
+    pub fate: Fate,
+}
+
+/// How the exchange of a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Running,
+    /// The script was played to its end, whatever that end was.
+    Played,
+    /// The client hung up first.
+    ClientGone {
+        at: Instant,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    scripts: Mutex<HashMap<String, Scripts>>,
+    recorded: Mutex<Vec<Recorded>>,
+    connections: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Scripts {
+    once: VecDeque<Script>,
+    always: Option<Script>,
+}
+
+// === impl FakeUpstream ===
+
+impl FakeUpstream {
+    /// Listens on a free port of loopback.
+    pub async fn start() -> Result<Self> {
+        Self::bind("127.0.0.1:0").await
+    }
+
+    pub async fn bind(address: &str) -> Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State::default());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
+        Ok(Self {
+            address,
+            state,
+            accepting,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a provider's `base_url` has to be.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The next request for `model` gets this answer; later ones the next in the queue.
+    pub fn once(&self, model: &str, script: Script) {
+        let mut scripts = lock(&self.state.scripts);
+        scripts
+            .entry(model.to_owned())
+            .or_default()
+            .once
+            .push_back(script);
+    }
+
+    /// Every request for `model` that finds the queue empty gets this answer.
+    pub fn always(&self, model: &str, script: Script) {
+        let mut scripts = lock(&self.state.scripts);
+        scripts.entry(model.to_owned()).or_default().always = Some(script);
+    }
+
+    pub fn requests(&self) -> Vec<Recorded> {
+        lock(&self.state.recorded).clone()
+    }
+
+    pub fn requests_for(&self, model: &str) -> Vec<Recorded> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.model().as_deref() == Some(model));
+        requests
+    }
+
+    /// The `nth` request (from 0) for `model`, once it has arrived.
+    pub async fn wait_for_request(&self, model: &str, nth: usize) -> Result<Recorded> {
+        wait::until(&format!("request {nth} for {model} at the upstream"), || async {
+            self.requests_for(model).into_iter().nth(nth)
+        })
+        .await
+    }
+
+    /// Waits until the client of the `nth` request for `model` hung up; answers when that was.
+    pub async fn wait_for_client_gone(&self, model: &str, nth: usize) -> Result<Instant> {
+        let what = format!("the client of request {nth} for {model} to hang up");
+        wait::until(&what, || async {
+            match self.requests_for(model).get(nth)?.fate {
+                Fate::ClientGone { at } => Some(at),
+                Fate::Running | Fate::Played => None,
+            }
+        })
+        .await
+    }
+
+    /// Resets every connection and closes the port, as the kernel does for a killed process.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for FakeUpstream {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        for connection in lock(&self.state.connections).drain(..) {
+            connection.abort();
+        }
+    }
+}
+
+// === impl Recorded ===
+
+impl Recorded {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).context("the upstream got a body that is not JSON")
+    }
+
+    pub fn model(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        Some(body.get("model")?.as_str()?.to_owned())
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn script_for(&self, request: &Recorded) -> Script {
+        let Some(model) = request.model() else {
+            return canned::without_model(&request.path);
+        };
+        let mut scripts = lock(&self.scripts);
+        let scripted = scripts.get_mut(&model).and_then(|scripts| {
+            let next = scripts.once.pop_front();
+            next.or_else(|| scripts.always.clone())
+        });
+        scripted.unwrap_or_else(|| canned::script(&model))
+    }
+
+    /// Answers the index under which the request was kept.
+    fn record(&self, request: Recorded) -> usize {
+        let mut recorded = lock(&self.recorded);
+        recorded.push(request);
+        recorded.len() - 1
+    }
+
+    fn set_fate(&self, index: usize, fate: Fate) {
+        if let Some(request) = lock(&self.recorded).get_mut(index) {
+            request.fate = fate;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    // An accept error concerns one connection; the next may be fine.
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            continue;
+        };
+        let connection = tokio::spawn(serve(socket, Arc::clone(&state)));
+        let mut connections = lock(&state.connections);
+        connections.retain(|running| !running.is_finished());
+        connections.push(connection);
+    }
+}
+
+async fn serve(socket: TcpStream, state: Arc<State>) {
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    // An aborted task drops the socket: with this, its peer sees a reset and not a tidy end.
+    if socket.set_zero_linger().is_err() {
+        return;
+    }
+    let mut socket = BufReader::new(socket);
+    while let Ok(Some(request)) = http1::read_request(&mut socket).await {
+        let script = state.script_for(&request);
+        let response = script.render(&request);
+        let index = state.record(request);
+        let delivery = http1::play(&mut socket, response).await;
+        match delivery {
+            Delivery::KeepAlive => state.set_fate(index, Fate::Played),
+            Delivery::Closed => {
+                state.set_fate(index, Fate::Played);
+                return;
+            }
+            Delivery::ClientGone => {
+                let at = Instant::now();
+                state.set_fate(index, Fate::ClientGone { at });
+                return;
+            }
+        }
+    }
+}
+
+/// A panicking test must not hide behind a poisoned lock of another one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,104 @@
+//! The scripted upstream must be trusted before it can judge anything else.
+
+use anyhow::Result;
+use bridge_tests::fake_upstream::answer::Answer;
+use bridge_tests::fake_upstream::script::{After, End};
+use bridge_tests::fake_upstream::{FakeUpstream, Fate, Gate, Script};
+use serde_json::{Value, json};
+
+async fn post(upstream: &FakeUpstream, body: Value) -> reqwest::Result<reqwest::Response> {
+    let url = format!("{}/chat/completions", upstream.base_url());
+    let request = reqwest::Client::new().post(url);
+    request.body(body.to_string()).send().await
+}
+
+fn ask(model: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "Hello, you."}]})
+}
+
+fn ask_stream(model: &str) -> Value {
+    let mut body = ask(model);
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+    body
+}
+
+#[tokio::test]
+async fn an_answer_takes_the_form_that_was_asked_for() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let plain: Value = serde_json::from_str(&post(&upstream, ask("f-echo")).await?.text().await?)?;
+    assert_eq!(plain["choices"][0]["message"]["content"], "Hello, you.");
+
+    let stream = post(&upstream, ask_stream("f-echo")).await?.text().await?;
+    assert!(stream.contains(r#""delta":{"content":"Hello, y"}"#));
+    assert!(stream.contains(r#""prompt_tokens":20"#));
+    assert!(stream.ends_with("data: [DONE]\n\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn interleaved_calls_take_turns() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let answer = Answer::default()
+        .tool_call("a", "f", "{}")
+        .tool_call("b", "g", "{}");
+    upstream.once("m", Script::answer(answer.interleaved()));
+    let stream = post(&upstream, ask_stream("m")).await?.text().await?;
+    let position = |needle: &str| stream.find(needle).ok_or(anyhow::anyhow!("no {needle}"));
+    let (opening_b, arguments_a) = (
+        position(r#""id":"b""#)?,
+        position(r#"{"tool_calls":[{"function":{"arguments":"{}"},"index":0}]}"#)?,
+    );
+    assert!(opening_b < arguments_a);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cuts_come_where_they_were_ordered() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    assert!(post(&upstream, ask("f-cut@10")).await?.text().await.is_err());
+    assert!(post(&upstream, ask("f-reset@10")).await?.text().await.is_err());
+    let early = post(&upstream, ask_stream("f-early@10")).await?.text().await?;
+    assert_eq!(early.len(), 10);
+
+    upstream.once("m", Script::text("x").cut(After::Nothing, End::Fin));
+    assert!(post(&upstream, ask("m")).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_held_event_waits_for_its_gate() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let gate = Gate::closed();
+    upstream.once("m", Script::text("Hello").hold_after(1, &gate));
+    let mut response = post(&upstream, ask_stream("m")).await?;
+    let first = response.chunk().await?.unwrap_or_default();
+    assert!(!String::from_utf8_lossy(&first).contains("Hello"));
+    assert_eq!(upstream.requests_for("m")[0].fate, Fate::Running);
+    gate.open();
+    assert!(response.text().await?.contains("Hello"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_is_noticed() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let response = post(&upstream, ask_stream("f-stall@10")).await?;
+    drop(response);
+    upstream.wait_for_client_gone("f-stall@10", 0).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn scripts_queue_up_and_then_repeat() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    upstream.once("m", Script::error(503, "overloaded", "later"));
+    upstream.always("m", Script::text("Hi"));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(post(&upstream, ask("m")).await?.status().as_u16());
+    }
+    assert_eq!(statuses, [503, 200, 200]);
+    assert_eq!(upstream.requests_for("m").len(), 3);
+    Ok(())
+}

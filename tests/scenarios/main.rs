@@ -1,0 +1,5 @@
+//! What a client, an admin or an operator sees, proven on the real binaries.
+//!
+//! One target for all scenarios, so that linking stays cheap; a module for each subject.
+
+mod fake_upstream;
