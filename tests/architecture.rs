@@ -1,0 +1,213 @@
+//! Holds the sources against the architecture: which module may import what.
+//!
+//! Reads text, not types: a path such as `sled::` or `use sled` in code (comments and
+//! strings aside) counts as an import. That is enough to see an arrow that points
+//! the wrong way in the change that draws it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Code below `places` must not name any of `banned`, save in `except`.
+struct Rule {
+    places: &'static [&'static str],
+    except: &'static [&'static str],
+    banned: &'static [&'static str],
+    reason: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        places: &["data-plane/translate/src"],
+        except: &[],
+        banned: &[
+            "tokio", "axum", "hyper", "reqwest", "tonic", "tracing", "rand", "Instant", "SystemTime", "std::fs",
+            "std::net", "std::env", "async",
+        ],
+        reason: "translation is pure: no I/O, no clock, no randomness",
+    },
+    Rule {
+        places: &["data-plane/src/routing", "data-plane/src/upstream/breaker", "data-plane/src/upstream/outcome"],
+        except: &[],
+        banned: &["async", "tokio", "axum", "hyper", "reqwest", "tonic", "Instant::now", "SystemTime::now"],
+        reason: "decisions are pure: time and randomness are arguments",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &["data-plane/src/snapshot", "data-plane/src/usage/reporter"],
+        banned: &["tonic", "bridge_proto", "prost"],
+        reason: "only the subscription speaks the fleet protocol",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &["data-plane/src/upstream/client"],
+        banned: &["reqwest"],
+        reason: "one module calls upstreams",
+    },
+    Rule {
+        places: &["control-plane/src/domain"],
+        except: &[],
+        banned: &["sled", "tonic", "prost", "prost_types", "serde", "serde_json", "tokio", "bridge_proto"],
+        reason: "the domain knows no transport and no disk",
+    },
+    Rule {
+        places: &["control-plane/src"],
+        except: &["control-plane/src/store"],
+        banned: &["sled"],
+        reason: "one module touches the disk",
+    },
+    Rule {
+        places: &["control-plane/src/store"],
+        except: &[],
+        banned: &["tonic", "prost", "bridge_proto"],
+        reason: "the store knows no transport",
+    },
+    Rule {
+        places: &["control-plane/src"],
+        except: &[],
+        banned: &["bridge_data_plane", "bridge_translate"],
+        reason: "the planes share the contract and nothing else",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &[],
+        banned: &["bridge_control_plane"],
+        reason: "the planes share the contract and nothing else",
+    },
+];
+
+/// The top level of the project; nothing else may be visible there.
+const TOP_LEVEL: &[&str] =
+    &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "admin-web", "control-plane", "data-plane", "deploy", "proto", "tests"];
+
+/// Made by building and running, never committed.
+const TOP_LEVEL_IGNORED: &[&str] = &["target", "data", "provider.json"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// Every `.rs` file below `dir`, relative to the root, with `/` between the parts.
+fn sources(root: &Path, dir: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root.join(dir)];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder).expect("a source folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let relative = path.strip_prefix(root).expect("below the root");
+                found.push(relative.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The code without comments, string contents and the test module at its end.
+fn code_only(source: &str) -> String {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or(source);
+    let mut code = String::with_capacity(source.len());
+    for line in source.lines() {
+        let mut in_string = false;
+        let mut before = '\0';
+        let mut chars = line.chars().peekable();
+        while let Some(c) = chars.next() {
+            if !in_string && c == '/' && chars.peek() == Some(&'/') {
+                break;
+            }
+            if c == '"' && before != '\\' && before != '\'' {
+                in_string = !in_string;
+            }
+            if !in_string {
+                code.push(c);
+            }
+            before = c;
+        }
+        code.push('\n');
+    }
+    code
+}
+
+/// Whether `word` stands in the code as a whole name or path.
+fn names(code: &str, word: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(is_name) && !after.is_some_and(is_name)
+    })
+}
+
+/// Crates count where they begin a path; `async`, types and functions anywhere.
+fn imports(code: &str, banned: &str) -> bool {
+    let is_crate = banned.chars().all(|c| c.is_ascii_lowercase() || c == '_') && banned != "async";
+    if is_crate { path_begins(code, banned) } else { names(code, banned) }
+}
+
+fn path_begins(code: &str, krate: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(&format!("{krate}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| is_name(c) || c == ':')
+    }) || names(code, &format!("use {krate}"))
+}
+
+fn violations(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for rule in RULES {
+        let mut seen = 0;
+        for place in rule.places {
+            let folder = place.split_once("/src").map_or(*place, |(krate, _)| krate);
+            for file in sources(root, &format!("{folder}/src")) {
+                let applies = file.starts_with(place) && !rule.except.iter().any(|e| file.starts_with(e));
+                if !applies {
+                    continue;
+                }
+                seen += 1;
+                let code = code_only(&fs::read_to_string(root.join(&file)).expect("a source file"));
+                for banned in rule.banned {
+                    if imports(&code, banned) {
+                        found.push(format!("{file} names `{banned}`: {}", rule.reason));
+                    }
+                }
+            }
+        }
+        if seen == 0 {
+            found.push(format!("no file is at {:?} any more: adapt the rule", rule.places));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_module_imports_only_what_it_may() {
+    let found = violations(&root());
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_top_level_shows_only_what_is_on_the_card() {
+    let strangers: Vec<_> = fs::read_dir(root())
+        .expect("the project")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .filter(|name| !TOP_LEVEL.contains(&name.as_str()) && !TOP_LEVEL_IGNORED.contains(&name.as_str()))
+        .collect();
+    assert!(strangers.is_empty(), "not on the card: {strangers:?}");
+}
+
+#[test]
+fn the_checker_sees_an_import_and_nothing_else() {
+    let check = |code: &str, banned: &str| imports(&code_only(code), banned);
+    assert!(check("use sled::Db;", "sled"));
+    assert!(check("fn a(d: &sled::Db) {}", "sled"));
+    assert!(check("async fn a() {}", "async"));
+    assert!(check("let t = Instant::now();", "Instant::now"));
+    assert!(!check("// sled::Db would do\nlet a = \"sled::Db\";", "sled"));
+    assert!(!check("use crate::store::sled_tree::Tree;", "sled"));
+    assert!(!check("use crate::rand::x; let strand = 1;", "rand"));
+    assert!(!check("fn a() {}\n#[cfg(test)]\nmod tests { use sled::Db; }", "sled"));
+}
