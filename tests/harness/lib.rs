@@ -4,5 +4,10 @@
 //! behind them and a raw client before them. Nothing here knows the insides of a plane: what
 //! a test can see is what a client, an admin or an operator can see.
 
+pub mod admin;
+pub mod anthropic;
+pub mod bridge;
 pub mod fake_upstream;
+pub mod process;
+pub mod sse;
 pub mod wait;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// Long enough for a loaded machine; a passing test never waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Polls `probe` until it yields a value; fails with `what` when the deadline passes.
 pub async fn until<T, F>(what: &str, mut probe: impl FnMut() -> F) -> Result<T>

@@ -1,0 +1,165 @@
+//! The admin API as a typed client: gRPC over HTTP/2, one token for every call.
+
+use anyhow::{Context, Result};
+use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
+use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
+use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
+use bridge_proto::admin::v1::user_service_client::UserServiceClient;
+use bridge_proto::admin::v1::{
+    ApiFormat, ApiKey, CreateApiKeyRequest, CreateProviderRequest, LoginRequest, Provider, ProviderSecrets,
+    TierModels, UpdateApiKeyRequest,
+};
+use prost_types::FieldMask;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+pub const EMAIL: &str = "admin@example.com";
+pub const PASSWORD: &str = "long enough for every rule 7391";
+
+/// The secret of every provider that a scenario makes.
+pub const UPSTREAM_KEY: &str = "sk-upstream-canary-5e1f";
+
+type Authorized = InterceptedService<Channel, Bearer>;
+
+#[derive(Clone)]
+pub struct Admin {
+    channel: Channel,
+    bearer: Bearer,
+}
+
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+// === impl Admin ===
+
+impl Admin {
+    /// Connects and logs in as the first admin.
+    pub async fn login(address: &str) -> Result<Self> {
+        Self::login_as(address, EMAIL, PASSWORD).await
+    }
+
+    pub async fn login_as(address: &str, email: &str, password: &str) -> Result<Self> {
+        let channel = connect(address).await?;
+        let request = LoginRequest {
+            email: email.to_owned(),
+            password: password.to_owned(),
+        };
+        let answer = AuthServiceClient::new(channel.clone()).login(request).await;
+        let token = answer.context("cannot log in")?.into_inner().access_token;
+        Ok(Self {
+            channel,
+            bearer: Bearer::parse(&token)?,
+        })
+    }
+
+    pub fn auth(&self) -> AuthServiceClient<Authorized> {
+        AuthServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn users(&self) -> UserServiceClient<Authorized> {
+        UserServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn keys(&self) -> ApiKeyServiceClient<Authorized> {
+        ApiKeyServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn providers(&self) -> ProviderServiceClient<Authorized> {
+        ProviderServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn settings(&self) -> SettingsServiceClient<Authorized> {
+        SettingsServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    /// The access token, for clients that are not made of this crate.
+    pub fn token(&self) -> Result<String> {
+        let header = self.bearer.0.to_str()?;
+        Ok(header.trim_start_matches("Bearer ").to_owned())
+    }
+
+    /// A new key and its record; the key is told only here.
+    pub async fn create_key(&self, name: &str) -> Result<(String, ApiKey)> {
+        let request = CreateApiKeyRequest {
+            name: name.to_owned(),
+            ..CreateApiKeyRequest::default()
+        };
+        let answer = self.keys().create_api_key(request).await?.into_inner();
+        let record = answer.api_key.context("a created key has no record")?;
+        Ok((answer.key, record))
+    }
+
+    pub async fn set_key_enabled(&self, record: &ApiKey, is_enabled: bool) -> Result<ApiKey> {
+        let request = UpdateApiKeyRequest {
+            api_key: Some(ApiKey {
+                enabled: is_enabled,
+                ..record.clone()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["enabled".to_owned()],
+            }),
+            revision: record.revision,
+        };
+        let answer = self.keys().update_api_key(request).await?.into_inner();
+        answer.api_key.context("an updated key has no record")
+    }
+
+    pub async fn create_provider(&self, provider: Provider) -> Result<Provider> {
+        let request = CreateProviderRequest {
+            provider: Some(provider),
+            secrets: Some(ProviderSecrets {
+                api_key: UPSTREAM_KEY.to_owned(),
+                ..ProviderSecrets::default()
+            }),
+            idempotency_key: String::new(),
+        };
+        let answer = self.providers().create_provider(request).await?.into_inner();
+        answer.provider.context("a created provider has no record")
+    }
+}
+
+/// An enabled OpenAI-compatible provider that offers one model in every tier.
+pub fn provider(name: &str, base_url: &str, model: &str) -> Provider {
+    let models = vec![model.to_owned()];
+    Provider {
+        name: name.to_owned(),
+        enabled: true,
+        priority: 1,
+        api_format: ApiFormat::Openai.into(),
+        base_url: base_url.to_owned(),
+        models: Some(TierModels {
+            big: models.clone(),
+            middle: models.clone(),
+            small: models,
+        }),
+        timeout: 10,
+        ..Provider::default()
+    }
+}
+
+/// A channel to a gRPC listener on loopback.
+pub async fn connect(address: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    let channel = endpoint.connect().await;
+    channel.with_context(|| format!("cannot connect to {address}"))
+}
+
+// === impl Bearer ===
+
+impl Bearer {
+    pub fn parse(token: &str) -> Result<Self> {
+        Ok(Self(format!("Bearer {token}").parse()?))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}

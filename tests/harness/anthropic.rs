@@ -1,0 +1,195 @@
+//! A client of the bridge that hides nothing: raw bodies in, statuses, headers and events out.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::sse::{Event, Transcript};
+
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    /// `None` sends no credential at all.
+    key: Option<String>,
+}
+
+/// An answer that came as one JSON document.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+/// An answer that comes as events.
+pub struct Stream {
+    pub status: u16,
+    pub headers: HeaderMap,
+    response: reqwest::Response,
+    rest: Vec<u8>,
+    ready: VecDeque<Event>,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub fn new(base_url: &str, key: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            base_url: base_url.to_owned(),
+            key: Some(key.to_owned()),
+        }
+    }
+
+    #[must_use]
+    pub fn without_key(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// A request with the credential of this client, to be changed before it is sent.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base_url));
+        let request = request.header("anthropic-version", "2023-06-01");
+        match &self.key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        }
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
+        let request = self.request(reqwest::Method::POST, path);
+        let request = request.header("content-type", "application/json");
+        read_answer(request.body(body.into()).send().await?).await
+    }
+
+    pub async fn messages(&self, body: &Value) -> Result<Answer> {
+        self.post("/v1/messages", body.to_string()).await
+    }
+
+    /// Sends a request that asks for a stream; errors before the stream have a status here too.
+    pub async fn stream(&self, body: &Value) -> Result<Stream> {
+        let mut body = body.clone();
+        body["stream"] = json!(true);
+        let request = self.request(reqwest::Method::POST, "/v1/messages");
+        let request = request.header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await?;
+        Ok(Stream {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            response,
+            rest: Vec::new(),
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// The whole stream, with its grammar checked.
+    pub async fn stream_to_end(&self, body: &Value) -> Result<Transcript> {
+        self.stream(body).await?.to_end().await
+    }
+
+    /// The cheapest request that needs a key: it calls no upstream.
+    pub async fn try_key(&self) -> Result<Answer> {
+        let body = json!({"model": "haiku", "messages": [{"role": "user", "content": "x"}]});
+        self.post("/v1/messages/count_tokens", body.to_string()).await
+    }
+}
+
+/// The smallest request of the Messages API.
+pub fn ask(model: &str, prompt: &str) -> Value {
+    json!({
+        "model": model,
+        "max_tokens": 256,
+        "messages": [{"role": "user", "content": prompt}],
+    })
+}
+
+pub async fn read_answer(response: reqwest::Response) -> Result<Answer> {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let bytes = response.bytes().await?;
+    let body = match bytes.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&bytes)
+            .with_context(|| format!("status {status}, no JSON: {}", String::from_utf8_lossy(&bytes)))?,
+    };
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The type of an error in Anthropic's shape.
+    pub fn error_type(&self) -> &str {
+        self.body["error"]["type"].as_str().unwrap_or_default()
+    }
+
+    pub fn error_message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap_or_default()
+    }
+
+    /// All text blocks, one after the other.
+    pub fn text(&self) -> String {
+        let blocks = self.body["content"].as_array();
+        let texts = blocks
+            .into_iter()
+            .flatten()
+            .filter_map(|block| block["text"].as_str());
+        texts.collect()
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The next event; `None` at a clean end of the body.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            let Some(chunk) = self.response.chunk().await? else {
+                anyhow::ensure!(self.rest.is_empty(), "the body ends inside an event");
+                return Ok(None);
+            };
+            self.rest.extend_from_slice(&chunk);
+            self.ready.extend(Event::take_whole(&mut self.rest)?);
+        }
+    }
+
+    /// Reads until an event of this type; the events before it are lost.
+    pub async fn next_of(&mut self, kind: &str) -> Result<Event> {
+        loop {
+            let event = self.next().await?;
+            let event = event.with_context(|| format!("the stream ends without {kind}"))?;
+            if event.kind == kind {
+                return Ok(event);
+            }
+        }
+    }
+
+    pub async fn to_end(mut self) -> Result<Transcript> {
+        anyhow::ensure!(
+            self.status == 200,
+            "status {}: {}",
+            self.status,
+            self.response.text().await?
+        );
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await? {
+            events.push(event);
+        }
+        Transcript::parse(events)
+    }
+}
