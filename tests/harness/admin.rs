@@ -7,8 +7,9 @@ use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{
-    ApiFormat, ApiKey, CreateApiKeyRequest, CreateProviderRequest, LoginRequest, Provider, ProviderSecrets,
-    TierModels, UpdateApiKeyRequest,
+    ApiFormat, ApiKey, CreateApiKeyRequest, CreateProviderRequest, GetSettingsRequest, LoginRequest,
+    Provider, ProviderSecrets, Settings, TierModels, UpdateApiKeyRequest, UpdateProviderRequest,
+    UpdateSettingsRequest,
 };
 use prost_types::FieldMask;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -99,9 +100,7 @@ impl Admin {
                 enabled: is_enabled,
                 ..record.clone()
             }),
-            update_mask: Some(FieldMask {
-                paths: vec!["enabled".to_owned()],
-            }),
+            update_mask: Some(mask("enabled")),
             revision: record.revision,
         };
         let answer = self.keys().update_api_key(request).await?.into_inner();
@@ -119,6 +118,41 @@ impl Admin {
         };
         let answer = self.providers().create_provider(request).await?.into_inner();
         answer.provider.context("a created provider has no record")
+    }
+
+    pub async fn update_provider(&self, provider: Provider, field: &str) -> Result<Provider> {
+        let request = UpdateProviderRequest {
+            revision: provider.revision,
+            provider: Some(provider),
+            update_mask: Some(mask(field)),
+            secrets: None,
+        };
+        let answer = self.providers().update_provider(request).await?.into_inner();
+        answer.provider.context("an updated provider has no record")
+    }
+
+    /// Off, a provider's failures have no memory: breaker, quarantine and cool-down alike.
+    pub async fn set_breaker_enabled(&self, is_enabled: bool) -> Result<Settings> {
+        let mut settings = self.get_settings().await?;
+        let breaker = settings.circuit_breaker.get_or_insert_default();
+        breaker.enabled = is_enabled;
+        self.update_settings(settings, "circuit_breaker").await
+    }
+
+    pub async fn get_settings(&self) -> Result<Settings> {
+        let request = GetSettingsRequest::default();
+        let answer = self.settings().get_settings(request).await?.into_inner();
+        answer.settings.context("there are no settings")
+    }
+
+    pub async fn update_settings(&self, settings: Settings, field: &str) -> Result<Settings> {
+        let request = UpdateSettingsRequest {
+            revision: settings.revision,
+            settings: Some(settings),
+            update_mask: Some(mask(field)),
+        };
+        let answer = self.settings().update_settings(request).await?.into_inner();
+        answer.settings.context("updated settings have no record")
     }
 }
 
@@ -138,6 +172,12 @@ pub fn provider(name: &str, base_url: &str, model: &str) -> Provider {
         }),
         timeout: 10,
         ..Provider::default()
+    }
+}
+
+fn mask(field: &str) -> FieldMask {
+    FieldMask {
+        paths: vec![field.to_owned()],
     }
 }
 

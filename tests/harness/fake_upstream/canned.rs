@@ -30,6 +30,35 @@ Models and what they answer:
   f-error-in-200  200 and an error document
 Any other name is answered with 404.";
 
+/// One name of each kind, for a provider that offers them all.
+pub const EXAMPLES: [&str; 25] = [
+    "f-text",
+    "f-echo",
+    "f-long",
+    "f-slow",
+    "f-think",
+    "f-tools",
+    "f-cached",
+    "f-length",
+    "f-status-400",
+    "f-status-401",
+    "f-status-403",
+    "f-status-404",
+    "f-status-429",
+    "f-status-500",
+    "f-status-503",
+    "f-cut@0",
+    "f-cut@700",
+    "f-reset@700",
+    "f-early@700",
+    "f-stall@700",
+    "f-silent",
+    "f-html",
+    "f-garbage",
+    "f-empty",
+    "f-error-in-200",
+];
+
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
 
 pub(super) fn script(model: &str) -> Script {

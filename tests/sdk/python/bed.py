@@ -1,0 +1,32 @@
+"""Where the bridge under test is: `tests/run` starts it and says so in the environment."""
+
+import json
+import os
+import urllib.request
+
+import anthropic
+
+BRIDGE_URL = os.environ["BRIDGE_URL"]
+BRIDGE_KEY = os.environ["BRIDGE_KEY"]
+# The real model; scenarios that need it are skipped without it.
+MODEL_URL = os.environ.get("MODEL_URL")
+MODEL_NAME = os.environ.get("MODEL_NAME")
+
+
+def client(api_key=BRIDGE_KEY, **options):
+    return anthropic.Anthropic(base_url=BRIDGE_URL, api_key=api_key, max_retries=0, **options)
+
+
+def ask(model, prompt="Hello, you."):
+    return {"model": model, "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]}
+
+
+def ask_model_directly(body):
+    """The OpenAI-compatible server itself, without a bridge and without an SDK."""
+    request = urllib.request.Request(
+        f"{MODEL_URL}/chat/completions",
+        data=json.dumps({"model": MODEL_NAME, **body}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
