@@ -10,4 +10,5 @@ pub mod bridge;
 pub mod fake_upstream;
 pub mod process;
 pub mod sse;
+pub mod stage;
 pub mod wait;

@@ -2,4 +2,8 @@
 //!
 //! One target for all scenarios, so that linking stays cheap; a module for each subject.
 
+mod failover;
 mod fake_upstream;
+mod messages;
+mod streaming;
+mod tools;
