@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod anthropic;
 pub mod bridge;
+pub mod durability;
 pub mod fake_upstream;
 pub mod process;
 pub mod sse;

@@ -2,8 +2,15 @@
 //!
 //! One target for all scenarios, so that linking stays cheap; a module for each subject.
 
+mod admin_listener;
+mod auth;
+mod bad_input;
+mod durability;
+mod endpoints;
 mod failover;
 mod fake_upstream;
 mod messages;
+mod restart;
 mod streaming;
 mod tools;
+mod watch;
