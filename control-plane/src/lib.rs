@@ -1,1 +1,3 @@
+//! The control plane: it owns the truth and publishes it to the data planes.
 
+pub mod domain;

@@ -1,0 +1,201 @@
+//! The address of an upstream, and where an admin may not send our requests.
+//!
+//! Literal addresses are checked here, at write; names are checked by the data
+//! plane at every connect, after they have been resolved.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use url::{Host, Url};
+
+use super::Invalid;
+
+/// Longest URL, in bytes.
+const URL_BYTES_MAX: usize = 512;
+/// Metadata services of clouds outside the link-local range.
+const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+/// `fd00:ec2::/32`, a metadata service.
+const METADATA_V6: [u16; 2] = [0xfd00, 0x0ec2];
+/// `64:ff9b::/96`: IPv4 behind a translator.
+const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+/// An absolute http or https URL without user info, query, fragment and trailing
+/// slash. The API's path is appended to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    origin: String,
+    host: String,
+}
+
+impl BaseUrl {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let url = Url::parse(text.trim())
+            .map_err(|error| Invalid::new(format!("must be an absolute URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Invalid::new("must begin with http:// or https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Invalid::new("must not hold a user name or password"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(Invalid::new("must have neither `?` nor `#`"));
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(Invalid::new("must name a host"));
+        };
+        check_host(&host)?;
+        let text = url.as_str().trim_end_matches('/').to_owned();
+        if text.len() > URL_BYTES_MAX {
+            return Err(Invalid::new(format!("must have at most {URL_BYTES_MAX} bytes")));
+        }
+        Ok(Self {
+            text,
+            origin: format!("{}://{host}:{port}", url.scheme()),
+            host: host.to_string(),
+        })
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Scheme, host and port: what a secret is entered for.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The host in lower case.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `url` has normalised decimal, octal and hexadecimal forms to addresses by now.
+fn check_host(host: &Host<&str>) -> Result<(), Invalid> {
+    let is_denied = match host {
+        Host::Domain(name) => name.trim_end_matches('.').is_empty(),
+        Host::Ipv4(address) => is_denied_v4(*address),
+        Host::Ipv6(address) => is_denied_v6(*address),
+    };
+    if is_denied {
+        Err(Invalid::new(
+            "must not point to a metadata, link-local, multicast or unspecified address",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+fn is_denied_v4(address: Ipv4Addr) -> bool {
+    let is_this_network = address.octets()[0] == 0;
+    is_this_network
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || METADATA_V4.contains(&address)
+}
+
+fn is_denied_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    let embedded = address.to_ipv4_mapped().or_else(|| {
+        let octets = address.octets();
+        segments
+            .starts_with(&NAT64)
+            .then(|| Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))
+    });
+    address.is_unspecified()
+        || address.is_multicast()
+        || address.is_unicast_link_local()
+        || segments.starts_with(&METADATA_V6)
+        || embedded.is_some_and(is_denied_v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(
+            BaseUrl::parse(text).map(|url| url.text),
+            Ok(expected.to_owned()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_url_is_normalised() {
+        check("https://Api.Example.com/v1/", "https://api.example.com/v1");
+        check(" http://localhost:8080 ", "http://localhost:8080");
+        check("http://192.168.1.4:11434/v1", "http://192.168.1.4:11434/v1");
+        check("http://[::1]:8000/v1", "http://[::1]:8000/v1");
+    }
+
+    #[test]
+    fn the_origin_names_the_port() {
+        assert_eq!(
+            BaseUrl::parse("https://a.example/v1").unwrap().origin(),
+            "https://a.example:443"
+        );
+        assert_eq!(
+            BaseUrl::parse("http://a.example:81").unwrap().origin(),
+            "http://a.example:81"
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_upstream_is_refused() {
+        let denied = [
+            "",
+            "api.example.com/v1",
+            "ftp://a.example",
+            "file:///etc/passwd",
+            "http://user@a.example",
+            "http://:pw@a.example",
+            "http://a.example/?x=1",
+            "http://a.example/#x",
+            "http://",
+            "http://./",
+        ];
+        for text in denied {
+            assert!(BaseUrl::parse(text).is_err(), "{text}");
+        }
+        assert!(BaseUrl::parse(&format!("http://a.example/{}", "x".repeat(URL_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn denied_addresses_are_refused_in_every_notation() {
+        let denied = [
+            "http://169.254.169.254/latest",
+            "http://2852039166/",
+            "http://0xa9fea9fe/",
+            "http://0251.0376.0251.0376/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://100.100.100.200/",
+            "http://168.63.129.16/",
+            "http://0.0.0.0/",
+            "http://0/",
+            "http://255.255.255.255/",
+            "http://224.0.0.1/",
+            "http://[::]/",
+            "http://[fe80::1]/",
+            "http://[ff02::1]/",
+            "http://[fd00:ec2::254]/",
+        ];
+        for text in denied {
+            assert!(BaseUrl::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What an installation consists of, and the rules it obeys.
+//!
+//! Types here cannot hold an invalid value: text comes in through `parse`, whole
+//! things through a `Draft` whose `check` reports every violation at once. Nothing
+//! here knows the disk, the wire or the clock; time and randomness are arguments.
+
+pub mod api_key;
+pub mod audit;
+mod base_url;
+mod dialect;
+pub mod model;
+pub mod provider;
+mod provider_secrets;
+pub mod session;
+pub mod settings;
+mod text;
+pub mod user;
+mod violation;
+
+use std::time::SystemTime;
+
+pub use text::{DisplayName, Email};
+pub use violation::{FieldViolation, Invalid, Violations};
+
+/// When a thing was made and last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    pub created_at: SystemTime,
+    pub updated_at: SystemTime,
+}
+
+impl Times {
+    /// For a thing that is made now.
+    #[must_use]
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// For a thing that is changed now.
+    #[must_use]
+    pub fn touched(self, now: SystemTime) -> Self {
+        Self {
+            created_at: self.created_at,
+            updated_at: now,
+        }
+    }
+}

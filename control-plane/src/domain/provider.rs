@@ -1,0 +1,464 @@
+//! The upstreams that requests may go to.
+
+use std::{fmt, time::SystemTime};
+
+use super::{FieldViolation, Invalid, Times, Violations, model::ModelName};
+pub use super::{
+    base_url::BaseUrl,
+    dialect::Dialect,
+    provider_secrets::{Credentials, HeaderName, PlainSecrets, SealedField, SealedSecrets, SecretsDraft},
+};
+
+/// Longest name, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+/// Most models of one tier.
+const TIER_MODELS_MAX: usize = 16;
+/// Priorities lie within ± this.
+const PRIORITY_MAX: i32 = 1_000_000;
+const TIMEOUT_S_MAX: u32 = 3_600;
+const RETRIES_MAX: u32 = 10;
+
+/// What a provider is called, everywhere and for good: 1–64 of [a-z0-9._-].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProviderName(String);
+
+impl ProviderName {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let is_plain = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || !is_plain {
+            return Err(Invalid::new(format!(
+                "must be 1 to {NAME_BYTES_MAX} of [a-z0-9._-]"
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The protocol that an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiFormat {
+    Openai,
+    Anthropic,
+}
+
+impl ApiFormat {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "openai" => Ok(Self::Openai),
+            "anthropic" => Ok(Self::Anthropic),
+            _ => Err(Invalid::new("must be openai or anthropic")),
+        }
+    }
+}
+
+/// A provider as somebody writes it, not yet checked and without its secrets.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub name: String,
+    pub enabled: bool,
+    pub priority: i32,
+    pub api_format: ApiFormat,
+    pub base_url: String,
+    /// Empty: guessed from `base_url`.
+    pub dialect: String,
+    pub models: ModelsDraft,
+    /// 0: the data plane's default.
+    pub timeout_s: u32,
+    pub max_retries: Option<u32>,
+    pub max_tokens_limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ModelsDraft {
+    pub big: Vec<String>,
+    pub middle: Vec<String>,
+    pub small: Vec<String>,
+}
+
+impl Draft {
+    pub fn check(&self) -> Result<Spec, Vec<FieldViolation>> {
+        let Self {
+            name,
+            enabled,
+            priority,
+            api_format,
+            base_url,
+            dialect,
+            models,
+            timeout_s,
+            max_retries,
+            max_tokens_limit,
+        } = self;
+        let mut violations = Violations::default();
+        let name = violations.check("name", ProviderName::parse(name));
+        if priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
+            violations.add("priority", format!("must be -{PRIORITY_MAX} to {PRIORITY_MAX}"));
+        }
+        let endpoint = check_endpoint(&mut violations, *api_format, base_url, dialect);
+        let models = check_models(&mut violations, models);
+        let limits = Limits {
+            timeout_s: *timeout_s,
+            max_retries: *max_retries,
+            max_tokens_limit: *max_tokens_limit,
+        };
+        limits.check(&mut violations);
+        let spec = name.zip(endpoint).map(|(name, endpoint)| Spec {
+            name,
+            enabled: *enabled,
+            priority: *priority,
+            endpoint,
+            models,
+            limits,
+        });
+        violations.finish(spec)
+    }
+}
+
+fn check_endpoint(
+    violations: &mut Violations,
+    api_format: ApiFormat,
+    base_url: &str,
+    dialect: &str,
+) -> Option<Endpoint> {
+    match api_format {
+        ApiFormat::Openai => {}
+        ApiFormat::Anthropic => violations.add("api_format", "native Anthropic providers are not served yet"),
+    }
+    let base_url = violations.check("base_url", BaseUrl::parse(base_url));
+    let dialect = if dialect.is_empty() {
+        None
+    } else {
+        violations.check("dialect", Dialect::parse(dialect))
+    };
+    if dialect == Some(Dialect::Anthropic) && api_format == ApiFormat::Openai {
+        violations.add("dialect", "anthropic is for providers with api_format anthropic");
+    }
+    base_url.map(|base_url| Endpoint {
+        api_format,
+        base_url,
+        chosen_dialect: dialect,
+    })
+}
+
+fn check_models(violations: &mut Violations, draft: &ModelsDraft) -> TierModels {
+    let ModelsDraft { big, middle, small } = draft;
+    for (field, tier) in [
+        ("models.big", big),
+        ("models.middle", middle),
+        ("models.small", small),
+    ] {
+        if tier.len() > TIER_MODELS_MAX {
+            violations.add(field, format!("must have at most {TIER_MODELS_MAX} models"));
+        }
+    }
+    if big.is_empty() && middle.is_empty() && small.is_empty() {
+        violations.add("models", "must name at least one model");
+    }
+    TierModels {
+        big: violations.check_all("models.big", big, |text| ModelName::parse(text)),
+        middle: violations.check_all("models.middle", middle, |text| ModelName::parse(text)),
+        small: violations.check_all("models.small", small, |text| ModelName::parse(text)),
+    }
+}
+
+/// Where an upstream is and what it speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub api_format: ApiFormat,
+    pub base_url: BaseUrl,
+    /// `None`: nobody chose one, see [`Endpoint::dialect`].
+    pub chosen_dialect: Option<Dialect>,
+}
+
+impl Endpoint {
+    /// The chosen dialect, or the one that is guessed from the URL.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.chosen_dialect
+            .unwrap_or_else(|| match Dialect::guess(&self.base_url) {
+                Dialect::Anthropic if self.api_format == ApiFormat::Openai => Dialect::Generic,
+                guess => guess,
+            })
+    }
+
+    #[must_use]
+    pub fn is_dialect_guessed(&self) -> bool {
+        self.chosen_dialect.is_none()
+    }
+}
+
+/// Models by tier, the preferred one first; at least one in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TierModels {
+    pub big: Vec<ModelName>,
+    pub middle: Vec<ModelName>,
+    pub small: Vec<ModelName>,
+}
+
+impl TierModels {
+    /// The first model of the best tier that has one.
+    #[must_use]
+    pub fn first(&self) -> Option<&ModelName> {
+        self.big.iter().chain(&self.middle).chain(&self.small).next()
+    }
+}
+
+/// How long and how often an upstream is asked, and for how much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Seconds to the first byte and between bytes; 0: the data plane's default.
+    pub timeout_s: u32,
+    pub max_retries: Option<u32>,
+    pub max_tokens_limit: Option<u32>,
+}
+
+impl Limits {
+    fn check(self, violations: &mut Violations) {
+        let Self {
+            timeout_s,
+            max_retries,
+            max_tokens_limit,
+        } = self;
+        if timeout_s > TIMEOUT_S_MAX {
+            violations.add("timeout", format!("must be at most {TIMEOUT_S_MAX} seconds"));
+        }
+        if max_retries.is_some_and(|retries| retries > RETRIES_MAX) {
+            violations.add("max_retries", format!("must be at most {RETRIES_MAX}"));
+        }
+        if max_tokens_limit == Some(0) {
+            violations.add("max_tokens_limit", "must be at least 1");
+        }
+    }
+}
+
+/// What an admin decides about a provider, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    pub name: ProviderName,
+    pub enabled: bool,
+    /// Smaller is tried first.
+    pub priority: i32,
+    pub endpoint: Endpoint,
+    pub models: TierModels,
+    pub limits: Limits,
+}
+
+impl Spec {
+    #[must_use]
+    pub fn to_draft(&self) -> Draft {
+        let Self {
+            name,
+            enabled,
+            priority,
+            endpoint,
+            models,
+            limits,
+        } = self;
+        let Endpoint {
+            api_format,
+            base_url,
+            chosen_dialect,
+        } = endpoint;
+        let Limits {
+            timeout_s,
+            max_retries,
+            max_tokens_limit,
+        } = limits;
+        let texts = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
+        Draft {
+            name: name.as_str().to_owned(),
+            enabled: *enabled,
+            priority: *priority,
+            api_format: *api_format,
+            base_url: base_url.as_str().to_owned(),
+            dialect: chosen_dialect
+                .map(|dialect| dialect.as_str().to_owned())
+                .unwrap_or_default(),
+            models: ModelsDraft {
+                big: texts(&models.big),
+                middle: texts(&models.middle),
+                small: texts(&models.small),
+            },
+            timeout_s: *timeout_s,
+            max_retries: *max_retries,
+            max_tokens_limit: *max_tokens_limit,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    pub spec: Spec,
+    pub credentials: Credentials,
+    pub times: Times,
+}
+
+/// Why secrets have to be entered again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("base_url moves from {from} to {to}: enter the secrets again, they were given for {from}")]
+pub struct SecretsNeeded {
+    pub from: String,
+    pub to: String,
+}
+
+impl Provider {
+    /// The same provider after an admin's change. `credentials` are new ones; without
+    /// them the old ones stay, which a changed origin does not allow if there are any.
+    pub fn with_spec(
+        self,
+        spec: Spec,
+        credentials: Option<Credentials>,
+        now: SystemTime,
+    ) -> Result<Self, SecretsNeeded> {
+        let (from, to) = (
+            self.spec.endpoint.base_url.origin(),
+            spec.endpoint.base_url.origin(),
+        );
+        if credentials.is_none() && self.credentials.sealed.is_some() && from != to {
+            return Err(SecretsNeeded {
+                from: from.to_owned(),
+                to: to.to_owned(),
+            });
+        }
+        let credentials = credentials.unwrap_or(self.credentials);
+        Ok(Self {
+            spec,
+            credentials,
+            times: self.times.touched(now),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft() -> Draft {
+        Draft {
+            name: "qwen".into(),
+            enabled: true,
+            priority: 1,
+            api_format: ApiFormat::Openai,
+            base_url: "https://dashscope.aliyuncs.com/compatible-mode/v1".into(),
+            dialect: String::new(),
+            models: ModelsDraft {
+                big: vec!["qwen-max".into()],
+                ..ModelsDraft::default()
+            },
+            timeout_s: 60,
+            max_retries: Some(1),
+            max_tokens_limit: None,
+        }
+    }
+
+    #[test]
+    fn a_checked_draft_reads_back_as_it_was() {
+        let spec = draft().check().unwrap();
+        assert_eq!(spec.endpoint.dialect(), Dialect::Qwen);
+        assert!(spec.endpoint.is_dialect_guessed());
+        assert_eq!(spec.to_draft().check(), Ok(spec));
+    }
+
+    #[test]
+    fn a_draft_reports_all_its_violations() {
+        let bad = Draft {
+            name: "Q W".into(),
+            priority: i32::MIN,
+            api_format: ApiFormat::Anthropic,
+            base_url: "nowhere".into(),
+            dialect: "cobol".into(),
+            models: ModelsDraft {
+                big: vec!["a b".into()],
+                small: vec!["m".into(); TIER_MODELS_MAX + 1],
+                ..ModelsDraft::default()
+            },
+            timeout_s: TIMEOUT_S_MAX + 1,
+            max_retries: Some(RETRIES_MAX + 1),
+            max_tokens_limit: Some(0),
+            ..draft()
+        };
+        let fields: Vec<_> = bad
+            .check()
+            .unwrap_err()
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect();
+        let expected = [
+            "name",
+            "priority",
+            "api_format",
+            "base_url",
+            "dialect",
+            "models.small",
+            "models.big[0]",
+            "timeout",
+            "max_retries",
+            "max_tokens_limit",
+        ];
+        assert_eq!(fields, expected);
+        let without_models = Draft {
+            models: ModelsDraft::default(),
+            ..draft()
+        };
+        assert_eq!(without_models.check().unwrap_err()[0].field, "models");
+    }
+
+    #[test]
+    fn a_moved_provider_needs_its_secrets_again() {
+        let now = SystemTime::UNIX_EPOCH;
+        let sealed = SealedSecrets {
+            master_key_id: "k".into(),
+            wrapped_key: vec![],
+            fields: vec![],
+        };
+        let credentials = Credentials {
+            sealed: Some(sealed),
+            ..Credentials::default()
+        };
+        let provider = Provider {
+            spec: draft().check().unwrap(),
+            credentials,
+            times: Times::new(now),
+        };
+        let same_origin = Draft {
+            base_url: "https://dashscope.aliyuncs.com/other".into(),
+            ..draft()
+        }
+        .check()
+        .unwrap();
+        assert!(provider.clone().with_spec(same_origin, None, now).is_ok());
+        let moved = Draft {
+            base_url: "https://evil.example/v1".into(),
+            ..draft()
+        }
+        .check()
+        .unwrap();
+        assert!(provider.clone().with_spec(moved.clone(), None, now).is_err());
+        assert!(
+            provider
+                .with_spec(moved, Some(Credentials::default()), now)
+                .is_ok()
+        );
+    }
+}

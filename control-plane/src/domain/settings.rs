@@ -1,0 +1,157 @@
+//! What holds for all requests.
+
+use super::{FieldViolation, Violations};
+
+/// Bounds of each setting.
+const TOKENS_MAX: u32 = 100_000_000;
+const FAILURE_THRESHOLD_MAX: u32 = 1_000;
+const RECOVERY_TIMEOUT_S_MAX: u32 = 3_600;
+const ATTEMPTS_MAX: u32 = 20;
+const REQUEST_DEADLINE_S_MAX: u32 = 3_600;
+
+/// How the candidates of a request are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FallbackStrategy {
+    /// By priority; equal priorities in random order.
+    Priority,
+    /// In random order.
+    Random,
+}
+
+impl FallbackStrategy {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Random => "random",
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Self, super::Invalid> {
+        match text {
+            "priority" => Ok(Self::Priority),
+            "random" => Ok(Self::Random),
+            _ => Err(super::Invalid::new("must be priority or random")),
+        }
+    }
+}
+
+/// When a data plane stops asking an upstream, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// False also turns quarantine and cool-down off.
+    pub enabled: bool,
+    pub failure_threshold: u32,
+    pub recovery_timeout_s: u32,
+}
+
+/// Settings that are not yet checked, and what they are at first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draft {
+    pub fallback_strategy: FallbackStrategy,
+    pub breaker: Breaker,
+    pub min_tokens_limit: u32,
+    pub max_tokens_limit: u32,
+    pub max_attempts: u32,
+    pub request_deadline_s: u32,
+    pub allow_query_api_key: bool,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            fallback_strategy: FallbackStrategy::Priority,
+            breaker: Breaker {
+                enabled: true,
+                failure_threshold: 5,
+                recovery_timeout_s: 60,
+            },
+            min_tokens_limit: 100,
+            max_tokens_limit: 1_000_000,
+            max_attempts: 4,
+            request_deadline_s: 600,
+            allow_query_api_key: true,
+        }
+    }
+}
+
+impl Draft {
+    pub fn check(self) -> Result<Settings, Vec<FieldViolation>> {
+        let mut violations = Violations::default();
+        let mut range = |field: &str, value: u32, max: u32| {
+            if !(1..=max).contains(&value) {
+                violations.add(field, format!("must be 1 to {max}"));
+            }
+        };
+        range(
+            "circuit_breaker.failure_threshold",
+            self.breaker.failure_threshold,
+            FAILURE_THRESHOLD_MAX,
+        );
+        range(
+            "circuit_breaker.recovery_timeout",
+            self.breaker.recovery_timeout_s,
+            RECOVERY_TIMEOUT_S_MAX,
+        );
+        range("min_tokens_limit", self.min_tokens_limit, TOKENS_MAX);
+        range("max_tokens_limit", self.max_tokens_limit, TOKENS_MAX);
+        range("max_attempts", self.max_attempts, ATTEMPTS_MAX);
+        range(
+            "request_deadline",
+            self.request_deadline_s,
+            REQUEST_DEADLINE_S_MAX,
+        );
+        if self.min_tokens_limit > self.max_tokens_limit {
+            violations.add("min_tokens_limit", "must not be above max_tokens_limit");
+        }
+        violations.finish(Some(Settings(self)))
+    }
+}
+
+/// Settings that have been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings(Draft);
+
+impl Settings {
+    #[must_use]
+    pub fn to_draft(self) -> Draft {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Draft::default().check().unwrap().to_draft(), Draft::default());
+    }
+
+    #[test]
+    fn every_bound_is_checked() {
+        let draft = Draft {
+            breaker: Breaker {
+                enabled: true,
+                failure_threshold: 0,
+                recovery_timeout_s: 3_601,
+            },
+            min_tokens_limit: 0,
+            max_tokens_limit: u32::MAX,
+            max_attempts: 21,
+            request_deadline_s: 0,
+            ..Draft::default()
+        };
+        assert_eq!(draft.check().unwrap_err().len(), 6);
+    }
+
+    #[test]
+    fn the_limits_of_tokens_are_in_order() {
+        let draft = Draft {
+            min_tokens_limit: 10,
+            max_tokens_limit: 9,
+            ..Draft::default()
+        };
+        assert_eq!(draft.check().unwrap_err()[0].field, "min_tokens_limit");
+    }
+}
