@@ -234,7 +234,8 @@ impl Node {
 
     /// Starts it without waiting for anything.
     pub fn start(&mut self) -> Result<()> {
-        let file = |name: &str| self.folder.join(name).display().to_string();
+        let directory = self.folder.join(&self.name);
+        std::fs::create_dir_all(&directory)?;
         let environment = vec![
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.port.to_string()),
@@ -243,9 +244,13 @@ impl Node {
                 "CONTROL_PLANE_URL",
                 format!("http://127.0.0.1:{}", self.fleet_port),
             ),
-            ("NODE_TOKEN_FILE", file("node-token")),
+            (
+                "NODE_TOKEN_FILE",
+                self.folder.join("node-token").display().to_string(),
+            ),
             ("NODE_ID", self.name.clone()),
-            ("SNAPSHOT_CACHE", file(&format!("{}-cache", self.name))),
+            // No balancer stands in front that would have to notice first.
+            ("DRAIN_DELAY_S", "0".to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ];
         let process = Process::start(Program {
@@ -253,7 +258,7 @@ impl Node {
             binary: &binary("bridge-data-plane")?,
             arguments: Vec::new(),
             environment,
-            directory: &self.folder,
+            directory: &directory,
         })?;
         self.process = Some(process);
         Ok(())

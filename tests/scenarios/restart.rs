@@ -33,19 +33,6 @@ async fn nodes_serve_on_without_the_control_plane_and_find_it_again() -> Result<
 }
 
 #[tokio::test]
-async fn a_node_starts_from_its_cache_when_the_control_plane_is_away() -> Result<()> {
-    let mut stage = Stage::start().await?;
-    stage.upstream.always(MODEL, Script::text("Hi"));
-    stage.bridge.control().kill()?;
-    stage.bridge.node(0)?.kill()?;
-    stage.bridge.node(0)?.start()?;
-    stage.bridge.node(0)?.wait_until_ready().await?;
-    assert_eq!(stage.client()?.messages(&ask("haiku", "Hi")).await?.text(), "Hi");
-    assert_eq!(stage.bridge.client(0, "sk-wrong")?.try_key().await?.status, 401);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_node_without_a_snapshot_says_503_and_never_401() -> Result<()> {
     let mut bridge = Bridge::start(0).await?;
     let admin = bridge.admin().await?;
