@@ -11,6 +11,7 @@ How this server behaves (seen by asking it; llama.cpp's HTTP server underneath):
 - start to ready 0.6 s warm, 250 MB resident, about 150 tokens/s out and 300/s in on two cores;
 - a stream opens with a role chunk whose content is null and ends with `[DONE]`; usage comes
   in one more chunk with `choices: []`, and only if `stream_options.include_usage` asks for it;
+- the role chunk is missing if the first token is only a part of a character ("À", an emoji);
 - `usage.prompt_tokens_details.cached_tokens` counts a prompt prefix that the slot still holds,
   unless `--no-prompt-cache` is given: then the same request always costs and says the same;
 - too long a prompt: 400 with `type: exceed_context_size_error`, `n_prompt_tokens` and `n_ctx`;
