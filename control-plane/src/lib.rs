@@ -1,3 +1,4 @@
 //! The control plane: it owns the truth and publishes it to the data planes.
 
 pub mod domain;
+pub mod store;

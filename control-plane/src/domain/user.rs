@@ -73,6 +73,12 @@ impl UserId {
             .map_err(|_| Invalid::new("must be the id of a user"))
     }
 
+    /// Takes the bytes of an id that was made before.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -1,0 +1,97 @@
+//! The audit log: one row per commit, each naming the hash of the one before it.
+//! The last hash is in the head, so that neither a changed nor a missing row, the
+//! last one included, goes unnoticed.
+
+use super::{
+    CommitError, Error,
+    head::sha256,
+    record::{self, AuditRecord},
+    trees::{Family, Trees, WriteSet},
+};
+use crate::domain::audit::AuditEntry;
+
+/// The newest row: its number and its hash. Sequence 0: there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AuditHead {
+    pub(super) sequence: u64,
+    pub(super) hash: [u8; 32],
+}
+
+/// A row of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// 1, 2, 3 … without gaps.
+    pub sequence: u64,
+    /// The store's revision with the change in it.
+    pub revision: u64,
+    pub entry: AuditEntry,
+}
+
+pub(super) fn append(
+    writes: &mut WriteSet<'_>,
+    head: AuditHead,
+    entry: &AuditEntry,
+    revision: u64,
+) -> Result<AuditHead, CommitError> {
+    let sequence = head.sequence + 1;
+    let row = record::encode_row(Family::Audit, AuditRecord::of(entry, &head.hash), revision)?;
+    let hash = sha256(&row);
+    writes.put(Family::Audit, &sequence.to_be_bytes(), row)?;
+    Ok(AuditHead { sequence, hash })
+}
+
+/// The rows after a sequence, oldest first.
+pub(super) fn read(trees: &Trees, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
+    let from = after.saturating_add(1).to_be_bytes();
+    let rows = trees.tree(Family::Audit).range(from..).take(limit);
+    rows.map(|row| {
+        let (key, value) = row?;
+        let (sequence, revision, entry, _) = decode(&key, &value)?;
+        Ok(AuditRow {
+            sequence,
+            revision,
+            entry,
+        })
+    })
+    .collect()
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<(u64, u64, AuditEntry, [u8; 32]), Error> {
+    let damaged = |reason: String| Error::damaged(Family::Audit, reason);
+    let sequence = <[u8; 8]>::try_from(key).map_err(|_| damaged("a sequence is not a number".to_owned()))?;
+    let (row, revision) = record::decode_row::<AuditRecord>(Family::Audit, value)?;
+    let (entry, previous) = row.into_entry().map_err(damaged)?;
+    Ok((u64::from_be_bytes(sequence), revision, entry, previous))
+}
+
+/// Walks back from the head over at most `rows_max` rows and compares every link.
+pub(super) fn verify(trees: &Trees, head: AuditHead, rows_max: usize) -> Result<(), Error> {
+    let broken =
+        |sequence: u64| Error::damaged(Family::Audit, format!("row {sequence} is missing or was changed"));
+    let AuditHead {
+        mut sequence,
+        mut hash,
+    } = head;
+    if trees
+        .tree(Family::Audit)
+        .last()?
+        .is_some_and(|(key, _)| key.as_ref() != sequence.to_be_bytes())
+    {
+        return Err(broken(sequence + 1));
+    }
+    for _ in 0..rows_max {
+        if sequence == 0 {
+            return Ok(());
+        }
+        let key = sequence.to_be_bytes();
+        let Some(row) = trees.get(Family::Audit, &key)? else {
+            return Err(broken(sequence));
+        };
+        if sha256(&row) != hash {
+            return Err(broken(sequence));
+        }
+        let (_, _, _, previous) = decode(&key, &row)?;
+        (sequence, hash) = (sequence - 1, previous);
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What can be asked of the writer.
+
+use std::{fmt, time::SystemTime};
+
+use crate::domain::{
+    api_key::{ApiKey, KeyId},
+    audit::AuditEntry,
+    model::{ModelRule, RuleId},
+    provider::{Provider, ProviderName},
+    session::{Session, SessionId},
+    settings::Settings,
+    user::{User, UserId},
+};
+
+/// The kinds of things whose changes raise the revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    User,
+    Provider,
+    ApiKey,
+    ModelRule,
+    Settings,
+}
+
+impl Kind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Provider => "provider",
+            Self::ApiKey => "api_key",
+            Self::ModelRule => "model_rule",
+            Self::Settings => "settings",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [
+            Self::User,
+            Self::Provider,
+            Self::ApiKey,
+            Self::ModelRule,
+            Self::Settings,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What must hold of a thing before it is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// It is not there yet.
+    Absent,
+    /// It is there.
+    Present,
+    /// It is there and was last changed by this revision.
+    Revision(u64),
+    /// Nothing.
+    Any,
+}
+
+/// Named secrets of the control plane itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedName {
+    /// Tells the right master key from a wrong one.
+    KeyCheck,
+    /// Signs access tokens.
+    SigningKey,
+}
+
+impl SealedName {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyCheck => "key_check",
+            Self::SigningKey => "signing_key",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Change {
+    PutUser(User, Expect),
+    /// Ends the user's sessions too.
+    DeleteUser(UserId, Expect),
+    PutProvider(Provider, Expect),
+    DeleteProvider(ProviderName, Expect),
+    PutApiKey(ApiKey, Expect),
+    DeleteApiKey(KeyId, Expect),
+    PutModelRule(ModelRule, Expect),
+    DeleteModelRule(RuleId, Expect),
+    PutSettings(Settings, Expect),
+    PutSealed(SealedName, Vec<u8>),
+    Session(SessionChange),
+}
+
+/// Bookkeeping about who is signed in. It is not configuration: it neither raises
+/// the revision nor reaches a data plane.
+#[derive(Debug)]
+pub enum SessionChange {
+    /// A new session has generation 0, a refreshed one the next after the stored.
+    Put(Session),
+    /// Nothing happens if it is gone already.
+    Delete(UserId, SessionId),
+    RecordLogin(UserId, SystemTime),
+}
+
+/// Makes a repeated request harmless for 24 hours.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// Who asks: keys of different callers do not meet.
+    pub caller: UserId,
+    pub key: String,
+    /// SHA-256 over what is asked for.
+    pub fingerprint: [u8; 32],
+    /// What a repetition is answered with: the id of what was made.
+    pub result: String,
+}
+
+/// Changes that happen together or not at all.
+#[derive(Debug)]
+pub struct Commit {
+    pub changes: Vec<Change>,
+    pub audit: AuditEntry,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A commit that survives a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The store's revision with this commit in it.
+    pub revision: u64,
+}

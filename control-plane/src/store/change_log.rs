@@ -1,0 +1,83 @@
+//! The change log: which things each revision changed, for as long as a data plane
+//! may want to catch up by changes instead of by a whole snapshot.
+
+use super::{
+    CommitError, Error, Kind,
+    record::{self, ChangeRecord},
+    trees::{Family, Trees, WriteSet},
+};
+
+/// How many revisions back the log reaches, at least.
+pub const CHANGE_LOG_REVISIONS: u64 = 10_000;
+
+/// A thing that a revision changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedChange {
+    pub revision: u64,
+    pub kind: Kind,
+    /// The settings have the empty one.
+    pub id: String,
+    /// Takes something away from somebody: it must not wait for later changes.
+    pub urgent: bool,
+}
+
+/// Adds what one revision changed, and drops the revision that is too old now.
+pub(super) fn append(
+    writes: &mut WriteSet<'_>,
+    revision: u64,
+    changes: &[LoggedChange],
+) -> Result<(), CommitError> {
+    for (place, change) in changes.iter().enumerate() {
+        let row = record::encode_row(Family::ChangeLog, ChangeRecord::of(change), revision)?;
+        writes.put(Family::ChangeLog, &key(revision, place), row)?;
+    }
+    if let Some(old) = revision.checked_sub(CHANGE_LOG_REVISIONS).filter(|old| *old > 0) {
+        let rows = writes.scan(Family::ChangeLog, &old.to_be_bytes())?;
+        rows.keys().for_each(|key| writes.delete(Family::ChangeLog, key));
+    }
+    Ok(())
+}
+
+/// What changed after a revision, oldest first; `None` if the log no longer, or not
+/// yet, reaches there.
+pub(super) fn read_since(
+    trees: &Trees,
+    since: u64,
+    current: u64,
+) -> Result<Option<Vec<LoggedChange>>, Error> {
+    if since > current || current - since > CHANGE_LOG_REVISIONS {
+        return Ok(None);
+    }
+    let mut changes = Vec::new();
+    for row in trees.tree(Family::ChangeLog).range((since + 1).to_be_bytes()..) {
+        let (_, value) = row?;
+        let (record, revision) = record::decode_row::<ChangeRecord>(Family::ChangeLog, &value)?;
+        changes.push(
+            record
+                .into_change(revision)
+                .map_err(|reason| Error::damaged(Family::ChangeLog, reason))?,
+        );
+    }
+    Ok(Some(changes))
+}
+
+/// Whether the log ends where the store does.
+pub(super) fn verify(trees: &Trees, current: u64) -> Result<(), Error> {
+    let last = trees.tree(Family::ChangeLog).last()?;
+    let last = last
+        .and_then(|(key, _)| key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)))
+        .unwrap_or(0);
+    if last == current {
+        Ok(())
+    } else {
+        Err(Error::damaged(
+            Family::ChangeLog,
+            format!("it ends at revision {last}, not at {current}"),
+        ))
+    }
+}
+
+fn key(revision: u64, place: usize) -> Vec<u8> {
+    let place = u32::try_from(place).unwrap_or(u32::MAX);
+    [revision.to_be_bytes().as_slice(), place.to_be_bytes().as_slice()].concat()
+}

@@ -1,0 +1,108 @@
+//! The promise that what was acknowledged survives: flush, then sync.
+//!
+//! sled's flush hands data to the operating system but does not sync it, so this
+//! syncs the file through a descriptor of its own.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{marker::Marker, trees::Trees};
+
+/// sled's data file and its folder for oversized pages, below the store's.
+pub(super) const DATA_FILE: &str = "db";
+const BLOBS_DIR: &str = "blobs";
+/// Below this much free space nothing is written. sled takes space in segments of
+/// 512 KiB and cannot recover from a write that fails, so it must not come to that.
+const FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+pub(super) trait Durability: Send {
+    /// Returns only when everything written so far survives a crash.
+    fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error>;
+    fn has_space(&self) -> bool;
+}
+
+pub(super) struct Disk {
+    trees: Trees,
+    path: PathBuf,
+    data: File,
+    synced_blobs: BTreeSet<OsString>,
+    marker: Marker,
+}
+
+impl Disk {
+    pub(super) fn open(path: &Path, trees: Trees, marker: Marker) -> io::Result<Self> {
+        let data = File::open(path.join(DATA_FILE))?;
+        Ok(Self {
+            trees,
+            path: path.to_owned(),
+            data,
+            synced_blobs: BTreeSet::new(),
+            marker,
+        })
+    }
+
+    /// sled never changes a blob; it writes new ones, without a sync.
+    fn sync_blobs(&mut self) -> io::Result<()> {
+        let dir = self.path.join(BLOBS_DIR);
+        let mut new = Vec::new();
+        for entry in std::fs::read_dir(&dir)? {
+            let name = entry?.file_name();
+            if !self.synced_blobs.contains(&name) {
+                new.push(name);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            count = new.len(),
+            "records are large enough for files of their own"
+        );
+        for name in new {
+            File::open(dir.join(&name))?.sync_data()?;
+            self.synced_blobs.insert(name);
+        }
+        sync_dir(&dir)
+    }
+}
+
+impl Durability for Disk {
+    fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error> {
+        self.trees.flush()?;
+        self.sync_blobs()?;
+        self.data.sync_data()?;
+        self.marker.record(revision)?;
+        Ok(())
+    }
+
+    fn has_space(&self) -> bool {
+        let Ok(stat) = rustix::fs::statvfs(&self.path) else {
+            return true;
+        };
+        stat.f_bavail.saturating_mul(stat.f_frsize) >= FREE_BYTES_MIN
+    }
+}
+
+/// Makes names in a folder survive a crash.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Whether an error means that there is no space, as opposed to anything worse.
+pub(super) fn is_full(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ),
+        sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Corruption { .. } => false,
+    }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong between us and the disk.
+
+use std::{io, path::PathBuf};
+
+use super::{Kind, trees::Family};
+
+/// Why a read has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the store cannot be read")]
+    Sled(#[from] sled::Error),
+    #[error("a record in {family} is damaged: {reason}")]
+    Damaged { family: &'static str, reason: String },
+    #[error("a record in {family} has version {found}, this build reads up to {known}")]
+    NewerRecord {
+        family: &'static str,
+        found: u32,
+        known: u32,
+    },
+    #[error("a read of the store was interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(super) fn damaged(family: Family, reason: impl Into<String>) -> Self {
+        Self::Damaged {
+            family: family.name(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Why a commit did not happen. Nothing of it is in the store then, except after
+/// `Broken`, when it may or may not be.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error("{kind} {id} already exists")]
+    Exists { kind: Kind, id: String },
+    #[error("there is no {kind} {id}")]
+    NotFound { kind: Kind, id: String },
+    #[error("{kind} {id} was changed meanwhile, its revision is {current}")]
+    Conflict { kind: Kind, id: String, current: u64 },
+    #[error("the session was refreshed or ended meanwhile")]
+    SessionConflict,
+    #[error("the last enabled admin must stay one")]
+    LastAdmin,
+    #[error("user {id} still owns API keys")]
+    OwnsApiKeys { id: String },
+    /// The same request was committed before; this is what it made.
+    #[error("the request was already done")]
+    Replayed { result: String },
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    #[error("a record in {family} has {bytes} bytes, at most {max} fit")]
+    TooLarge {
+        family: &'static str,
+        bytes: usize,
+        max: usize,
+    },
+    #[error("the disk of the store is full")]
+    Full,
+    #[error("the store takes no changes until the control plane restarts")]
+    Broken,
+    #[error("the store cannot be read")]
+    Read(#[from] Error),
+}
+
+/// Why the store does not open. Every text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another control plane; stop that one or choose another DATABASE_PATH", .path.display())]
+    InUse { path: PathBuf },
+    #[error("{} cannot be used: {source}; check that it exists, is writable and has space", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "{} has schema {found} and this build knows {known}: it was written by a newer version; \
+         start that version, or restore a backup of this one",
+        .path.display()
+    )]
+    NewerSchema { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "{} should hold installation {cluster} but its data is gone; restore a backup. \
+         It is never replaced by an empty one; to begin anew on purpose, move the folder away",
+        .path.display()
+    )]
+    DataMissing { path: PathBuf, cluster: String },
+    #[error(
+        "{} goes up to revision {found}, but revision {acknowledged} had been acknowledged: changes are lost; \
+         restore a backup, or delete {} to accept the loss",
+        .path.display(), .marker.display()
+    )]
+    ChangesLost {
+        path: PathBuf,
+        marker: PathBuf,
+        found: u64,
+        acknowledged: u64,
+    },
+    #[error("{} is damaged ({reason}); restore a backup. Nothing in it was changed", .path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("{} did not open within {seconds} s: it is damaged or its disk hangs; check the disk, or restore a backup", .path.display())]
+    Hung { path: PathBuf, seconds: u64 },
+}

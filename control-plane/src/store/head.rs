@@ -1,0 +1,117 @@
+//! Where the store stands: which installation, which revision, and what everything
+//! in it adds up to. Written in the same transaction as what it describes.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    CommitError, Error,
+    audit_log::AuditHead,
+    record,
+    trees::{Family, StateDigest, Trees, WriteSet},
+};
+
+/// The newest layout of the store that this build knows.
+pub(super) const SCHEMA: u32 = 1;
+
+const SCHEMA_KEY: &[u8] = b"schema";
+const INSTALLATION_KEY: &[u8] = b"installation";
+const HEAD_KEY: &[u8] = b"head";
+
+/// Which installation this is; made once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Installation {
+    pub(super) cluster_id: [u8; 16],
+    /// +1 with every restore of a backup.
+    pub(super) epoch: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) revision: u64,
+    pub(super) digest: StateDigest,
+    pub(super) audit: AuditHead,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadRecord {
+    digest: [u8; 32],
+    audit_sequence: u64,
+    audit_hash: [u8; 32],
+}
+
+impl Head {
+    pub(super) fn load(trees: &Trees) -> Result<Option<Self>, Error> {
+        let Some(bytes) = trees.get(Family::Meta, HEAD_KEY)? else {
+            return Ok(None);
+        };
+        let (record, revision) = record::decode_row(Family::Meta, &bytes)?;
+        let HeadRecord {
+            digest,
+            audit_sequence,
+            audit_hash,
+        } = record;
+        let audit = AuditHead {
+            sequence: audit_sequence,
+            hash: audit_hash,
+        };
+        Ok(Some(Self {
+            revision,
+            digest: StateDigest::from_bytes(digest),
+            audit,
+        }))
+    }
+
+    pub(super) fn write(&self, writes: &mut WriteSet<'_>) -> Result<(), CommitError> {
+        let Self {
+            revision,
+            digest,
+            audit: AuditHead { sequence, hash },
+        } = self;
+        let record = HeadRecord {
+            digest: *digest.as_bytes(),
+            audit_sequence: *sequence,
+            audit_hash: *hash,
+        };
+        writes.put(
+            Family::Meta,
+            HEAD_KEY,
+            record::encode_row(Family::Meta, record, *revision)?,
+        )
+    }
+}
+
+/// The schema on disk; `None` if nothing was ever written.
+pub(super) fn load_schema(trees: &Trees) -> Result<Option<u32>, Error> {
+    let Some(bytes) = trees.get(Family::Meta, SCHEMA_KEY)? else {
+        return Ok(None);
+    };
+    let bytes = <[u8; 4]>::try_from(bytes.as_ref())
+        .map_err(|_| Error::damaged(Family::Meta, "the schema is not a number"))?;
+    Ok(Some(u32::from_be_bytes(bytes)))
+}
+
+pub(super) fn load_installation(trees: &Trees) -> Result<Option<Installation>, Error> {
+    let Some(bytes) = trees.get(Family::Meta, INSTALLATION_KEY)? else {
+        return Ok(None);
+    };
+    Ok(Some(record::decode_row(Family::Meta, &bytes)?.0))
+}
+
+/// Makes an empty store one of a new installation.
+pub(super) fn initialise(trees: &Trees, installation: Installation) -> Result<(), CommitError> {
+    let mut writes = WriteSet::new(trees);
+    writes.put(Family::Meta, SCHEMA_KEY, SCHEMA.to_be_bytes().to_vec())?;
+    writes.put(
+        Family::Meta,
+        INSTALLATION_KEY,
+        record::encode_row(Family::Meta, installation, 0)?,
+    )?;
+    Head::default().write(&mut writes)?;
+    writes.apply().map_err(Error::from)?;
+    Ok(())
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,314 @@
+//! Turns a request into the set of rows that it writes, or says why it cannot be.
+//!
+//! Runs on the writer only, so that what it reads cannot change before it is
+//! written. Nothing here touches the disk but by reading.
+
+use super::{
+    Change, Commit, CommitError, Expect, Kind, LoggedChange, SessionChange, Stored, audit_log, change_log,
+    head::Head,
+    idempotency::{self, Sweep},
+    record::{self, Persist, session_key},
+    trees::{Family, Trees, WriteSet},
+};
+use crate::domain::{
+    api_key::{ApiKey, is_revocation},
+    model::ModelRule,
+    provider::Provider,
+    session::Session,
+    user::{User, UserId},
+};
+
+/// What the writer is asked for.
+pub(super) enum Request {
+    Commit(Box<Commit>),
+    /// Bookkeeping alone: no audit, no revision.
+    Sessions(Vec<SessionChange>),
+}
+
+/// A request that can be carried out.
+pub(super) struct Plan<'a> {
+    pub(super) writes: WriteSet<'a>,
+    pub(super) head: Head,
+    pub(super) sweep: Sweep,
+}
+
+pub(super) fn plan<'a>(
+    trees: &'a Trees,
+    head: &Head,
+    sweep: Sweep,
+    request: &Request,
+) -> Result<Plan<'a>, CommitError> {
+    let mut planner = Planner {
+        writes: WriteSet::new(trees),
+        revision: head.revision,
+        log: Vec::new(),
+        removed_admin: false,
+    };
+    let mut next = *head;
+    let mut next_sweep = sweep;
+    match request {
+        Request::Sessions(changes) => changes.iter().try_for_each(|change| planner.session(change))?,
+        Request::Commit(commit) => {
+            planner.revision += u64::from(commit.changes.iter().any(is_configuration));
+            if let Some(idempotency) = &commit.idempotency {
+                idempotency::check_and_note(
+                    &mut planner.writes,
+                    idempotency,
+                    planner.revision,
+                    commit.audit.at,
+                )?;
+                next_sweep = idempotency::sweep(&mut planner.writes, sweep, commit.audit.at)?;
+            }
+            commit
+                .changes
+                .iter()
+                .try_for_each(|change| planner.change(change))?;
+            planner.check_admins()?;
+            next.revision = planner.revision;
+            next.audit = audit_log::append(&mut planner.writes, head.audit, &commit.audit, planner.revision)?;
+            change_log::append(&mut planner.writes, planner.revision, &planner.log)?;
+        }
+    }
+    next.digest = planner.writes.digest_after(head.digest)?;
+    next.write(&mut planner.writes)?;
+    Ok(Plan {
+        writes: planner.writes,
+        head: next,
+        sweep: next_sweep,
+    })
+}
+
+fn is_configuration(change: &Change) -> bool {
+    match change {
+        Change::PutUser(..) | Change::DeleteUser(..) => true,
+        Change::PutProvider(..) | Change::DeleteProvider(..) => true,
+        Change::PutApiKey(..) | Change::DeleteApiKey(..) => true,
+        Change::PutModelRule(..) | Change::DeleteModelRule(..) => true,
+        Change::PutSettings(..) => true,
+        Change::PutSealed(..) | Change::Session(..) => false,
+    }
+}
+
+struct Planner<'a> {
+    writes: WriteSet<'a>,
+    revision: u64,
+    log: Vec<LoggedChange>,
+    removed_admin: bool,
+}
+
+impl Planner<'_> {
+    fn change(&mut self, change: &Change) -> Result<(), CommitError> {
+        match change {
+            Change::PutUser(user, expect) => self.put_user(user, *expect),
+            Change::DeleteUser(id, expect) => self.delete_user(id, *expect),
+            Change::PutProvider(provider, expect) => {
+                let id = provider.spec.name.to_string();
+                self.put(Kind::Provider, &id, provider, *expect)?;
+                self.note(Kind::Provider, id, false);
+                Ok(())
+            }
+            Change::DeleteProvider(name, expect) => {
+                self.delete::<Provider>(Kind::Provider, name.as_str(), name.as_str().as_bytes(), *expect)?;
+                self.note(Kind::Provider, name.to_string(), false);
+                Ok(())
+            }
+            Change::PutApiKey(key, expect) => self.put_api_key(key, *expect),
+            Change::DeleteApiKey(id, expect) => {
+                let old =
+                    self.delete::<ApiKey>(Kind::ApiKey, id.as_str(), id.as_str().as_bytes(), *expect)?;
+                let urgent = old.is_some_and(|old| is_revocation(&old, None));
+                self.note(Kind::ApiKey, id.to_string(), urgent);
+                Ok(())
+            }
+            Change::PutModelRule(rule, expect) => {
+                self.put(Kind::ModelRule, rule.id.as_str(), rule, *expect)?;
+                self.note(Kind::ModelRule, rule.id.to_string(), false);
+                Ok(())
+            }
+            Change::DeleteModelRule(id, expect) => {
+                self.delete::<ModelRule>(Kind::ModelRule, id.as_str(), id.as_str().as_bytes(), *expect)?;
+                self.note(Kind::ModelRule, id.to_string(), false);
+                Ok(())
+            }
+            Change::PutSettings(settings, expect) => {
+                self.put(Kind::Settings, "", settings, *expect)?;
+                self.note(Kind::Settings, String::new(), false);
+                Ok(())
+            }
+            Change::PutSealed(name, sealed) => {
+                self.writes
+                    .put(Family::Sealed, name.as_str().as_bytes(), sealed.clone())
+            }
+            Change::Session(change) => self.session(change),
+        }
+    }
+
+    fn note(&mut self, kind: Kind, id: String, urgent: bool) {
+        self.log.push(LoggedChange {
+            revision: self.revision,
+            kind,
+            id,
+            urgent,
+        });
+    }
+
+    fn get<T: Persist>(&self, key: &[u8]) -> Result<Option<Stored<T>>, CommitError> {
+        let bytes = self.writes.get(T::FAMILY, key)?;
+        Ok(bytes.map(|bytes| record::decode(&bytes)).transpose()?)
+    }
+
+    /// Writes a thing and answers what was there before.
+    fn put<T: Persist>(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        thing: &T,
+        expect: Expect,
+    ) -> Result<Option<T>, CommitError> {
+        let key = thing.key();
+        let old = check_expected(self.get::<T>(&key)?, kind, id, expect)?;
+        self.writes
+            .put(T::FAMILY, &key, record::encode(thing, self.revision)?)?;
+        Ok(old)
+    }
+
+    fn delete<T: Persist>(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        key: &[u8],
+        expect: Expect,
+    ) -> Result<Option<T>, CommitError> {
+        let old = check_expected(self.get::<T>(key)?, kind, id, expect)?;
+        self.writes.delete(T::FAMILY, key);
+        Ok(old)
+    }
+
+    fn put_user(&mut self, user: &User, expect: Expect) -> Result<(), CommitError> {
+        let email = user.spec.email.as_str();
+        let holder = self.writes.get(Family::UsersByEmail, email.as_bytes())?;
+        if holder.is_some_and(|holder| holder != user.id.as_bytes()) {
+            return Err(CommitError::Exists {
+                kind: Kind::User,
+                id: email.to_owned(),
+            });
+        }
+        let old = self.put(Kind::User, &user.id.to_string(), user, expect)?;
+        if let Some(old) = &old {
+            self.writes
+                .delete(Family::UsersByEmail, old.spec.email.as_str().as_bytes());
+            self.removed_admin |= old.spec.is_enabled_admin() && !user.spec.is_enabled_admin();
+        }
+        self.writes.put(
+            Family::UsersByEmail,
+            email.as_bytes(),
+            user.id.as_bytes().to_vec(),
+        )?;
+        self.note(Kind::User, user.id.to_string(), false);
+        Ok(())
+    }
+
+    fn delete_user(&mut self, id: &UserId, expect: Expect) -> Result<(), CommitError> {
+        if self.owns_api_keys(id)? {
+            return Err(CommitError::OwnsApiKeys { id: id.to_string() });
+        }
+        if let Some(old) = self.delete::<User>(Kind::User, &id.to_string(), id.as_bytes(), expect)? {
+            self.writes
+                .delete(Family::UsersByEmail, old.spec.email.as_str().as_bytes());
+            self.removed_admin |= old.spec.is_enabled_admin();
+        }
+        let sessions = self.writes.scan(Family::Sessions, id.as_bytes())?;
+        sessions
+            .keys()
+            .for_each(|key| self.writes.delete(Family::Sessions, key));
+        self.writes.delete(Family::LastLogins, id.as_bytes());
+        self.note(Kind::User, id.to_string(), false);
+        Ok(())
+    }
+
+    fn owns_api_keys(&self, id: &UserId) -> Result<bool, CommitError> {
+        for row in self.writes.scan(Family::ApiKeys, b"")?.values() {
+            if record::decode::<ApiKey>(row)?.value.spec.owner == *id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn put_api_key(&mut self, key: &ApiKey, expect: Expect) -> Result<(), CommitError> {
+        let owner = key.spec.owner;
+        if self.writes.get(Family::Users, owner.as_bytes())?.is_none() {
+            return Err(CommitError::NotFound {
+                kind: Kind::User,
+                id: owner.to_string(),
+            });
+        }
+        let old = self.put(Kind::ApiKey, key.id.as_str(), key, expect)?;
+        let urgent = old.is_some_and(|old| is_revocation(&old, Some(key)));
+        self.note(Kind::ApiKey, key.id.to_string(), urgent);
+        Ok(())
+    }
+
+    fn session(&mut self, change: &SessionChange) -> Result<(), CommitError> {
+        match change {
+            SessionChange::Put(session) => {
+                let key = session.key();
+                let next = self
+                    .get::<Session>(&key)?
+                    .map_or(0, |old| old.value.generation.saturating_add(1));
+                let user_is_there = self
+                    .writes
+                    .get(Family::Users, session.user_id.as_bytes())?
+                    .is_some();
+                if session.generation != next || !user_is_there {
+                    return Err(CommitError::SessionConflict);
+                }
+                self.writes
+                    .put(Family::Sessions, &key, record::encode(session, self.revision)?)
+            }
+            SessionChange::Delete(user_id, id) => {
+                self.writes.delete(Family::Sessions, &session_key(user_id, id));
+                Ok(())
+            }
+            SessionChange::RecordLogin(user_id, at) => {
+                let row = record::encode_time(Family::LastLogins, *at, self.revision)?;
+                self.writes.put(Family::LastLogins, user_id.as_bytes(), row)
+            }
+        }
+    }
+
+    /// Somebody must always be able to let others in.
+    fn check_admins(&self) -> Result<(), CommitError> {
+        if !self.removed_admin {
+            return Ok(());
+        }
+        for row in self.writes.scan(Family::Users, b"")?.values() {
+            if record::decode::<User>(row)?.value.spec.is_enabled_admin() {
+                return Ok(());
+            }
+        }
+        Err(CommitError::LastAdmin)
+    }
+}
+
+/// What was there, if it is as expected.
+fn check_expected<T>(
+    old: Option<Stored<T>>,
+    kind: Kind,
+    id: &str,
+    expect: Expect,
+) -> Result<Option<T>, CommitError> {
+    let id = || id.to_owned();
+    match (old, expect) {
+        (Some(_), Expect::Absent) => Err(CommitError::Exists { kind, id: id() }),
+        (None, Expect::Present | Expect::Revision(_)) => Err(CommitError::NotFound { kind, id: id() }),
+        (Some(old), Expect::Revision(wanted)) if old.revision != wanted => Err(CommitError::Conflict {
+            kind,
+            id: id(),
+            current: old.revision,
+        }),
+        (old, Expect::Absent | Expect::Present | Expect::Revision(_) | Expect::Any) => {
+            Ok(old.map(|old| old.value))
+        }
+    }
+}

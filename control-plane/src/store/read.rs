@@ -1,0 +1,250 @@
+//! What can be read. Every answer is of a state that survives a crash: reads wait
+//! for a sync that is under way, and so does everything that is built from them.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use super::{
+    AuditRow, Error, Kind, LoggedChange, SealedName, Store, StoreVersion, Stored, audit_log, change_log,
+    record::{self, Persist, SETTINGS_KEY, session_key},
+    trees::{Family, Trees},
+};
+use crate::domain::{
+    api_key::{ApiKey, KeyId},
+    model::ModelRule,
+    provider::{Provider, ProviderName},
+    session::{Session, SessionId},
+    settings::Settings,
+    user::{User, UserId},
+};
+
+/// Everything that data planes are told about, at one moment.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    pub version: StoreVersion,
+    pub providers: Vec<Stored<Provider>>,
+    pub api_keys: Vec<Stored<ApiKey>>,
+    /// By position.
+    pub model_rules: Vec<Stored<ModelRule>>,
+    pub settings: Option<Stored<Settings>>,
+}
+
+/// A thing that data planes are told about, as it is now.
+#[derive(Debug, Clone)]
+pub enum Resource {
+    Provider(Stored<Provider>),
+    ApiKey(Stored<ApiKey>),
+    ModelRule(Stored<ModelRule>),
+    Settings(Stored<Settings>),
+}
+
+/// What happened to one thing since some revision.
+#[derive(Debug, Clone)]
+pub struct ResourceChange {
+    pub kind: Kind,
+    pub id: String,
+    /// One of the changes takes something away from somebody.
+    pub urgent: bool,
+    /// `None`: it is gone.
+    pub now: Option<Resource>,
+}
+
+/// What data planes have to be told since some revision, each thing once.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The version that these changes lead to.
+    pub version: StoreVersion,
+    pub resources: Vec<ResourceChange>,
+}
+
+impl Store {
+    pub async fn user(&self, id: &UserId) -> Result<Option<Stored<User>>, Error> {
+        self.get(id.as_bytes()).await
+    }
+
+    pub async fn user_by_email(&self, email: &crate::domain::Email) -> Result<Option<Stored<User>>, Error> {
+        let _durable = self.durable.read().await;
+        let Some(id) = self.trees.get(Family::UsersByEmail, email.as_str().as_bytes())? else {
+            return Ok(None);
+        };
+        get(&self.trees, &id)
+    }
+
+    pub async fn users(&self) -> Result<Vec<Stored<User>>, Error> {
+        self.blocking(scan).await
+    }
+
+    /// When users last signed in; who never did is not listed.
+    pub async fn last_logins(&self) -> Result<BTreeMap<UserId, SystemTime>, Error> {
+        self.blocking(last_logins).await
+    }
+
+    pub async fn provider(&self, name: &ProviderName) -> Result<Option<Stored<Provider>>, Error> {
+        self.get(name.as_str().as_bytes()).await
+    }
+
+    pub async fn providers(&self) -> Result<Vec<Stored<Provider>>, Error> {
+        self.blocking(scan).await
+    }
+
+    pub async fn api_key(&self, id: &KeyId) -> Result<Option<Stored<ApiKey>>, Error> {
+        self.get(id.as_str().as_bytes()).await
+    }
+
+    pub async fn api_keys(&self) -> Result<Vec<Stored<ApiKey>>, Error> {
+        self.blocking(scan).await
+    }
+
+    /// By position.
+    pub async fn model_rules(&self) -> Result<Vec<Stored<ModelRule>>, Error> {
+        self.blocking(model_rules).await
+    }
+
+    /// `None` only before the first start is complete.
+    pub async fn settings(&self) -> Result<Option<Stored<Settings>>, Error> {
+        self.get(SETTINGS_KEY).await
+    }
+
+    pub async fn session(&self, user_id: &UserId, id: &SessionId) -> Result<Option<Session>, Error> {
+        let stored = self.get::<Session>(&session_key(user_id, id)).await?;
+        Ok(stored.map(|stored| stored.value))
+    }
+
+    pub async fn sessions_of(&self, user_id: &UserId) -> Result<Vec<Session>, Error> {
+        let user_id = *user_id;
+        let sessions: Vec<Stored<Session>> = self
+            .blocking(move |trees| scan_prefix(trees, user_id.as_bytes()))
+            .await?;
+        Ok(sessions.into_iter().map(|stored| stored.value).collect())
+    }
+
+    pub async fn sealed(&self, name: SealedName) -> Result<Option<Vec<u8>>, Error> {
+        let _durable = self.durable.read().await;
+        Ok(self
+            .trees
+            .get(Family::Sealed, name.as_str().as_bytes())?
+            .map(|bytes| bytes.to_vec()))
+    }
+
+    /// Rows of the audit log after a sequence, oldest first.
+    pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
+        self.blocking(move |trees| audit_log::read(trees, after, limit))
+            .await
+    }
+
+    /// Everything that data planes are told about, at one moment.
+    pub async fn configuration(&self) -> Result<Configuration, Error> {
+        let store = self.clone();
+        self.blocking(move |trees| {
+            Ok(Configuration {
+                version: store.version(),
+                providers: scan(trees)?,
+                api_keys: scan(trees)?,
+                model_rules: model_rules(trees)?,
+                settings: get(trees, SETTINGS_KEY)?,
+            })
+        })
+        .await
+    }
+
+    /// What data planes have to be told since a revision; `None` if the change log
+    /// does not reach back that far, so that only the whole will do.
+    pub async fn changes_since(&self, revision: u64) -> Result<Option<Changes>, Error> {
+        let store = self.clone();
+        self.blocking(move |trees| {
+            let version = store.version();
+            let Some(logged) = change_log::read_since(trees, revision, version.revision)? else {
+                return Ok(None);
+            };
+            let mut urgent_by_thing: BTreeMap<(Kind, String), bool> = BTreeMap::new();
+            for LoggedChange {
+                revision: _,
+                kind,
+                id,
+                urgent,
+            } in logged
+            {
+                *urgent_by_thing.entry((kind, id)).or_default() |= urgent;
+            }
+            let mut resources = Vec::with_capacity(urgent_by_thing.len());
+            for ((kind, id), urgent) in urgent_by_thing {
+                let now = match kind {
+                    Kind::User => continue,
+                    Kind::Provider => get(trees, id.as_bytes())?.map(Resource::Provider),
+                    Kind::ApiKey => get(trees, id.as_bytes())?.map(Resource::ApiKey),
+                    Kind::ModelRule => get(trees, id.as_bytes())?.map(Resource::ModelRule),
+                    Kind::Settings => get(trees, SETTINGS_KEY)?.map(Resource::Settings),
+                };
+                resources.push(ResourceChange {
+                    kind,
+                    id,
+                    urgent,
+                    now,
+                });
+            }
+            Ok(Some(Changes { version, resources }))
+        })
+        .await
+    }
+
+    async fn get<T: Persist>(&self, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
+        let _durable = self.durable.read().await;
+        get(&self.trees, key)
+    }
+
+    /// Runs a longer read where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Trees) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let durable = Arc::clone(&self.durable).read_owned().await;
+        let trees = self.trees.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = read(&trees);
+            drop(durable);
+            answer
+        });
+        answer.await.map_err(|_| Error::Interrupted)?
+    }
+}
+
+fn get<T: Persist>(trees: &Trees, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
+    trees
+        .get(T::FAMILY, key)?
+        .map(|bytes| record::decode(&bytes))
+        .transpose()
+}
+
+fn scan<T: Persist>(trees: &Trees) -> Result<Vec<Stored<T>>, Error> {
+    scan_prefix(trees, b"")
+}
+
+fn scan_prefix<T: Persist>(trees: &Trees, prefix: &[u8]) -> Result<Vec<Stored<T>>, Error> {
+    trees
+        .tree(T::FAMILY)
+        .scan_prefix(prefix)
+        .values()
+        .map(|value| record::decode(&value?))
+        .collect()
+}
+
+fn model_rules(trees: &Trees) -> Result<Vec<Stored<ModelRule>>, Error> {
+    let mut rules: Vec<Stored<ModelRule>> = scan(trees)?;
+    rules.sort_by(|a, b| (a.value.position, &a.value.id).cmp(&(b.value.position, &b.value.id)));
+    Ok(rules)
+}
+
+fn last_logins(trees: &Trees) -> Result<BTreeMap<UserId, SystemTime>, Error> {
+    let damaged = || Error::damaged(Family::LastLogins, "a key is not the id of a user");
+    trees
+        .tree(Family::LastLogins)
+        .iter()
+        .map(|row| {
+            let (key, value) = row?;
+            let id = <[u8; 16]>::try_from(key.as_ref()).map_err(|_| damaged())?;
+            Ok((
+                UserId::from_bytes(id),
+                record::decode_time(Family::LastLogins, &value)?,
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! API keys: their hashes, never the keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Persist, TimesRecord, from_ms, hash_from_base64, reason, reasons, to_base64, to_ms};
+use crate::{
+    domain::{
+        api_key::{ApiKey, Draft, KeyHash, KeyId},
+        user::UserId,
+    },
+    store::trees::Family,
+};
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct ApiKeyRecord {
+    id: String,
+    hash: String,
+    name: String,
+    email: String,
+    owner: String,
+    enabled: bool,
+    expires_ms: Option<u64>,
+    allowed_models: Vec<String>,
+    allowed_providers: Vec<String>,
+    times: TimesRecord,
+}
+
+impl Persist for ApiKey {
+    type Record = ApiKeyRecord;
+    const FAMILY: Family = Family::ApiKeys;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.as_str().as_bytes().to_vec()
+    }
+
+    fn to_record(&self) -> ApiKeyRecord {
+        let Self {
+            id,
+            hash,
+            spec,
+            times,
+        } = self;
+        let Draft {
+            name,
+            email,
+            owner,
+            enabled,
+            expires_at,
+            allowed_models,
+            allowed_providers,
+        } = spec.to_draft();
+        ApiKeyRecord {
+            id: id.to_string(),
+            hash: to_base64(hash.as_bytes()),
+            name,
+            email,
+            owner: owner.to_string(),
+            enabled,
+            expires_ms: expires_at.map(to_ms),
+            allowed_models,
+            allowed_providers,
+            times: TimesRecord::of(*times),
+        }
+    }
+
+    fn from_record(record: ApiKeyRecord) -> Result<Self, String> {
+        let ApiKeyRecord {
+            id,
+            hash,
+            name,
+            email,
+            owner,
+            enabled,
+            expires_ms,
+            allowed_models,
+            allowed_providers,
+            times,
+        } = record;
+        let owner = UserId::parse(&owner).map_err(reason)?;
+        let expires_at = expires_ms.map(from_ms).transpose()?;
+        let draft = Draft {
+            name,
+            email,
+            owner,
+            enabled,
+            expires_at,
+            allowed_models,
+            allowed_providers,
+        };
+        Ok(Self {
+            id: KeyId::parse(&id).map_err(reason)?,
+            hash: KeyHash::from_bytes(hash_from_base64(&hash)?),
+            spec: draft.check().map_err(reasons)?,
+            times: times.to_times()?,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! What is on disk: JSON with a version of its own, converted to and from the
+//! domain by naming every field. Secrets are in it only sealed or hashed.
+
+mod api_key;
+mod audit;
+mod log;
+mod provider;
+mod rule_and_settings;
+mod user;
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(super) use audit::AuditRecord;
+pub(super) use log::{ChangeRecord, IdempotencyRecord};
+pub(super) use rule_and_settings::SETTINGS_KEY;
+pub(super) use user::session_key;
+
+use super::{CommitError, Error, Stored, trees::Family};
+use crate::domain::FieldViolation;
+
+/// The newest version of records that this build reads and writes.
+pub(super) const RECORD_VERSION: u32 = 1;
+
+/// A thing of the domain that is kept as one record.
+pub(super) trait Persist: Sized {
+    type Record: Serialize + DeserializeOwned;
+    const FAMILY: Family;
+
+    fn key(&self) -> Vec<u8>;
+    fn to_record(&self) -> Self::Record;
+    /// `Err` says why the record makes no sense.
+    fn from_record(record: Self::Record) -> Result<Self, String>;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row<T> {
+    v: u32,
+    revision: u64,
+    value: T,
+}
+
+#[derive(Deserialize)]
+struct RowVersion {
+    v: u32,
+}
+
+pub(super) fn encode<T: Persist>(thing: &T, revision: u64) -> Result<Vec<u8>, CommitError> {
+    Ok(encode_row(T::FAMILY, thing.to_record(), revision)?)
+}
+
+pub(super) fn decode<T: Persist>(bytes: &[u8]) -> Result<Stored<T>, Error> {
+    let (record, revision) = decode_row(T::FAMILY, bytes)?;
+    let value = T::from_record(record).map_err(|reason| Error::damaged(T::FAMILY, reason))?;
+    Ok(Stored { value, revision })
+}
+
+pub(super) fn encode_row<R: Serialize>(family: Family, value: R, revision: u64) -> Result<Vec<u8>, Error> {
+    let row = Row {
+        v: RECORD_VERSION,
+        revision,
+        value,
+    };
+    serde_json::to_vec(&row).map_err(|error| Error::damaged(family, error.to_string()))
+}
+
+pub(super) fn decode_row<R: DeserializeOwned>(family: Family, bytes: &[u8]) -> Result<(R, u64), Error> {
+    let damaged = |error: serde_json::Error| Error::damaged(family, error.to_string());
+    let RowVersion { v: found } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if found > RECORD_VERSION {
+        return Err(Error::NewerRecord {
+            family: family.name(),
+            found,
+            known: RECORD_VERSION,
+        });
+    }
+    let Row {
+        v: _,
+        revision,
+        value,
+    } = serde_json::from_slice(bytes).map_err(damaged)?;
+    Ok((value, revision))
+}
+
+pub(super) fn encode_time(family: Family, at: SystemTime, revision: u64) -> Result<Vec<u8>, Error> {
+    encode_row(family, to_ms(at), revision)
+}
+
+pub(super) fn decode_time(family: Family, bytes: &[u8]) -> Result<SystemTime, Error> {
+    let (ms, _) = decode_row(family, bytes)?;
+    from_ms(ms).map_err(|reason| Error::damaged(family, reason))
+}
+
+/// Milliseconds since 1970: what is finer is not kept.
+fn to_ms(at: SystemTime) -> u64 {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn from_ms(ms: u64) -> Result<SystemTime, String> {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .ok_or_else(|| "a time is out of range".to_owned())
+}
+
+fn to_base64(bytes: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD_NO_PAD.decode(text).map_err(|error| error.to_string())
+}
+
+fn hash_from_base64(text: &str) -> Result<[u8; 32], String> {
+    from_base64(text)?
+        .try_into()
+        .map_err(|_| "a hash does not have 32 bytes".to_owned())
+}
+
+/// Times of a thing, on disk.
+#[derive(Serialize, Deserialize)]
+struct TimesRecord {
+    created_ms: u64,
+    updated_ms: u64,
+}
+
+impl TimesRecord {
+    fn of(times: crate::domain::Times) -> Self {
+        let crate::domain::Times {
+            created_at,
+            updated_at,
+        } = times;
+        Self {
+            created_ms: to_ms(created_at),
+            updated_ms: to_ms(updated_at),
+        }
+    }
+
+    fn to_times(&self) -> Result<crate::domain::Times, String> {
+        Ok(crate::domain::Times {
+            created_at: from_ms(self.created_ms)?,
+            updated_at: from_ms(self.updated_ms)?,
+        })
+    }
+}
+
+fn reason(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn reasons(violations: Vec<FieldViolation>) -> String {
+    violations
+        .iter()
+        .map(FieldViolation::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

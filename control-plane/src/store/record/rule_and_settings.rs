@@ -1,0 +1,160 @@
+//! Model rules, and the settings, of which there is one record.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Persist, reason, reasons};
+use crate::{
+    domain::{
+        model::{self, ModelRule, RuleId, Target},
+        settings::{Breaker, Draft, FallbackStrategy, Settings},
+    },
+    store::trees::Family,
+};
+
+/// The key of the one record.
+pub(in crate::store) const SETTINGS_KEY: &[u8] = b"settings";
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct ModelRuleRecord {
+    id: String,
+    position: u32,
+    pattern: String,
+    tier: Option<String>,
+    provider: Option<String>,
+    model: Option<String>,
+}
+
+impl Persist for ModelRule {
+    type Record = ModelRuleRecord;
+    const FAMILY: Family = Family::ModelRules;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.as_str().as_bytes().to_vec()
+    }
+
+    fn to_record(&self) -> ModelRuleRecord {
+        let Self {
+            id,
+            position,
+            pattern,
+            target,
+        } = self;
+        let (tier, provider, model) = match target {
+            Target::Tier(tier) => (Some(tier.as_str().to_owned()), None, None),
+            Target::Upstream { provider, model } => {
+                (None, Some(provider.to_string()), Some(model.as_str().to_owned()))
+            }
+        };
+        ModelRuleRecord {
+            id: id.to_string(),
+            position: *position,
+            pattern: pattern.as_str().to_owned(),
+            tier,
+            provider,
+            model,
+        }
+    }
+
+    fn from_record(record: ModelRuleRecord) -> Result<Self, String> {
+        let ModelRuleRecord {
+            id,
+            position,
+            pattern,
+            tier,
+            provider,
+            model,
+        } = record;
+        let (pattern, target) = model::Draft {
+            pattern,
+            tier,
+            provider,
+            model,
+        }
+        .check()
+        .map_err(reasons)?;
+        Ok(Self {
+            id: RuleId::parse(&id).map_err(reason)?,
+            position,
+            pattern,
+            target,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct SettingsRecord {
+    fallback_strategy: String,
+    breaker_enabled: bool,
+    failure_threshold: u32,
+    recovery_timeout_s: u32,
+    min_tokens_limit: u32,
+    max_tokens_limit: u32,
+    max_attempts: u32,
+    request_deadline_s: u32,
+    allow_query_api_key: bool,
+}
+
+impl Persist for Settings {
+    type Record = SettingsRecord;
+    const FAMILY: Family = Family::Settings;
+
+    fn key(&self) -> Vec<u8> {
+        SETTINGS_KEY.to_vec()
+    }
+
+    fn to_record(&self) -> SettingsRecord {
+        let Draft {
+            fallback_strategy,
+            breaker:
+                Breaker {
+                    enabled,
+                    failure_threshold,
+                    recovery_timeout_s,
+                },
+            min_tokens_limit,
+            max_tokens_limit,
+            max_attempts,
+            request_deadline_s,
+            allow_query_api_key,
+        } = self.to_draft();
+        SettingsRecord {
+            fallback_strategy: fallback_strategy.as_str().to_owned(),
+            breaker_enabled: enabled,
+            failure_threshold,
+            recovery_timeout_s,
+            min_tokens_limit,
+            max_tokens_limit,
+            max_attempts,
+            request_deadline_s,
+            allow_query_api_key,
+        }
+    }
+
+    fn from_record(record: SettingsRecord) -> Result<Self, String> {
+        let SettingsRecord {
+            fallback_strategy,
+            breaker_enabled,
+            failure_threshold,
+            recovery_timeout_s,
+            min_tokens_limit,
+            max_tokens_limit,
+            max_attempts,
+            request_deadline_s,
+            allow_query_api_key,
+        } = record;
+        let draft = Draft {
+            fallback_strategy: FallbackStrategy::parse(&fallback_strategy).map_err(reason)?,
+            breaker: Breaker {
+                enabled: breaker_enabled,
+                failure_threshold,
+                recovery_timeout_s,
+            },
+            min_tokens_limit,
+            max_tokens_limit,
+            max_attempts,
+            request_deadline_s,
+            allow_query_api_key,
+        };
+        draft.check().map_err(reasons)
+    }
+}
