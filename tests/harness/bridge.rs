@@ -74,8 +74,13 @@ impl Bridge {
 
     /// Starts one more node and waits until it holds a snapshot.
     pub async fn add_node(&mut self) -> Result<()> {
+        self.add_node_behind(self.control.fleet_port).await
+    }
+
+    /// The same, with another way to the control plane.
+    pub async fn add_node_behind(&mut self, fleet_port: u16) -> Result<()> {
         let name = format!("node-{}", self.nodes.len());
-        let mut node = Node::lay_out(self.folder.path(), name, self.control.fleet_port)?;
+        let mut node = Node::lay_out(self.folder.path(), name, fleet_port)?;
         node.start()?;
         node.wait_until_ready().await?;
         self.nodes.push(node);

@@ -9,6 +9,7 @@ pub mod anthropic;
 pub mod bridge;
 pub mod durability;
 pub mod fake_upstream;
+pub mod fleet_proxy;
 pub mod process;
 pub mod sse;
 pub mod stage;

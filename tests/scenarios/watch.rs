@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bridge_proto::admin::v1::{DeleteApiKeyRequest, RevokeApiKeyRequest};
 use bridge_tests::anthropic::ask;
+use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_upstream::Script;
+use bridge_tests::fleet_proxy::{FleetProxy, Tamper};
 use bridge_tests::stage::{MODEL, Stage};
 
 const NODES: usize = 3;
@@ -95,6 +97,36 @@ async fn a_change_of_a_provider_counts_from_the_next_request_on() -> Result<()> 
         let client = stage.bridge.client(node, &stage.key)?;
         assert_eq!(client.messages(&ask("haiku", "Hi")).await?.text(), "new");
         assert_eq!(client.messages(&ask("opus", "Hi")).await?.text(), "old");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_snapshot_is_refused_and_the_old_one_stays() -> Result<()> {
+    let mut bridge = Bridge::start(0).await?;
+    let proxy = FleetProxy::start(&bridge.control().fleet_address()).await?;
+    bridge.add_node_behind(proxy.port()).await?;
+    let admin = bridge.admin().await?;
+    let old = bridge.accepted_key(&admin).await?;
+
+    for tamper in [
+        Tamper::WrongHash,
+        Tamper::LostResource,
+        Tamper::OldVersion,
+        Tamper::ForeignCluster,
+    ] {
+        proxy.forget();
+        proxy.tamper(tamper);
+        let (new, _) = admin.create_key("never seen").await?;
+        let nack = proxy.wait_for_nack().await?;
+        assert!(!nack.refusals.is_empty(), "{tamper:?}");
+        assert_eq!(bridge.client(0, &old)?.try_key().await?.status, 200, "{tamper:?}");
+        assert_eq!(bridge.client(0, &new)?.try_key().await?.status, 401, "{tamper:?}");
+        assert_eq!(bridge.node(0)?.readiness().await, Some(200), "{tamper:?}");
+
+        proxy.tamper(Tamper::Nothing);
+        bridge.accepted_key(&admin).await?;
+        bridge.wait_until_accepted(&new).await?;
     }
     Ok(())
 }
