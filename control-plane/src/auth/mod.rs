@@ -1,0 +1,13 @@
+//! Who may do what in the admin.
+//!
+//! Passwords open sessions, sessions are carried by signed tokens, and one table
+//! says which role a method needs. Role and state of a user are read from the store
+//! at every call: a token only says who it is.
+
+pub mod password;
+pub mod session;
+mod throttle;
+mod token;
+
+pub use throttle::Throttled;
+pub use token::{SigningKeyError, SigningKeys};
