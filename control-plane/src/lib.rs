@@ -1,6 +1,12 @@
 //! The control plane: it owns the truth and publishes it to the data planes.
 
-pub mod domain;
-pub mod store;
 pub mod auth;
+mod config;
+pub mod domain;
+mod grpc;
+mod probe;
 pub mod secrets;
+mod server;
+mod snapshot;
+pub mod store;
+mod telemetry;

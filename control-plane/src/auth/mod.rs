@@ -4,7 +4,9 @@
 //! says which role a method needs. Role and state of a user are read from the store
 //! at every call: a token only says who it is.
 
+pub(crate) mod interceptor;
 pub mod password;
+mod policy;
 pub mod session;
 mod throttle;
 mod token;

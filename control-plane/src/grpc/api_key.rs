@@ -1,0 +1,313 @@
+//! `ApiKeyService`. A `user` sees and manages their own keys only; somebody else's
+//! key does not exist for them.
+
+use std::time::{Duration, SystemTime};
+
+use bridge_proto::admin::v1 as admin;
+use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
+use secrecy::ExposeSecret;
+use tonic::{Request, Response, Status};
+
+use crate::domain::api_key::{self, ApiKey, Draft, KeyId, Minted, Spec};
+use crate::domain::user::UserId;
+use crate::domain::{Invalid, Times};
+use crate::grpc::call::Call;
+use crate::grpc::commits::{self, Commits, Created};
+use crate::grpc::mask::{self, UnknownPath};
+use crate::grpc::page::{Ask, matches_query, place_of_time};
+use crate::grpc::status::Error;
+use crate::grpc::{convert, duration, summary};
+use crate::snapshot::nodes::{NodeId, Nodes};
+use crate::store::{Change, Expect, Kind, Store, Stored};
+
+const ORDERS: [&str; 3] = ["created_at", "name", "last_used_at"];
+/// How long a rotated key goes on if the caller does not say.
+const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+const OVERLAP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long a revocation waits for the fleet if the caller does not say.
+const REVOKE_WAIT_DEFAULT: Duration = Duration::from_secs(5);
+const REVOKE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) struct ApiKeys {
+    pub(crate) store: Store,
+    pub(crate) commits: Commits,
+    pub(crate) nodes: Nodes,
+}
+
+#[tonic::async_trait]
+impl ApiKeyService for ApiKeys {
+    async fn list_api_keys(
+        &self,
+        request: Request<admin::ListApiKeysRequest>,
+    ) -> Result<Response<admin::ListApiKeysResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        let ask = Ask::parse(request.page_size, &request.page_token, &request.order_by, &ORDERS)?;
+        let mut keys = self.store.api_keys().await.map_err(Error::from)?;
+        keys.retain(|key| call.reaches(key.value.spec.owner) && is_asked_for(&key.value, &request));
+        let page = ask.cut(keys, |Stored { value: key, .. }| {
+            let place = match ask.field() {
+                "name" => key.spec.name.as_str().to_lowercase(),
+                "last_used_at" => place_of_time(None),
+                _ => place_of_time(Some(key.times.created_at)),
+            };
+            (place, key.id.as_str().to_owned())
+        });
+        Ok(Response::new(admin::ListApiKeysResponse {
+            api_keys: page.items.into_iter().map(convert::api_key).collect(),
+            next_page_token: page.next_page_token,
+            total_size: page.total_size,
+        }))
+    }
+
+    async fn get_api_key(
+        &self,
+        request: Request<admin::GetApiKeyRequest>,
+    ) -> Result<Response<admin::GetApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let key = self.reached(&call, &request.into_inner().id).await?;
+        Ok(Response::new(admin::GetApiKeyResponse { api_key: Some(convert::api_key(key)) }))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<admin::CreateApiKeyRequest>,
+    ) -> Result<Response<admin::CreateApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let made = self.create(&call, request.into_inner()).await?;
+        let (api_key, key, secret_already_delivered) = made.into_parts();
+        Ok(Response::new(admin::CreateApiKeyResponse { api_key, key, secret_already_delivered }))
+    }
+
+    async fn update_api_key(
+        &self,
+        request: Request<admin::UpdateApiKeyRequest>,
+    ) -> Result<Response<admin::UpdateApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        let key = commits::update(request.revision, || self.update(&call, request.clone())).await?;
+        Ok(Response::new(admin::UpdateApiKeyResponse { api_key: Some(convert::api_key(key)) }))
+    }
+
+    async fn delete_api_key(
+        &self,
+        request: Request<admin::DeleteApiKeyRequest>,
+    ) -> Result<Response<admin::DeleteApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let admin::DeleteApiKeyRequest { id, revision } = request.into_inner();
+        let key = self.reached(&call, &id).await?.value;
+        let audit = call.audit(&target(&key)).with_summaries(Some(summary::api_key(&key)), None);
+        let change = Change::DeleteApiKey(key.id, commits::expect_any(revision));
+        self.commits.commit(vec![change], audit).await?;
+        Ok(Response::new(admin::DeleteApiKeyResponse {}))
+    }
+
+    async fn rotate_api_key(
+        &self,
+        request: Request<admin::RotateApiKeyRequest>,
+    ) -> Result<Response<admin::RotateApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        let made = commits::update(0, || self.rotate(&call, request.clone())).await?;
+        let (api_key, key, secret_already_delivered) = made.into_parts();
+        Ok(Response::new(admin::RotateApiKeyResponse { api_key, key, secret_already_delivered }))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<admin::RevokeApiKeyRequest>,
+    ) -> Result<Response<admin::RevokeApiKeyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let admin::RevokeApiKeyRequest { id, timeout } = request.into_inner();
+        let timeout = duration::parse("timeout", timeout, REVOKE_WAIT_DEFAULT, REVOKE_WAIT_MAX)?;
+        let key = commits::update(0, || self.disable(&call, &id)).await?;
+        let revision = key.revision;
+        let acks = self.nodes.wait_acked(revision, timeout).await;
+        let names = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
+        Ok(Response::new(admin::RevokeApiKeyResponse {
+            api_key: Some(convert::api_key(key)),
+            revision,
+            acknowledged_nodes: names(acks.acknowledged),
+            pending_nodes: names(acks.pending),
+        }))
+    }
+}
+
+/// A key that was made now, with the secret to show once, or before.
+enum Made {
+    Now(Stored<ApiKey>, Minted),
+    Before(Stored<ApiKey>),
+}
+
+impl Made {
+    fn into_parts(self) -> (Option<admin::ApiKey>, String, bool) {
+        match self {
+            Self::Now(key, minted) => {
+                (Some(convert::api_key(key)), minted.secret.expose_secret().to_owned(), false)
+            }
+            Self::Before(key) => (Some(convert::api_key(key)), String::new(), true),
+        }
+    }
+}
+
+impl ApiKeys {
+    async fn create(&self, call: &Call, mut request: admin::CreateApiKeyRequest) -> Result<Made, Error> {
+        let idempotency_key = std::mem::take(&mut request.idempotency_key);
+        let minted = mint();
+        let result = minted.id.as_str();
+        let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
+        let admin::CreateApiKeyRequest {
+            name,
+            email,
+            owner_user_id,
+            expires_at,
+            allowed_models,
+            allowed_providers,
+            idempotency_key: _,
+        } = request;
+        let owner = self.owner(call, &owner_user_id).await?;
+        let expires_at = convert::time(expires_at).map_err(|reason| expires_at_violation(&reason))?;
+        let draft = Draft { name, email, owner, enabled: true, expires_at, allowed_models, allowed_providers };
+        let key = new_key(&minted, draft.check()?, call.now);
+        let audit = call.audit(&target(&key)).with_summaries(None, Some(summary::api_key(&key)));
+        let change = Change::PutApiKey(key.clone(), Expect::Absent);
+        match self.commits.create(vec![change], audit, idempotency).await? {
+            Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
+            Created::Before { id } => Ok(Made::Before(self.reached(call, &id).await?)),
+        }
+    }
+
+    async fn update(&self, call: &Call, request: admin::UpdateApiKeyRequest) -> Result<Stored<ApiKey>, Error> {
+        let admin::UpdateApiKeyRequest { api_key, update_mask, revision } = request;
+        let wire = api_key.unwrap_or_default();
+        let before = self.reached(call, &wire.id).await?;
+        let mut draft = before.value.spec.to_draft();
+        let mut time = Ok(());
+        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut time))?;
+        time.map_err(|reason| expires_at_violation(&reason))?;
+        self.put(call, before, draft.check()?, revision).await
+    }
+
+    async fn disable(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
+        let before = self.reached(call, id).await?;
+        if !before.value.spec.enabled {
+            return Ok(before);
+        }
+        let spec = Spec { enabled: false, ..before.value.spec.clone() };
+        self.put(call, before, spec, 0).await
+    }
+
+    async fn put(
+        &self,
+        call: &Call,
+        before: Stored<ApiKey>,
+        spec: Spec,
+        asked_revision: u64,
+    ) -> Result<Stored<ApiKey>, Error> {
+        let after = changed(&before.value, spec, call.now);
+        let audit = call
+            .audit(&target(&after))
+            .with_summaries(Some(summary::api_key(&before.value)), Some(summary::api_key(&after)));
+        let change = Change::PutApiKey(after.clone(), commits::expect(asked_revision, before.revision));
+        let revision = self.commits.commit(vec![change], audit).await?;
+        Ok(Stored { value: after, revision })
+    }
+
+    async fn rotate(&self, call: &Call, mut request: admin::RotateApiKeyRequest) -> Result<Made, Error> {
+        let idempotency_key = std::mem::take(&mut request.idempotency_key);
+        let overlap = duration::parse("overlap", request.overlap, OVERLAP_DEFAULT, OVERLAP_MAX)?;
+        let before = self.reached(call, &request.id).await?;
+        let minted = mint();
+        let result = minted.id.as_str();
+        let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
+        let key = new_key(&minted, before.value.spec.clone(), call.now);
+        let old = changed(&before.value, ending(&before.value.spec, overlap, call.now), call.now);
+        let audit = call
+            .audit(&target(&before.value))
+            .with_summaries(Some(summary::api_key(&before.value)), Some(summary::api_key(&key)));
+        let changes = vec![
+            Change::PutApiKey(key.clone(), Expect::Absent),
+            Change::PutApiKey(old, Expect::Revision(before.revision)),
+        ];
+        match self.commits.create(changes, audit, idempotency).await? {
+            Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
+            Created::Before { id } => Ok(Made::Before(self.reached(call, &id).await?)),
+        }
+    }
+
+    /// The key, if the caller reaches it; otherwise it is as if it were not there.
+    async fn reached(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
+        let missing = || Error::NotFound { kind: Kind::ApiKey, id: id.to_owned() };
+        let parsed = KeyId::parse(id).map_err(|reason| Error::invalid("id", reason.to_string()))?;
+        let key = self.store.api_key(&parsed).await?;
+        key.filter(|key| call.reaches(key.value.spec.owner)).ok_or_else(missing)
+    }
+
+    async fn owner(&self, call: &Call, text: &str) -> Result<UserId, Error> {
+        if text.is_empty() {
+            return Ok(call.caller.user_id);
+        }
+        let refused = |reason: &str| Error::invalid("owner_user_id", reason);
+        let owner = UserId::parse(text).map_err(|reason| refused(&reason.to_string()))?;
+        if !call.reaches(owner) {
+            return Err(Error::RoleRefused { role: call.caller.role });
+        }
+        let user = self.store.user(&owner).await?;
+        user.map(|user| user.value.id).ok_or_else(|| refused("is not a user"))
+    }
+}
+
+fn is_asked_for(key: &ApiKey, request: &admin::ListApiKeysRequest) -> bool {
+    let Draft { name, email, owner, enabled, .. } = key.spec.to_draft();
+    matches_query(&request.query, &[&name, &email, key.id.as_str()])
+        && request.enabled.is_none_or(|asked| asked == enabled)
+        && (request.owner_user_id.is_empty() || request.owner_user_id == owner.to_string())
+}
+
+fn mint() -> Minted {
+    api_key::mint(rand::random(), rand::random())
+}
+
+fn new_key(minted: &Minted, spec: Spec, now: SystemTime) -> ApiKey {
+    ApiKey { id: minted.id.clone(), hash: minted.hash, spec, times: Times::new(now) }
+}
+
+fn changed(key: &ApiKey, spec: Spec, now: SystemTime) -> ApiKey {
+    ApiKey { spec, times: key.times.touched(now), ..key.clone() }
+}
+
+/// The settings of a key whose successor exists.
+fn ending(spec: &Spec, overlap: Duration, now: SystemTime) -> Spec {
+    if overlap.is_zero() {
+        return Spec { enabled: false, ..spec.clone() };
+    }
+    let end = now + overlap;
+    let expires_at = spec.expires_at.map_or(end, |at| at.min(end));
+    Spec { expires_at: Some(expires_at), ..spec.clone() }
+}
+
+fn target(key: &ApiKey) -> String {
+    format!("{}/{}", Kind::ApiKey, key.id)
+}
+
+fn expires_at_violation(reason: &Invalid) -> Error {
+    Error::invalid("expires_at", reason.to_string())
+}
+
+fn set(
+    draft: &mut Draft,
+    path: &str,
+    wire: &admin::ApiKey,
+    time: &mut Result<(), Invalid>,
+) -> Result<(), UnknownPath> {
+    match path {
+        "name" => draft.name.clone_from(&wire.name),
+        "email" => draft.email.clone_from(&wire.email),
+        "enabled" => draft.enabled = wire.enabled,
+        "expires_at" => *time = convert::time(wire.expires_at).map(|at| draft.expires_at = at),
+        "allowed_models" => draft.allowed_models.clone_from(&wire.allowed_models),
+        "allowed_providers" => draft.allowed_providers.clone_from(&wire.allowed_providers),
+        _ => return Err(UnknownPath),
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! `AuthService`.
+
+use std::time::SystemTime;
+
+use bridge_proto::admin::v1 as admin;
+use bridge_proto::admin::v1::auth_service_server::AuthService;
+use secrecy::{ExposeSecret, SecretString};
+use tonic::{Request, Response, Status};
+
+use crate::auth::session::{self, Sessions, SignedIn, TokenPair};
+use crate::domain::audit::Origin;
+use crate::grpc::call::Call;
+use crate::grpc::convert;
+use crate::grpc::status::Error;
+use crate::store::{Kind, Store};
+use crate::telemetry::Metrics;
+
+pub(crate) struct Auth {
+    pub(crate) store: Store,
+    pub(crate) sessions: Sessions,
+    pub(crate) metrics: Metrics,
+}
+
+#[tonic::async_trait]
+impl AuthService for Auth {
+    async fn login(
+        &self,
+        request: Request<admin::LoginRequest>,
+    ) -> Result<Response<admin::LoginResponse>, Status> {
+        let (origin, now) = (origin_of(&request), SystemTime::now());
+        let admin::LoginRequest { email, password } = request.into_inner();
+        let password = SecretString::from(password);
+        let signed_in = self.sessions.login(&email, &password, origin, now).await;
+        let SignedIn { user, tokens } = signed_in.map_err(|error| {
+            self.metrics.logins_failed.inc();
+            login_error(error)
+        })?;
+        let TokenPair { access_token, expires_at, refresh_token } = tokens;
+        Ok(Response::new(admin::LoginResponse {
+            access_token: access_token.expose_secret().to_owned(),
+            expires_at: Some(expires_at.into()),
+            refresh_token: refresh_token.expose_secret().to_owned(),
+            user: Some(convert::user(user, Some(now))),
+        }))
+    }
+
+    async fn refresh(
+        &self,
+        request: Request<admin::RefreshRequest>,
+    ) -> Result<Response<admin::RefreshResponse>, Status> {
+        let origin = origin_of(&request);
+        let token = SecretString::from(request.into_inner().refresh_token);
+        let tokens = self.sessions.refresh(&token, origin, SystemTime::now()).await.map_err(refresh_error)?;
+        let TokenPair { access_token, expires_at, refresh_token } = tokens;
+        Ok(Response::new(admin::RefreshResponse {
+            access_token: access_token.expose_secret().to_owned(),
+            expires_at: Some(expires_at.into()),
+            refresh_token: refresh_token.expose_secret().to_owned(),
+        }))
+    }
+
+    async fn logout(
+        &self,
+        request: Request<admin::LogoutRequest>,
+    ) -> Result<Response<admin::LogoutResponse>, Status> {
+        let call = Call::of(&request)?;
+        let audit = call.audit(&format!("session/{}", call.caller.session_id));
+        self.sessions.logout(&call.caller, audit).await.map_err(Error::from)?;
+        Ok(Response::new(admin::LogoutResponse {}))
+    }
+
+    async fn get_me(
+        &self,
+        request: Request<admin::GetMeRequest>,
+    ) -> Result<Response<admin::GetMeResponse>, Status> {
+        let id = Call::of(&request)?.caller.user_id;
+        let user = self.store.user(&id).await.map_err(Error::from)?.ok_or(Error::TokenRefused)?;
+        let logins = self.store.last_logins().await.map_err(Error::from)?;
+        let user = convert::user(user, logins.get(&id).copied());
+        Ok(Response::new(admin::GetMeResponse { user: Some(user) }))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<admin::ChangePasswordRequest>,
+    ) -> Result<Response<admin::ChangePasswordResponse>, Status> {
+        let call = Call::of(&request)?;
+        let admin::ChangePasswordRequest { current_password, new_password } = request.into_inner();
+        let (current, new) = (SecretString::from(current_password), SecretString::from(new_password));
+        let audit = call.audit(&format!("{}/{}", Kind::User, call.caller.user_id));
+        let changed = self.sessions.change_password(&call.caller, &current, new, audit).await;
+        let TokenPair { access_token, expires_at, refresh_token } = changed.map_err(change_error)?;
+        Ok(Response::new(admin::ChangePasswordResponse {
+            access_token: access_token.expose_secret().to_owned(),
+            expires_at: Some(expires_at.into()),
+            refresh_token: refresh_token.expose_secret().to_owned(),
+        }))
+    }
+}
+
+fn origin_of<T>(request: &Request<T>) -> Origin {
+    request.extensions().get::<Origin>().cloned().unwrap_or_default()
+}
+
+fn login_error(error: session::Error) -> Error {
+    match error {
+        session::Error::WrongCredentials => Error::LoginRefused,
+        other => Error::from(other),
+    }
+}
+
+fn refresh_error(error: session::Error) -> Error {
+    match error {
+        session::Error::InvalidToken => Error::RefreshRefused,
+        other => Error::from(other),
+    }
+}
+
+/// The caller is signed in, so a wrong password is a wrong field.
+fn change_error(error: session::Error) -> Error {
+    match error {
+        session::Error::WrongCredentials => Error::invalid("current_password", "is wrong"),
+        other => Error::from(other),
+    }
+}

@@ -1,0 +1,229 @@
+//! Between the contract's messages and the domain, naming every field: a new one
+//! fails to compile here instead of vanishing.
+
+use std::time::SystemTime;
+
+use bridge_proto::admin::v1 as admin;
+use prost_types::Timestamp;
+
+use crate::domain::api_key::{self, ApiKey};
+use crate::domain::model::ModelName;
+use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
+use crate::domain::settings::{self, FallbackStrategy, Settings};
+use crate::domain::user::{self, Role, User};
+use crate::domain::{Invalid, Times};
+use crate::store::Stored;
+
+// === users ===
+
+pub(crate) fn user(stored: Stored<User>, last_login_at: Option<SystemTime>) -> admin::User {
+    let Stored { value: User { id, spec, credentials, times }, revision } = stored;
+    let user::Spec { email, name, role, enabled } = spec;
+    let user::Credentials { password_hash: _, must_change_password, session_epoch: _ } = credentials;
+    let Times { created_at, updated_at } = times;
+    admin::User {
+        id: id.to_string(),
+        email: email.as_str().to_owned(),
+        name: name.as_str().to_owned(),
+        role: role_to_proto(role).into(),
+        enabled,
+        must_change_password,
+        created_at: Some(created_at.into()),
+        updated_at: Some(updated_at.into()),
+        last_login_at: last_login_at.map(Timestamp::from),
+        revision,
+    }
+}
+
+fn role_to_proto(role: Role) -> admin::Role {
+    match role {
+        Role::Admin => admin::Role::Admin,
+        Role::Operator => admin::Role::Operator,
+        Role::Auditor => admin::Role::Auditor,
+        Role::User => admin::Role::User,
+    }
+}
+
+/// Unspecified is for the caller to decide about.
+pub(crate) fn role(wire: i32) -> Result<Option<Role>, Invalid> {
+    match admin::Role::try_from(wire) {
+        Ok(admin::Role::Unspecified) => Ok(None),
+        Ok(admin::Role::Admin) => Ok(Some(Role::Admin)),
+        Ok(admin::Role::Operator) => Ok(Some(Role::Operator)),
+        Ok(admin::Role::Auditor) => Ok(Some(Role::Auditor)),
+        Ok(admin::Role::User) => Ok(Some(Role::User)),
+        Err(_) => Err(Invalid::new("is not a role that this control plane knows")),
+    }
+}
+
+// === API keys ===
+
+pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
+    let Stored { value: ApiKey { id, hash: _, spec, times }, revision } = stored;
+    let display = id.display();
+    let api_key::Draft { name, email, owner, enabled, expires_at, allowed_models, allowed_providers } =
+        spec.to_draft();
+    let Times { created_at, updated_at } = times;
+    admin::ApiKey {
+        id: id.as_str().to_owned(),
+        name,
+        email,
+        owner_user_id: owner.to_string(),
+        enabled,
+        expires_at: expires_at.map(Timestamp::from),
+        allowed_models,
+        allowed_providers,
+        created_at: Some(created_at.into()),
+        updated_at: Some(updated_at.into()),
+        // Data planes do not report usage yet.
+        last_used_at: None,
+        revision,
+        display,
+    }
+}
+
+/// A time that a caller sets; absent stays absent.
+pub(crate) fn time(wire: Option<Timestamp>) -> Result<Option<SystemTime>, Invalid> {
+    let time = wire.map(|time| SystemTime::try_from(time).map_err(|_| Invalid::new("is not a valid time")));
+    time.transpose()
+}
+
+// === providers ===
+
+pub(crate) fn provider(stored: Stored<Provider>) -> admin::Provider {
+    let Stored { value: Provider { spec, credentials, times }, revision } = stored;
+    let provider::Spec { name, enabled, priority, endpoint, models, limits } = spec;
+    let provider::Limits { timeout_s, max_retries, max_tokens_limit } = limits;
+    let provider::Credentials { sealed: _, has_api_key, api_key_hint, custom_header_names } = credentials;
+    let Times { created_at, updated_at } = times;
+    admin::Provider {
+        name: name.as_str().to_owned(),
+        enabled,
+        priority,
+        api_format: api_format_to_proto(endpoint.api_format).into(),
+        base_url: endpoint.base_url.as_str().to_owned(),
+        models: Some(models_to_proto(&models)),
+        timeout: timeout_s,
+        max_retries,
+        max_tokens_limit,
+        dialect: endpoint.dialect().as_str().to_owned(),
+        is_dialect_guessed: endpoint.is_dialect_guessed(),
+        has_api_key,
+        api_key_hint,
+        custom_header_names: custom_header_names.iter().map(HeaderName::to_string).collect(),
+        created_at: Some(created_at.into()),
+        updated_at: Some(updated_at.into()),
+        revision,
+    }
+}
+
+/// What a caller writes about a new provider. What the control plane itself
+/// decides, such as times and hints, is ignored.
+pub(crate) fn provider_draft(wire: admin::Provider) -> Result<provider::Draft, Invalid> {
+    let admin::Provider {
+        name,
+        enabled,
+        priority,
+        api_format,
+        base_url,
+        models,
+        timeout,
+        max_retries,
+        max_tokens_limit,
+        dialect,
+        is_dialect_guessed: _,
+        has_api_key: _,
+        api_key_hint: _,
+        custom_header_names: _,
+        created_at: _,
+        updated_at: _,
+        revision: _,
+    } = wire;
+    Ok(provider::Draft {
+        name,
+        enabled,
+        priority,
+        api_format: self::api_format(api_format)?,
+        base_url,
+        dialect,
+        models: models_draft(models),
+        timeout_s: timeout,
+        max_retries,
+        max_tokens_limit,
+    })
+}
+
+/// Unspecified means the format that nearly every provider speaks.
+pub(crate) fn api_format(wire: i32) -> Result<ApiFormat, Invalid> {
+    match admin::ApiFormat::try_from(wire) {
+        Ok(admin::ApiFormat::Unspecified | admin::ApiFormat::Openai) => Ok(ApiFormat::Openai),
+        Ok(admin::ApiFormat::Anthropic) => Ok(ApiFormat::Anthropic),
+        Err(_) => Err(Invalid::new("is not a format that this control plane knows")),
+    }
+}
+
+pub(crate) fn models_draft(wire: Option<admin::TierModels>) -> provider::ModelsDraft {
+    let admin::TierModels { big, middle, small } = wire.unwrap_or_default();
+    provider::ModelsDraft { big, middle, small }
+}
+
+pub(crate) fn secrets_draft(wire: admin::ProviderSecrets) -> provider::SecretsDraft {
+    let admin::ProviderSecrets { api_key, custom_headers } = wire;
+    let custom_headers = custom_headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+    provider::SecretsDraft { api_key: api_key.into(), custom_headers }
+}
+
+fn api_format_to_proto(format: ApiFormat) -> admin::ApiFormat {
+    match format {
+        ApiFormat::Openai => admin::ApiFormat::Openai,
+        ApiFormat::Anthropic => admin::ApiFormat::Anthropic,
+    }
+}
+
+fn models_to_proto(models: &provider::TierModels) -> admin::TierModels {
+    let provider::TierModels { big, middle, small } = models;
+    let names = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
+    admin::TierModels { big: names(big), middle: names(middle), small: names(small) }
+}
+
+// === settings ===
+
+pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
+    let Stored { value, revision } = stored;
+    let settings::Draft {
+        fallback_strategy,
+        breaker,
+        min_tokens_limit,
+        max_tokens_limit,
+        max_attempts,
+        request_deadline_s,
+        allow_query_api_key,
+    } = value.to_draft();
+    let settings::Breaker { enabled, failure_threshold, recovery_timeout_s } = breaker;
+    let fallback_strategy = match fallback_strategy {
+        FallbackStrategy::Priority => admin::FallbackStrategy::Priority,
+        FallbackStrategy::Random => admin::FallbackStrategy::Random,
+    };
+    admin::Settings {
+        fallback_strategy: fallback_strategy.into(),
+        circuit_breaker: Some(admin::CircuitBreaker {
+            enabled,
+            failure_threshold,
+            recovery_timeout: recovery_timeout_s,
+        }),
+        min_tokens_limit,
+        max_tokens_limit,
+        max_attempts,
+        request_deadline: request_deadline_s,
+        allow_query_api_key,
+        revision,
+    }
+}
+
+pub(crate) fn fallback_strategy(wire: i32) -> Result<FallbackStrategy, Invalid> {
+    match admin::FallbackStrategy::try_from(wire) {
+        Ok(admin::FallbackStrategy::Priority) => Ok(FallbackStrategy::Priority),
+        Ok(admin::FallbackStrategy::Random) => Ok(FallbackStrategy::Random),
+        Ok(admin::FallbackStrategy::Unspecified) | Err(_) => Err(Invalid::new("must be priority or random")),
+    }
+}

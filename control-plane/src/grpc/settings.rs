@@ -1,0 +1,107 @@
+//! `SettingsService`.
+
+use bridge_proto::admin::v1 as admin;
+use bridge_proto::admin::v1::settings_service_server::SettingsService;
+use tonic::{Request, Response, Status};
+
+use crate::domain::Invalid;
+use crate::domain::settings::Draft;
+use crate::domain::user::Role;
+use crate::grpc::call::Call;
+use crate::grpc::commits::{self, Commits};
+use crate::grpc::mask::{self, UnknownPath};
+use crate::grpc::status::Error;
+use crate::grpc::{convert, summary};
+use crate::store::{Change, Kind, Store, Stored};
+
+const TARGET: &str = "settings";
+
+pub(crate) struct Settings {
+    pub(crate) store: Store,
+    pub(crate) commits: Commits,
+}
+
+#[tonic::async_trait]
+impl SettingsService for Settings {
+    async fn get_settings(
+        &self,
+        _: Request<admin::GetSettingsRequest>,
+    ) -> Result<Response<admin::GetSettingsResponse>, Status> {
+        let settings = Some(convert::settings(self.stored().await?));
+        Ok(Response::new(admin::GetSettingsResponse { settings }))
+    }
+
+    async fn update_settings(
+        &self,
+        request: Request<admin::UpdateSettingsRequest>,
+    ) -> Result<Response<admin::UpdateSettingsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        let settings = commits::update(request.revision, || self.update(&call, request.clone())).await?;
+        let settings = Some(convert::settings(settings));
+        Ok(Response::new(admin::UpdateSettingsResponse { settings }))
+    }
+}
+
+impl Settings {
+    async fn stored(&self) -> Result<Stored<crate::domain::settings::Settings>, Error> {
+        let missing = || Error::NotFound { kind: Kind::Settings, id: String::new() };
+        self.store.settings().await?.ok_or_else(missing)
+    }
+
+    async fn update(
+        &self,
+        call: &Call,
+        request: admin::UpdateSettingsRequest,
+    ) -> Result<Stored<crate::domain::settings::Settings>, Error> {
+        let admin::UpdateSettingsRequest { settings, update_mask, revision } = request;
+        let wire = settings.unwrap_or_default();
+        let before = self.stored().await?;
+        let mut draft = before.value.to_draft();
+        let mut strategy = Ok(());
+        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut strategy))?;
+        strategy.map_err(|reason| Error::invalid("settings.fallback_strategy", reason.to_string()))?;
+        let is_security_changed = draft.allow_query_api_key != before.value.to_draft().allow_query_api_key;
+        if is_security_changed && call.caller.role != Role::Admin {
+            return Err(Error::RoleRefused { role: call.caller.role });
+        }
+        let after = draft.check()?;
+        let audit = call
+            .audit(TARGET)
+            .with_summaries(Some(summary::settings(before.value)), Some(summary::settings(after)));
+        let change = Change::PutSettings(after, commits::expect(revision, before.revision));
+        let revision = self.commits.commit(vec![change], audit).await?;
+        Ok(Stored { value: after, revision })
+    }
+}
+
+fn set(
+    draft: &mut Draft,
+    path: &str,
+    wire: &admin::Settings,
+    strategy: &mut Result<(), Invalid>,
+) -> Result<(), UnknownPath> {
+    let breaker = wire.circuit_breaker.unwrap_or_default();
+    match path {
+        "fallback_strategy" => {
+            *strategy = convert::fallback_strategy(wire.fallback_strategy)
+                .map(|fallback_strategy| draft.fallback_strategy = fallback_strategy);
+        }
+        "circuit_breaker" => {
+            let admin::CircuitBreaker { enabled, failure_threshold, recovery_timeout } = breaker;
+            draft.breaker.enabled = enabled;
+            draft.breaker.failure_threshold = failure_threshold;
+            draft.breaker.recovery_timeout_s = recovery_timeout;
+        }
+        "circuit_breaker.enabled" => draft.breaker.enabled = breaker.enabled,
+        "circuit_breaker.failure_threshold" => draft.breaker.failure_threshold = breaker.failure_threshold,
+        "circuit_breaker.recovery_timeout" => draft.breaker.recovery_timeout_s = breaker.recovery_timeout,
+        "min_tokens_limit" => draft.min_tokens_limit = wire.min_tokens_limit,
+        "max_tokens_limit" => draft.max_tokens_limit = wire.max_tokens_limit,
+        "max_attempts" => draft.max_attempts = wire.max_attempts,
+        "request_deadline" => draft.request_deadline_s = wire.request_deadline,
+        "allow_query_api_key" => draft.allow_query_api_key = wire.allow_query_api_key,
+        _ => return Err(UnknownPath),
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What the audit trail says about a thing before and after a change: one line,
+//! every field by name, nothing secret.
+
+use crate::domain::api_key::{self, ApiKey};
+use crate::domain::audit::Summary;
+use crate::domain::provider::{self, Provider};
+use crate::domain::settings::{self, Settings};
+use crate::domain::user::{self, User};
+
+pub(crate) fn user(user: &User) -> Summary {
+    let user::Spec { email, name, role, enabled } = &user.spec;
+    let user::Credentials { password_hash: _, must_change_password, session_epoch } = &user.credentials;
+    Summary::new(format!(
+        "email={} name={:?} role={} enabled={enabled} must_change_password={must_change_password} \
+         session_epoch={session_epoch}",
+        email.as_str(),
+        name.as_str(),
+        role.as_str(),
+    ))
+}
+
+pub(crate) fn api_key(key: &ApiKey) -> Summary {
+    let api_key::Draft { name, email, owner, enabled, expires_at, allowed_models, allowed_providers } =
+        key.spec.to_draft();
+    let expires_s = expires_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let expires_s = expires_s.map_or_else(|| "never".to_owned(), |since| since.as_secs().to_string());
+    Summary::new(format!(
+        "name={name:?} email={email} owner={owner} enabled={enabled} expires_s={expires_s} \
+         allowed_models={allowed_models:?} allowed_providers={allowed_providers:?}"
+    ))
+}
+
+pub(crate) fn provider(provider: &Provider) -> Summary {
+    let provider::Draft {
+        name: _,
+        enabled,
+        priority,
+        api_format,
+        base_url,
+        dialect,
+        models: provider::ModelsDraft { big, middle, small },
+        timeout_s,
+        max_retries,
+        max_tokens_limit,
+    } = provider.spec.to_draft();
+    let provider::Credentials { sealed: _, has_api_key, api_key_hint: _, custom_header_names } =
+        &provider.credentials;
+    let headers: Vec<_> = custom_header_names.iter().map(provider::HeaderName::as_str).collect();
+    Summary::new(format!(
+        "enabled={enabled} priority={priority} api_format={} base_url={base_url} dialect={dialect:?} big={big:?} \
+         middle={middle:?} small={small:?} timeout_s={timeout_s} max_retries={max_retries:?} \
+         max_tokens_limit={max_tokens_limit:?} has_api_key={has_api_key} custom_headers={headers:?}",
+        api_format.as_str(),
+    ))
+}
+
+pub(crate) fn settings(settings: Settings) -> Summary {
+    let settings::Draft {
+        fallback_strategy,
+        breaker: settings::Breaker { enabled, failure_threshold, recovery_timeout_s },
+        min_tokens_limit,
+        max_tokens_limit,
+        max_attempts,
+        request_deadline_s,
+        allow_query_api_key,
+    } = settings.to_draft();
+    Summary::new(format!(
+        "fallback_strategy={} breaker.enabled={enabled} breaker.failure_threshold={failure_threshold} \
+         breaker.recovery_timeout_s={recovery_timeout_s} min_tokens_limit={min_tokens_limit} \
+         max_tokens_limit={max_tokens_limit} max_attempts={max_attempts} request_deadline_s={request_deadline_s} \
+         allow_query_api_key={allow_query_api_key}",
+        fallback_strategy.as_str(),
+    ))
+}

@@ -1,0 +1,206 @@
+//! Tests of a provider, run by a data plane: the call is made where traffic would
+//! make it, with the network and the configuration of traffic.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bridge_proto::fleet::v1 as fleet;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::snapshot::nodes::{NoProber, NodeId, Nodes};
+
+/// Probes that run at the same time, over all nodes.
+const PROBES_MAX: usize = 4;
+/// Probes that may begin within a minute.
+const PROBES_PER_MINUTE: u32 = 30;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How much longer than the call itself its answer may take.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// What to probe.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) provider: String,
+    /// The upstream's name of the model.
+    pub(crate) model: String,
+    /// A node must hold this revision, so that it knows the provider as it is now.
+    pub(crate) revision: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("no data plane that can test a provider is connected")]
+    NoNode,
+    #[error("no data plane holds the provider's current configuration yet")]
+    NotYetHeld,
+    #[error("there are too many tests; try again in {} s", retry_after.as_secs())]
+    TooMany { retry_after: Duration },
+    #[error("data plane {node} did not answer in time")]
+    NoAnswer { node: NodeId },
+}
+
+/// Probes on their way; clones share them.
+#[derive(Clone)]
+pub(crate) struct Probes {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pending: Mutex<HashMap<Uuid, oneshot::Sender<fleet::ProbeResult>>>,
+    running: Semaphore,
+    started: Mutex<Window>,
+}
+
+/// Counts starts within the current minute.
+struct Window {
+    began: Instant,
+    starts: u32,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        let shared = Shared {
+            pending: Mutex::default(),
+            running: Semaphore::new(PROBES_MAX),
+            started: Mutex::new(Window { began: Instant::now(), starts: 0 }),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Probes {
+    /// Has a node call the provider once.
+    pub(crate) async fn run(
+        &self,
+        nodes: &Nodes,
+        target: Target,
+        timeout: Duration,
+    ) -> Result<(NodeId, fleet::ProbeResult), Error> {
+        let _running = self.shared.running.try_acquire().map_err(|_| Error::TooMany { retry_after: timeout })?;
+        self.count_start()?;
+        let deadline = Instant::now() + timeout + ANSWER_GRACE;
+        let (node, sender) = nodes.wait_prober(target.revision, deadline).await.map_err(|reason| match reason {
+            NoProber::NotConnected => Error::NoNode,
+            NoProber::NotYet => Error::NotYetHeld,
+        })?;
+        let (pending, answer) = self.expect_answer();
+        let probe = fleet::Probe {
+            probe_id: pending.id.to_string(),
+            provider: target.provider,
+            model: target.model,
+            timeout: prost_types::Duration::try_from(timeout).ok(),
+        };
+        let asked = async { sender.send(probe).await.ok()?; answer.await.ok() };
+        match timeout_at(deadline, asked).await {
+            Ok(Some(result)) => Ok((node, result)),
+            Ok(None) | Err(_) => Err(Error::NoAnswer { node }),
+        }
+    }
+
+    /// Takes a node's answer; one that nobody waits for any more is dropped.
+    pub(crate) fn answered(&self, result: fleet::ProbeResult) {
+        let waiting = Uuid::try_parse(&result.probe_id).ok().and_then(|id| self.pending().remove(&id));
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone.
+            let _ = waiting.send(result);
+        }
+    }
+
+    fn count_start(&self) -> Result<(), Error> {
+        let mut window = self.shared.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = window.began.elapsed();
+        if age >= MINUTE {
+            *window = Window { began: Instant::now(), starts: 0 };
+        }
+        if window.starts >= PROBES_PER_MINUTE {
+            return Err(Error::TooMany { retry_after: MINUTE.saturating_sub(age) });
+        }
+        window.starts += 1;
+        Ok(())
+    }
+
+    fn expect_answer(&self) -> (Pending<'_>, oneshot::Receiver<fleet::ProbeResult>) {
+        let (sender, answer) = oneshot::channel();
+        let id = Uuid::new_v4();
+        self.pending().insert(id, sender);
+        (Pending { probes: self, id }, answer)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<fleet::ProbeResult>>> {
+        self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets a probe when nobody waits for it any more.
+struct Pending<'a> {
+    probes: &'a Probes,
+    id: Uuid,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.probes.pending().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn target(revision: u64) -> Target {
+        Target { provider: "qwen".into(), model: "qwen-max".into(), revision }
+    }
+
+    fn node(nodes: &Nodes, acked: u64) -> crate::snapshot::nodes::Membership {
+        nodes.join(NodeId::parse("a").unwrap(), true, Some(acked))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_finds_who_asked() {
+        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        let mut member = node(&nodes, 3);
+        let answering = async {
+            let probe = member.probes.recv().await.unwrap();
+            assert_eq!((probe.provider.as_str(), probe.model.as_str()), ("qwen", "qwen-max"));
+            probes.answered(fleet::ProbeResult { probe_id: "unknown".into(), ..Default::default() });
+            probes.answered(fleet::ProbeResult { probe_id: probe.probe_id, ok: true, ..Default::default() });
+        };
+        let (result, ()) = tokio::join!(probes.run(&nodes, target(3), TIMEOUT), answering);
+        assert!(result.unwrap().1.ok);
+        assert!(probes.pending().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_able_node_there_is_no_test() {
+        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NoNode)));
+        let _member = node(&nodes, 2);
+        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NotYetHeld)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_node_is_named_and_forgotten() {
+        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        let _member = node(&nodes, 3);
+        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NoAnswer { .. })));
+        assert!(probes.pending().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tests_are_limited_by_the_minute() {
+        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        for _ in 0..PROBES_PER_MINUTE {
+            assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::NoNode)));
+        }
+        assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::TooMany { .. })));
+        tokio::time::advance(MINUTE).await;
+        assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::NoNode)));
+    }
+}
