@@ -144,6 +144,12 @@ impl RuleId {
         Ok(Self(text.to_owned()))
     }
 
+    /// The id of a rule that was read from a file, by its place there.
+    #[must_use]
+    pub fn imported(position: u32) -> Self {
+        Self(format!("import-{position}"))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

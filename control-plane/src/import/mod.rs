@@ -1,0 +1,389 @@
+//! Reads `provider.json`, the file that existing installations are configured with.
+//!
+//! It is accepted as it is. What cannot be meant is a violation, all of them at
+//! once; what is not understood, or not served yet, is a warning that names it.
+
+mod object;
+mod variables;
+
+use std::{collections::BTreeSet, time::SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::{
+        FieldViolation, Times, Violations,
+        model::{self, ModelPattern, ModelRule, RuleId, Target},
+        provider::{self, ApiFormat, PlainSecrets, Provider, ProviderName, SecretsDraft},
+        settings::{self, FallbackStrategy, Settings},
+    },
+    secrets::{Keyring, SealError},
+    store::{Change, Expect},
+};
+use object::Object;
+use variables::Variables;
+
+/// Looks a variable of the environment up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Most providers, and most rules, of one file.
+const PROVIDERS_MAX: usize = 256;
+const RULES_MAX: usize = 1_000;
+
+/// A provider that was read, its secrets still in the clear.
+#[derive(Debug)]
+pub struct ImportedProvider {
+    pub spec: provider::Spec,
+    pub secrets: PlainSecrets,
+}
+
+/// What the file says about settings; the rest stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportedSettings {
+    fallback_strategy: Option<FallbackStrategy>,
+    breaker_enabled: Option<bool>,
+    failure_threshold: Option<u32>,
+    recovery_timeout_s: Option<u32>,
+}
+
+#[derive(Debug)]
+pub struct Imported {
+    pub providers: Vec<ImportedProvider>,
+    pub settings: ImportedSettings,
+    pub rules: Vec<(ModelPattern, Target)>,
+    /// Sentences for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the text of a file. `lookup` resolves `${VAR}` in any string.
+pub fn provider_json(text: &str, lookup: Lookup<'_>) -> Result<Imported, Vec<FieldViolation>> {
+    let mut reader = Reader {
+        variables: Variables::new(lookup),
+        violations: Violations::default(),
+        warnings: Vec::new(),
+    };
+    let value = match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            reader.violations.add("provider.json", "must be a JSON object");
+            return Err(reader.violations.into_vec());
+        }
+        Err(error) => {
+            let place = format!("is not JSON: line {}, column {}", error.line(), error.column());
+            reader.violations.add("provider.json", place);
+            return Err(reader.violations.into_vec());
+        }
+    };
+    let (providers, settings, rules) = reader.file(value);
+    let Reader {
+        variables: _,
+        violations,
+        warnings,
+    } = reader;
+    violations.finish(Some(Imported {
+        providers,
+        settings,
+        rules,
+        warnings,
+    }))
+}
+
+struct Reader<'a> {
+    variables: Variables<'a>,
+    violations: Violations,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn file(
+        &mut self,
+        fields: Map<String, Value>,
+    ) -> (
+        Vec<ImportedProvider>,
+        ImportedSettings,
+        Vec<(ModelPattern, Target)>,
+    ) {
+        let mut file = Object::new(String::new(), fields);
+        let providers = file.list("providers", &mut self.violations);
+        let providers = self.providers(providers);
+        let settings = self.settings(&mut file);
+        let names: BTreeSet<&ProviderName> = providers.iter().map(|provider| &provider.spec.name).collect();
+        let rules = file.list("model_rules", &mut self.violations);
+        let rules = self.rules(rules, &names);
+        self.warn_unknown(file);
+        (providers, settings, rules)
+    }
+
+    fn providers(&mut self, values: Vec<Value>) -> Vec<ImportedProvider> {
+        if values.len() > PROVIDERS_MAX {
+            self.violations
+                .add("providers", format!("must be at most {PROVIDERS_MAX}"));
+            return Vec::new();
+        }
+        let mut providers: Vec<ImportedProvider> = Vec::with_capacity(values.len());
+        for (index, value) in values.into_iter().enumerate() {
+            let path = format!("providers[{index}]");
+            let Some(object) = Object::of(path.clone(), value, &mut self.violations) else {
+                continue;
+            };
+            let Some(provider) = self.provider(object) else {
+                continue;
+            };
+            if providers
+                .iter()
+                .any(|other| other.spec.name == provider.spec.name)
+            {
+                self.violations.add(
+                    format!("{path}.name"),
+                    format!("{} is there twice", provider.spec.name),
+                );
+            }
+            providers.push(provider);
+        }
+        providers
+    }
+
+    fn provider(&mut self, mut object: Object) -> Option<ImportedProvider> {
+        let path = object.path().to_owned();
+        let enabled = object.boolean("enabled", &mut self.violations).unwrap_or(true);
+        let name = self.provider_name(&mut object);
+        self.variables.enter(&name, enabled);
+        let api_format = self
+            .text(&mut object, "api_format")
+            .unwrap_or_else(|| "openai".to_owned());
+        let api_format = self
+            .violations
+            .check(format!("{path}.api_format"), ApiFormat::parse(&api_format))?;
+        if api_format == ApiFormat::Anthropic {
+            self.warnings.push(format!(
+                "provider {name} is left out: native Anthropic providers are not served yet"
+            ));
+            return None;
+        }
+        let draft = provider::Draft {
+            enabled,
+            priority: object.integer("priority", &mut self.violations).unwrap_or(0),
+            api_format,
+            base_url: self.text(&mut object, "base_url").unwrap_or_default(),
+            dialect: self.text(&mut object, "dialect").unwrap_or_default(),
+            models: self.models(&mut object),
+            timeout_s: object.integer("timeout", &mut self.violations).unwrap_or(0),
+            max_retries: object.integer("max_retries", &mut self.violations),
+            max_tokens_limit: object.integer("max_tokens_limit", &mut self.violations),
+            name,
+        };
+        let secrets = SecretsDraft {
+            api_key: self.text(&mut object, "api_key").unwrap_or_default().into(),
+            custom_headers: self.headers(&mut object),
+        };
+        if object.take("dialect_overrides").is_some() {
+            self.warnings.push(format!(
+                "{path}.dialect_overrides is ignored: single knobs cannot be set yet"
+            ));
+        }
+        self.warn_unknown(object);
+        self.variables
+            .report(&path, &mut self.violations, &mut self.warnings);
+        let spec = draft
+            .check()
+            .map_err(|violations| self.violations.nest(&path, violations))
+            .ok();
+        let secrets = secrets
+            .check()
+            .map_err(|violations| self.violations.nest(&path, violations))
+            .ok();
+        let (spec, secrets) = spec.zip(secrets)?;
+        Some(ImportedProvider { spec, secrets })
+    }
+
+    /// Names are written more freely in existing files.
+    fn provider_name(&mut self, object: &mut Object) -> String {
+        let written = self.text(object, "name").unwrap_or_default();
+        let name = written.trim().to_lowercase().replace(' ', "-");
+        if name != written {
+            self.warnings
+                .push(format!("provider {written:?} is called {name} from now on"));
+        }
+        name
+    }
+
+    fn models(&mut self, object: &mut Object) -> provider::ModelsDraft {
+        let Some(value) = object.take("models") else {
+            return provider::ModelsDraft::default();
+        };
+        let path = format!("{}.models", object.path());
+        let Some(mut models) = Object::of(path, value, &mut self.violations) else {
+            return provider::ModelsDraft::default();
+        };
+        let draft = provider::ModelsDraft {
+            big: self.texts(&mut models, "big"),
+            middle: self.texts(&mut models, "middle"),
+            small: self.texts(&mut models, "small"),
+        };
+        self.warn_unknown(models);
+        draft
+    }
+
+    fn headers(&mut self, object: &mut Object) -> Vec<(String, secrecy::SecretString)> {
+        let Some(value) = object.take("custom_headers") else {
+            return Vec::new();
+        };
+        let path = format!("{}.custom_headers", object.path());
+        let Some(mut headers) = Object::of(path, value, &mut self.violations) else {
+            return Vec::new();
+        };
+        let names = headers.names();
+        let pairs = names.into_iter().filter_map(|name| {
+            let value = self.text(&mut headers, &name)?;
+            Some((name, value.into()))
+        });
+        pairs.collect()
+    }
+
+    fn settings(&mut self, file: &mut Object) -> ImportedSettings {
+        let strategy = self.text(file, "fallback_strategy");
+        let strategy = strategy.map(|text| {
+            self.violations
+                .check("fallback_strategy", FallbackStrategy::parse(&text))
+        });
+        let mut settings = ImportedSettings {
+            fallback_strategy: strategy.flatten(),
+            ..ImportedSettings::default()
+        };
+        let breaker = file.take("circuit_breaker");
+        let breaker =
+            breaker.and_then(|value| Object::of("circuit_breaker".to_owned(), value, &mut self.violations));
+        if let Some(mut breaker) = breaker {
+            settings.breaker_enabled = breaker.boolean("enabled", &mut self.violations);
+            settings.failure_threshold = breaker.integer("failure_threshold", &mut self.violations);
+            settings.recovery_timeout_s = breaker.integer("recovery_timeout", &mut self.violations);
+            self.warn_unknown(breaker);
+        }
+        settings
+    }
+
+    fn rules(
+        &mut self,
+        values: Vec<Value>,
+        providers: &BTreeSet<&ProviderName>,
+    ) -> Vec<(ModelPattern, Target)> {
+        if values.len() > RULES_MAX {
+            self.violations
+                .add("model_rules", format!("must be at most {RULES_MAX}"));
+            return Vec::new();
+        }
+        let mut rules = Vec::with_capacity(values.len());
+        for (index, value) in values.into_iter().enumerate() {
+            let path = format!("model_rules[{index}]");
+            let Some(mut object) = Object::of(path.clone(), value, &mut self.violations) else {
+                continue;
+            };
+            let draft = model::Draft {
+                pattern: self.text(&mut object, "match").unwrap_or_default(),
+                tier: self.text(&mut object, "tier"),
+                provider: self
+                    .text(&mut object, "provider")
+                    .map(|name| name.trim().to_lowercase()),
+                model: self.text(&mut object, "model"),
+            };
+            self.warn_unknown(object);
+            match draft.check() {
+                Ok(rule) => rules.push(rule),
+                Err(violations) => self.violations.nest(&path, violations),
+            }
+        }
+        for (pattern, target) in &rules {
+            match target {
+                Target::Upstream { provider, model: _ } if !providers.contains(provider) => {
+                    let warning = format!(
+                        "the rule for {} names provider {provider}, which the file does not have",
+                        pattern.as_str()
+                    );
+                    self.warnings.push(warning);
+                }
+                Target::Upstream { .. } | Target::Tier(_) => {}
+            }
+        }
+        rules
+    }
+
+    /// A text with its variables resolved.
+    fn text(&mut self, object: &mut Object, name: &str) -> Option<String> {
+        let text = object.text(name, &mut self.violations)?;
+        Some(self.variables.resolve(&text))
+    }
+
+    fn texts(&mut self, object: &mut Object, name: &str) -> Vec<String> {
+        let texts = object.texts(name, &mut self.violations);
+        texts
+            .into_iter()
+            .map(|text| self.variables.resolve(&text))
+            .collect()
+    }
+
+    fn warn_unknown(&mut self, object: Object) {
+        self.warnings.extend(
+            object
+                .into_unknown()
+                .into_iter()
+                .map(|field| format!("{field} is not known and is ignored")),
+        );
+    }
+}
+
+impl Imported {
+    /// The settings, as the file changes them.
+    pub fn settings_on(&self, base: Settings) -> Result<Settings, Vec<FieldViolation>> {
+        let ImportedSettings {
+            fallback_strategy,
+            breaker_enabled,
+            failure_threshold,
+            recovery_timeout_s,
+        } = self.settings;
+        let base = base.to_draft();
+        let breaker = settings::Breaker {
+            enabled: breaker_enabled.unwrap_or(base.breaker.enabled),
+            failure_threshold: failure_threshold.unwrap_or(base.breaker.failure_threshold),
+            recovery_timeout_s: recovery_timeout_s.unwrap_or(base.breaker.recovery_timeout_s),
+        };
+        let fallback_strategy = fallback_strategy.unwrap_or(base.fallback_strategy);
+        settings::Draft {
+            fallback_strategy,
+            breaker,
+            ..base
+        }
+        .check()
+    }
+
+    /// Providers and rules as changes of the store, secrets sealed.
+    pub fn to_changes(
+        &self,
+        keyring: &Keyring,
+        expect: Expect,
+        now: SystemTime,
+    ) -> Result<Vec<Change>, SealError> {
+        let mut changes = Vec::with_capacity(self.providers.len() + self.rules.len());
+        for ImportedProvider { spec, secrets } in &self.providers {
+            let credentials = keyring.seal_provider(&spec.name, &spec.endpoint.base_url, secrets)?;
+            let provider = Provider {
+                spec: spec.clone(),
+                credentials,
+                times: Times::new(now),
+            };
+            changes.push(Change::PutProvider(provider, expect));
+        }
+        for (position, (pattern, target)) in (1_u32..).zip(&self.rules) {
+            let rule = ModelRule {
+                id: RuleId::imported(position),
+                position,
+                pattern: pattern.clone(),
+                target: target.clone(),
+            };
+            changes.push(Change::PutModelRule(rule, expect));
+        }
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
