@@ -1,0 +1,14 @@
+//! Anthropic's Messages API on the wire: what clients send and what they must get back.
+
+mod block;
+mod error;
+pub(crate) mod event;
+mod request;
+pub(crate) mod response;
+mod tool;
+mod wire;
+
+pub use block::{Block, Content, Document, Media, Source};
+pub use error::{ErrorBody, ErrorType};
+pub use request::{Message, Options, Request, Role, Sampling, Thinking};
+pub use tool::{Tool, ToolChoice, ToolKind, Tools};

@@ -1,0 +1,240 @@
+//! Content blocks of a request: one variant per thing that translation treats its own way.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::value::RawValue;
+
+use super::wire::{WireBlock, WireContent, WireSource, WireSourceFields};
+use crate::error::{BadRequest, Path};
+use crate::json::{Compact, not_null};
+
+/// Content of a message or a tool result.
+#[derive(Debug, Clone)]
+pub enum Content<'a> {
+    Text(Cow<'a, str>),
+    Blocks(Vec<Block<'a>>),
+}
+
+/// One content block.
+#[derive(Debug, Clone)]
+pub enum Block<'a> {
+    Text { text: Cow<'a, str>, cache_control: Option<&'a RawValue> },
+    Image(Source<'a>),
+    Document(Document<'a>),
+    SearchResult { title: Cow<'a, str>, source: Cow<'a, str>, text: String },
+    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
+    RedactedThinking,
+    ToolUse { id: Cow<'a, str>, name: Cow<'a, str>, input: Option<&'a RawValue> },
+    ToolResult { tool_use_id: Cow<'a, str>, content: Content<'a>, is_error: bool },
+    ToolReference { tool_name: Cow<'a, str> },
+    /// A call or result of a tool that Anthropic's servers ran, as visible text.
+    ServerTool { text: String },
+    /// A summary of what came before; without text there is nothing to carry.
+    Compaction { text: Option<Cow<'a, str>> },
+    /// A marker that says nothing to a model.
+    Marker,
+    Unknown { kind: Cow<'a, str> },
+}
+
+/// A document with its captions.
+#[derive(Debug, Clone)]
+pub struct Document<'a> {
+    pub source: Source<'a>,
+    pub title: Option<Cow<'a, str>>,
+    pub context: Option<Cow<'a, str>>,
+}
+
+/// Where the bytes of an image or document are.
+#[derive(Debug, Clone)]
+pub enum Source<'a> {
+    Base64(Media<'a>),
+    Url(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    Content(Content<'a>),
+    /// A file of Anthropic's Files API, or a kind that we do not know.
+    Elsewhere,
+}
+
+/// Bytes in base64 with their type.
+#[derive(Debug, Clone)]
+pub struct Media<'a> {
+    pub media_type: Cow<'a, str>,
+    pub data: Cow<'a, str>,
+}
+
+impl<'a> Content<'a> {
+    pub(super) fn read(wire: WireContent<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
+        match wire {
+            WireContent::Text(text) => Ok(Content::Text(text)),
+            WireContent::Absent => Ok(Content::Blocks(Vec::new())),
+            WireContent::One(block) => Ok(Content::Blocks(vec![Block::read(*block, path)?])),
+            WireContent::Blocks(blocks) => blocks
+                .into_iter()
+                .enumerate()
+                .map(|(n, block)| Block::read(block, &Path::Index(path, n)))
+                .collect::<Result<_, _>>()
+                .map(Content::Blocks),
+            WireContent::Unusable => Err(BadRequest::at(path, "Input should be a string or a list of content blocks")),
+        }
+    }
+
+    /// The blocks; a plain string has none.
+    pub fn blocks(&self) -> &[Block<'a>] {
+        match self {
+            Content::Text(_) => &[],
+            Content::Blocks(blocks) => blocks,
+        }
+    }
+}
+
+impl<'a> Block<'a> {
+    fn read(wire: WireBlock<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
+        let Some(kind) = wire.kind.clone() else {
+            return Err(BadRequest::at(format_args!("{path}.type"), "Field required"));
+        };
+        let required = |field: Option<Cow<'a, str>>, name: &str| {
+            field.ok_or_else(|| BadRequest::at(format_args!("{path}.{kind}.{name}"), "Field required"))
+        };
+        Ok(match &*kind {
+            "text" => Block::Text { text: required(wire.text, "text")?, cache_control: not_null(wire.cache_control) },
+            "image" => Block::Image(Source::read(wire.source, path)?),
+            "document" => Block::Document(Document {
+                source: Source::read(wire.source, path)?,
+                title: wire.title,
+                context: wire.context,
+            }),
+            "search_result" => Block::SearchResult {
+                title: wire.title.unwrap_or_default(),
+                source: match wire.source {
+                    WireSource::Text(text) => text,
+                    WireSource::Absent | WireSource::Fields(_) | WireSource::Unusable => Cow::Borrowed(""),
+                },
+                text: visible_text(&wire.content),
+            },
+            "thinking" => Block::Thinking {
+                thinking: wire.thinking.unwrap_or_default(),
+                signature: wire.signature.unwrap_or_default(),
+            },
+            "redacted_thinking" => Block::RedactedThinking,
+            "tool_use" => Block::ToolUse {
+                id: required(wire.id, "id")?,
+                name: required(wire.name, "name")?,
+                input: not_null(wire.input),
+            },
+            "tool_result" => Block::ToolResult {
+                tool_use_id: required(wire.tool_use_id, "tool_use_id")?,
+                content: Content::read(wire.content, &Path::Field(path, "content"))?,
+                is_error: wire.is_error,
+            },
+            "tool_reference" => Block::ToolReference { tool_name: required(wire.tool_name, "tool_name")? },
+            "server_tool_use" | "mcp_tool_use" => Block::ServerTool { text: server_call(&wire) },
+            "compaction" => Block::Compaction {
+                text: match wire.content {
+                    WireContent::Text(text) => Some(text),
+                    WireContent::Absent | WireContent::Unusable | WireContent::Blocks(_) | WireContent::One(_) => None,
+                },
+            },
+            "fallback" | "mcp_tool_listing" => Block::Marker,
+            // `web_search_tool_result`, `code_execution_tool_result` and their kin.
+            result if result.ends_with("_tool_result") => Block::ServerTool { text: visible_text(&wire.content) },
+            _ => Block::Unknown { kind },
+        })
+    }
+
+    /// The block's `type`, for loss paths.
+    pub fn kind(&self) -> &str {
+        match self {
+            Block::Text { .. } => "text",
+            Block::Image(_) => "image",
+            Block::Document(_) => "document",
+            Block::SearchResult { .. } => "search_result",
+            Block::Thinking { .. } => "thinking",
+            Block::RedactedThinking => "redacted_thinking",
+            Block::ToolUse { .. } => "tool_use",
+            Block::ToolResult { .. } => "tool_result",
+            Block::ToolReference { .. } => "tool_reference",
+            Block::ServerTool { .. } => "server_tool",
+            Block::Compaction { .. } => "compaction",
+            Block::Marker => "marker",
+            Block::Unknown { kind } => kind,
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn read(wire: WireSource<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
+        let missing = || BadRequest::at(format_args!("{path}.source"), "Field required");
+        let WireSource::Fields(fields) = wire else {
+            return Err(missing());
+        };
+        let WireSourceFields { kind, media_type, data, url, content } = *fields;
+        match (kind.as_deref(), data, url) {
+            (Some("base64"), Some(data), _) => {
+                Ok(Source::Base64(Media { media_type: media_type.unwrap_or_default(), data }))
+            }
+            (Some("base64" | "text"), None, _) => {
+                Err(BadRequest::at(format_args!("{path}.source.data"), "Field required"))
+            }
+            (Some("text"), Some(data), _) => Ok(Source::Text(data)),
+            (Some("url"), _, Some(url)) => Ok(Source::Url(url)),
+            (Some("url"), _, None) => Err(BadRequest::at(format_args!("{path}.source.url"), "Field required")),
+            (Some("content"), ..) => Content::read(content, &Path::Field(path, "source.content")).map(Source::Content),
+            (Some(_), ..) => Ok(Source::Elsewhere),
+            (None, ..) => Err(BadRequest::at(format_args!("{path}.source.type"), "Field required")),
+        }
+    }
+}
+
+fn server_call(wire: &WireBlock<'_>) -> String {
+    let name = wire.name.as_deref().unwrap_or("unknown");
+    let input = not_null(wire.input).map_or("{}", RawValue::get);
+    format!("[server tool {name} called with {}]", Compact(input))
+}
+
+/// What a person would see of a server tool's result; encrypted parts are not for us.
+fn visible_text(content: &WireContent<'_>) -> String {
+    let mut text = String::new();
+    push_visible(content, &mut text);
+    text
+}
+
+fn push_visible(content: &WireContent<'_>, text: &mut String) {
+    match content {
+        WireContent::Absent | WireContent::Unusable => {}
+        WireContent::Text(plain) => push_line(text, plain),
+        WireContent::One(block) => push_visible_block(block, text),
+        WireContent::Blocks(blocks) => blocks.iter().for_each(|block| push_visible_block(block, text)),
+    }
+}
+
+fn push_visible_block(block: &WireBlock<'_>, text: &mut String) {
+    if let (Some(title), Some(url)) = (&block.title, &block.url) {
+        push_line(text, "");
+        // Writing to a String cannot fail.
+        let _ = write!(text, "- {title} \u{2014} {url}");
+    } else if let Some(url) = &block.url {
+        push_line(text, url);
+    }
+    for part in [&block.text, &block.stdout, &block.stderr].into_iter().flatten() {
+        push_line(text, part);
+    }
+    if let Some(name) = &block.tool_name {
+        push_line(text, &format!("Tool loaded: {name}"));
+    }
+    if let WireSource::Fields(source) = &block.source
+        && source.kind.as_deref() == Some("text")
+        && let Some(data) = &source.data
+    {
+        push_line(text, data);
+    }
+    push_visible(&block.content, text);
+    push_visible(&block.tool_references, text);
+}
+
+fn push_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+}

@@ -1,0 +1,78 @@
+//! Mends JSON whose string escapes hold lone surrogates.
+//!
+//! Some servers cut an astral character over two deltas: `"\ud83e"` now, `"\udd80"` in
+//! the next. Rust strings cannot hold either half, so the text is rewritten before it
+//! is parsed: a high half at the end of a string is carried to the next chunk, a low
+//! half at the start of a string takes it up, anything else becomes U+FFFD.
+
+const REPLACEMENT: &str = "\\ufffd";
+
+/// Whether a text can hold a surrogate escape at all.
+pub(crate) fn may_have_surrogates(json: &str) -> bool {
+    json.contains("\\ud") || json.contains("\\uD")
+}
+
+/// Rewrites lone surrogate escapes; `carry` is the high half that waits for its low half.
+pub(crate) fn mend(json: &str, carry: &mut Option<u16>) -> String {
+    let bytes = json.as_bytes();
+    let mut out = String::with_capacity(json.len());
+    let (mut from, mut at) = (0, 0);
+    while let Some(found) = memchr::memchr(b'\\', bytes.get(at..).unwrap_or_default()) {
+        let here = at + found;
+        let Some(unit) = escape_at(bytes, here) else {
+            at = here + 2;
+            continue;
+        };
+        let pair = escape_at(bytes, here + 6).filter(|low| is_low(*low));
+        at = here + 6;
+        if is_high(unit) && pair.is_some() {
+            at += 6;
+            continue;
+        }
+        if !is_high(unit) && !is_low(unit) {
+            continue;
+        }
+        out.push_str(json.get(from..here).unwrap_or_default());
+        from = at;
+        let opens_string = here > 0 && bytes.get(here - 1) == Some(&b'"');
+        if is_high(unit) && bytes.get(at) == Some(&b'"') {
+            *carry = Some(unit);
+        } else if let (true, Some(high)) = (is_low(unit) && opens_string, carry.take()) {
+            out.extend(char::decode_utf16([high, unit]).flatten());
+        } else {
+            out.push_str(REPLACEMENT);
+        }
+    }
+    out.push_str(json.get(from..).unwrap_or_default());
+    out
+}
+
+fn is_high(unit: u16) -> bool {
+    (0xd800..0xdc00).contains(&unit)
+}
+
+fn is_low(unit: u16) -> bool {
+    (0xdc00..0xe000).contains(&unit)
+}
+
+fn escape_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_join_over_chunks_and_strays_are_replaced() {
+        let mut carry = None;
+        assert_eq!(mend(r#"{"c":"a\ud83e"}"#, &mut carry), r#"{"c":"a"}"#);
+        assert_eq!(carry, Some(0xd83e));
+        assert_eq!(mend(r#"{"c":"\udd80b"}"#, &mut carry), "{\"c\":\"\u{1f980}b\"}");
+        assert_eq!(carry, None);
+        assert_eq!(mend(r#"{"c":"x\udd80 \ud83ey \\ud83e \ud83e\udd80"}"#, &mut carry), r#"{"c":"x\ufffd \ufffdy \\ud83e \ud83e\udd80"}"#);
+        assert_eq!(carry, None);
+    }
+}

@@ -1,0 +1,4 @@
+//! OpenAI's Chat Completions on the wire, with the extensions that servers have added.
+
+pub(crate) mod chunk;
+pub mod request;

@@ -1,0 +1,182 @@
+//! Everything in a request that is neither message nor tool.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::anthropic::Request;
+use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, StructuredOutput};
+use crate::error::BadRequest;
+use crate::openai::request::Param;
+
+use super::schema::Schema;
+use super::{Context, reasoning};
+
+type Params<'r> = Vec<(Cow<'r, str>, Param<'r>)>;
+
+/// Fields that change what the answer means: leaving them out would answer another question.
+const VITAL: &[&str] = &["compaction", "thread", "container", "mcp_servers", "fallback_credit_token", "billing_policy"];
+/// Fields whose absence changes nothing for the client.
+const HARMLESS: &[&str] = &["cache_control", "diagnostics", "inference_geo", "user_profile_id", "workspace_id"];
+
+/// The fields beside the conversation, in a fixed order.
+pub(super) fn translate<'r>(
+    request: &'r Request<'r>,
+    has_tools: bool,
+    cx: &mut Context<'r>,
+) -> Result<Params<'r>, BadRequest> {
+    let mut params = Params::new();
+    max_tokens(request, cx, &mut params);
+    sampling(request, cx, &mut params);
+    let dialect = cx.dialect();
+    if has_tools && request.tools.disable_parallel && dialect.parallel_tool_calls {
+        params.push((Cow::Borrowed("parallel_tool_calls"), Param::Bool(false)));
+    }
+    reasoning::translate(request, has_tools, dialect, &mut params);
+    answer_schema(request, cx, &mut params);
+    user(request, cx, &mut params);
+    if let Some(tier) = request.options.service_tier.as_deref().filter(|_| dialect.service_tier) {
+        let tier = if tier == "standard_only" { "default" } else { "auto" };
+        params.push((Cow::Borrowed("service_tier"), Param::Text(Cow::Borrowed(tier))));
+    }
+    other_fields(request, cx, &mut params)?;
+    if cx.prefill.is_some() && dialect.prefill_flag == crate::dialect::PrefillFlag::Template {
+        params.push((Cow::Borrowed("continue_final_message"), Param::Bool(true)));
+        params.push((Cow::Borrowed("add_generation_prompt"), Param::Bool(false)));
+    }
+    if request.stream || dialect.force_stream {
+        params.push((Cow::Borrowed("stream"), Param::Bool(true)));
+        if dialect.stream_usage {
+            let options = serde_json::json!({"include_usage": true});
+            params.push((Cow::Borrowed("stream_options"), Param::Json(options)));
+        }
+    }
+    Ok(params)
+}
+
+fn max_tokens<'r>(request: &Request<'_>, cx: &Context<'r>, params: &mut Params<'r>) {
+    let Some(wanted) = request.sampling.max_tokens.filter(|_| !cx.dialect().drops(Refused::MaxTokens)) else { return };
+    let limits = cx.target.token_limits;
+    let clamped = wanted.max(limits.min.into()).min(limits.max.into());
+    let clamped = cx.target.max_output_tokens.map_or(clamped, |most| clamped.min(most.into()));
+    let name = match cx.dialect().max_tokens_field {
+        MaxTokensField::MaxTokens => "max_tokens",
+        MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
+    };
+    params.push((Cow::Borrowed(name), Param::Number(clamped)));
+}
+
+fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) {
+    let dialect = cx.dialect();
+    let sampling = &request.sampling;
+    if let Some(raw) = sampling.temperature.filter(|_| !dialect.drops(Refused::Temperature)) {
+        params.push((Cow::Borrowed("temperature"), temperature(raw, dialect.temperature_max)));
+    }
+    if let Some(raw) = sampling.top_p.filter(|_| !dialect.drops(Refused::TopP)) {
+        params.push((Cow::Borrowed("top_p"), Param::Raw(raw)));
+    }
+    if let Some(raw) = sampling.top_k {
+        if dialect.top_k {
+            params.push((Cow::Borrowed("top_k"), Param::Raw(raw)));
+        } else {
+            cx.losses.add("top_k", "not supported by the provider");
+        }
+    }
+    let mut stops: Vec<&str> =
+        sampling.stop_sequences.iter().map(|stop| &**stop).filter(|stop| !stop.trim().is_empty()).collect();
+    if stops.is_empty() {
+        return;
+    }
+    if dialect.drops(Refused::Stop) {
+        cx.losses.add("stop_sequences", "not supported by the provider");
+        return;
+    }
+    if let Some(max) = dialect.max_stop.map(|max| max as usize).filter(|max| stops.len() > *max) {
+        cx.losses.add(format!("stop_sequences.{max}"), "more than the provider takes");
+        stops.truncate(max);
+    }
+    params.push((Cow::Borrowed("stop"), Param::Texts(stops)));
+}
+
+fn temperature(raw: &RawValue, max: Option<f64>) -> Param<'_> {
+    match (raw.get().parse::<f64>(), max) {
+        (Ok(wanted), Some(max)) if wanted > max => Param::Json(max.into()),
+        (_, _) => Param::Raw(raw),
+    }
+}
+
+fn answer_schema<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) {
+    let Some(schema) = request.options.answer_schema else { return };
+    let dialect = cx.dialect();
+    let is_refused = dialect.drops(Refused::ResponseFormat) || dialect.structured_output == StructuredOutput::Off;
+    if is_refused {
+        cx.losses.add("output_config.format", "not supported by the provider");
+        return;
+    }
+    let name = Cow::Borrowed("response_format");
+    match dialect.structured_output {
+        StructuredOutput::JsonSchema => {
+            let schema = Schema::of_answer(schema, dialect.schema_level);
+            params.push((name, Param::AnswerSchema { schema, is_strict: dialect.strict_schema }));
+        }
+        StructuredOutput::JsonObject => params.push((name, Param::Json(serde_json::json!({"type": "json_object"})))),
+        // `prompt` puts the schema into the system text; `off` was reported above.
+        StructuredOutput::Prompt | StructuredOutput::Off => {}
+    }
+}
+
+fn user<'r>(request: &'r Request<'r>, cx: &Context<'r>, params: &mut Params<'r>) {
+    let Some(id) = request.options.user_id.as_deref() else { return };
+    match cx.dialect().forward_user {
+        ForwardUser::Off => {}
+        ForwardUser::Raw => params.push((Cow::Borrowed("user"), Param::Text(Cow::Borrowed(id)))),
+        ForwardUser::Hash => {
+            let digest = Sha256::digest(id.as_bytes());
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            params.push((Cow::Borrowed("user"), Param::Text(Cow::Owned(hex))));
+        }
+    }
+}
+
+fn other_fields<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) -> Result<(), BadRequest> {
+    for (name, value) in &request.options.other {
+        let name = &**name;
+        if cx.dialect().extra_body_passthrough.iter().any(|allowed| allowed == name) {
+            params.push((Cow::Borrowed(name), Param::Raw(value)));
+            continue;
+        }
+        if value.get() == "null" || HARMLESS.contains(&name) {
+            continue;
+        }
+        if VITAL.contains(&name) {
+            return Err(BadRequest::at(name, "not supported by this provider"));
+        }
+        match name {
+            "context_management" => context_edits(value, cx),
+            "speed" if value.get() != "\"fast\"" => {}
+            _ => cx.losses.add(name, "has no equivalent"),
+        }
+    }
+    Ok(())
+}
+
+/// Clearing old thinking is what happens anyway; other edits would have shortened the prompt.
+fn context_edits(value: &RawValue, cx: &mut Context<'_>) {
+    #[derive(serde::Deserialize)]
+    struct Edits<'a> {
+        #[serde(borrow, default)]
+        edits: Vec<Edit<'a>>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Edit<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let Ok(Edits { edits }) = serde_json::from_str::<Edits<'_>>(value.get()) else {
+        return cx.losses.add("context_management", "has no equivalent");
+    };
+    for edit in edits.iter().filter(|edit| !edit.kind.starts_with("clear_thinking")) {
+        cx.losses.add(format!("context_management.{}", edit.kind), "has no equivalent");
+    }
+}

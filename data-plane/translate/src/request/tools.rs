@@ -1,0 +1,208 @@
+//! Tools and the choice among them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::anthropic::{Block, Content, Request, Tool, ToolChoice, ToolKind};
+use crate::dialect::{CacheControl, DeferredTools, Param, ServerTool, ToolChoiceAny, ToolChoiceNamed};
+use crate::error::BadRequest;
+use crate::openai::request as wire;
+
+use super::Context;
+use super::schema::Schema;
+
+const BASH_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","description":"The command to run."},"restart":{"type":"boolean","description":"Start a fresh shell instead."}}}"#;
+const EDITOR_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","undo_edit"],"description":"What to do."},"path":{"type":"string","description":"Absolute path of the file or directory."},"file_text":{"type":"string","description":"For create: the content of the new file."},"old_str":{"type":"string","description":"For str_replace: the text to replace; it must occur once."},"new_str":{"type":"string","description":"For str_replace: the new text."},"insert_line":{"type":"integer","description":"For insert: the line after which to insert; 0 is the start."},"insert_text":{"type":"string","description":"For insert: the text."},"view_range":{"type":"array","items":{"type":"integer"},"description":"For view: first and last line; -1 is the end."}},"required":["command","path"]}"#;
+const MEMORY_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","delete","rename"],"description":"What to do."},"path":{"type":"string","description":"Path under /memories."},"view_range":{"type":"array","items":{"type":"integer"}},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},"insert_line":{"type":"integer"},"insert_text":{"type":"string"},"old_path":{"type":"string","description":"For rename."},"new_path":{"type":"string","description":"For rename."}},"required":["command"]}"#;
+
+type Translated<'r> = (Vec<wire::Tool<'r>>, Option<wire::ToolChoice<'r>>);
+
+/// The tools that the upstream gets, and its tool choice.
+pub(super) fn translate<'r>(request: &'r Request<'r>, cx: &mut Context<'r>) -> Result<Translated<'r>, BadRequest> {
+    let offered = &request.tools.list;
+    let mut tools = Vec::with_capacity(offered.len());
+    let deferred = Deferred::new(request, cx);
+    for (n, tool) in offered.iter().enumerate() {
+        if let Some(tool) = one(tool, n, request, &deferred, cx)? {
+            tools.push(tool);
+        }
+    }
+    if let Some(max) = cx.dialect().max_tools
+        && tools.len() > max as usize
+    {
+        let text = format!("{} tools were given, but this provider takes at most {max}", tools.len());
+        return Err(BadRequest::at("tools", &text));
+    }
+    let choice = choice(request, &mut tools, cx)?;
+    Ok((tools, choice))
+}
+
+fn one<'r>(
+    tool: &'r Tool<'r>,
+    n: usize,
+    request: &'r Request<'r>,
+    deferred: &Deferred<'r>,
+    cx: &mut Context<'r>,
+) -> Result<Option<wire::Tool<'r>>, BadRequest> {
+    let name = tool.name.as_deref().unwrap_or_default();
+    match &tool.kind {
+        ToolKind::Custom { description, input_schema, is_strict, is_deferred, cache_control } => {
+            if *is_deferred && !deferred.is_wanted(name) {
+                return Ok(None);
+            }
+            let mark = match (cx.dialect().cache_control, cache_control) {
+                (CacheControl::Passthrough, Some(raw)) => wire::Mark::CacheControl(raw),
+                (CacheControl::Strip | CacheControl::OpenaiBreakpoint | CacheControl::Passthrough, _) => wire::Mark::None,
+            };
+            Ok(Some(wire::Tool {
+                name: cx.names.to_upstream(name),
+                description: description.as_deref().map(|text| clipped(text, n, cx)),
+                parameters: Schema::of_tool(input_schema, cx.dialect().schema_level),
+                is_strict: *is_strict && cx.dialect().strict_tools,
+                mark,
+            }))
+        }
+        ToolKind::Bash => Ok(Some(known(name, "Run a command in a persistent shell.", BASH_SCHEMA, cx))),
+        ToolKind::TextEditor => Ok(Some(known(name, "View and edit text files.", EDITOR_SCHEMA, cx))),
+        ToolKind::Memory => Ok(Some(known(name, "Read and write files of the memory directory.", MEMORY_SCHEMA, cx))),
+        ToolKind::Screen { kind } if cx.dialect().drop_unknown_tools => {
+            cx.losses.add(format!("tools.{n}.{kind}"), "needs a model that was trained for it");
+            Ok(None)
+        }
+        ToolKind::Screen { kind } => Err(unavailable(kind)),
+        ToolKind::ToolSearch => Ok(None),
+        ToolKind::Server { kind } => {
+            let is_demanded = request.tools.choice.as_ref().is_some_and(|choice| match choice {
+                ToolChoice::Tool(wanted) => wanted == name,
+                ToolChoice::Any | ToolChoice::Auto | ToolChoice::None => false,
+            });
+            let is_alone = request.tools.list.len() == 1;
+            // A model that cannot search would make results up, so the client must know.
+            if cx.dialect().web_search == ServerTool::Reject && (is_demanded || is_alone) {
+                return Err(unavailable(if name.is_empty() { kind } else { name }));
+            }
+            cx.losses.add(format!("tools.{n}.{kind}"), "runs on Anthropic's servers only");
+            Ok(None)
+        }
+    }
+}
+
+fn unavailable(name: &str) -> BadRequest {
+    BadRequest::new(format!("{name} is not available through this provider"))
+}
+
+fn known<'r>(name: &'r str, description: &'static str, schema: &'static str, cx: &mut Context<'r>) -> wire::Tool<'r> {
+    wire::Tool {
+        name: cx.names.to_upstream(name),
+        description: Some(Cow::Borrowed(description)),
+        parameters: Schema::Fixed(schema),
+        is_strict: false,
+        mark: wire::Mark::None,
+    }
+}
+
+fn clipped<'r>(text: &'r str, n: usize, cx: &mut Context<'r>) -> Cow<'r, str> {
+    let Some(max) = cx.dialect().max_tool_description.map(|max| max as usize).filter(|max| text.len() > *max) else {
+        return Cow::Borrowed(text);
+    };
+    cx.losses.add(format!("tools.{n}.description"), "longer than the provider allows");
+    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Cow::Borrowed(text.get(..end).unwrap_or_default())
+}
+
+fn choice<'r>(
+    request: &'r Request<'r>,
+    tools: &mut Vec<wire::Tool<'r>>,
+    cx: &mut Context<'r>,
+) -> Result<Option<wire::ToolChoice<'r>>, BadRequest> {
+    let Some(choice) = request.tools.choice.as_ref().filter(|_| !tools.is_empty()) else { return Ok(None) };
+    let dialect = cx.dialect();
+    if dialect.drops(Param::ToolChoice) {
+        if !matches!(choice, ToolChoice::Auto) {
+            cx.losses.add("tool_choice", "not supported by the provider");
+        }
+        return Ok(None);
+    }
+    let word = |word| Ok(Some(wire::ToolChoice::Word(word)));
+    match choice {
+        ToolChoice::Auto => word("auto"),
+        ToolChoice::None => word("none"),
+        ToolChoice::Any => match dialect.tool_choice_any {
+            ToolChoiceAny::Required => word("required"),
+            ToolChoiceAny::Any => word("any"),
+            ToolChoiceAny::Auto => {
+                cx.losses.add("tool_choice", "the provider cannot be made to call a tool");
+                word("auto")
+            }
+        },
+        ToolChoice::Tool(name) => {
+            let sent = cx.names.to_upstream(name);
+            if !tools.iter().any(|tool| tool.name == sent) {
+                if !request.tools.list.iter().any(|tool| tool.name.as_deref() == Some(name)) {
+                    return Err(BadRequest::at("tool_choice.name", &format!("Tool '{name}' not found in provided tools")));
+                }
+                cx.losses.add("tool_choice", "the tool that it names was dropped");
+                return Ok(None);
+            }
+            match dialect.tool_choice_named {
+                ToolChoiceNamed::Object => Ok(Some(wire::ToolChoice::Function(sent))),
+                ToolChoiceNamed::Required => {
+                    tools.retain(|tool| tool.name == sent);
+                    word("required")
+                }
+                ToolChoiceNamed::Auto => {
+                    cx.losses.add("tool_choice", "the provider cannot be made to call one tool");
+                    word("auto")
+                }
+            }
+        }
+    }
+}
+
+/// Which deferred tools the conversation has already found.
+struct Deferred<'r> {
+    takes_all: bool,
+    found: HashSet<&'r str>,
+}
+
+impl<'r> Deferred<'r> {
+    fn new(request: &'r Request<'r>, cx: &Context<'r>) -> Self {
+        let has_search = request.tools.list.iter().any(|tool| matches!(tool.kind, ToolKind::ToolSearch));
+        let takes_all = has_search || cx.dialect().deferred_tools == DeferredTools::All;
+        let mut found = HashSet::new();
+        let has_deferred =
+            request.tools.list.iter().any(|tool| matches!(tool.kind, ToolKind::Custom { is_deferred: true, .. }));
+        if has_deferred && !takes_all {
+            request.messages.iter().for_each(|message| find_tools(&message.content, &mut found));
+        }
+        Deferred { takes_all, found }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.takes_all || self.found.contains(name)
+    }
+}
+
+fn find_tools<'r>(content: &'r Content<'r>, found: &mut HashSet<&'r str>) {
+    for block in content.blocks() {
+        match block {
+            Block::ToolReference { tool_name } => {
+                found.insert(tool_name);
+            }
+            Block::ToolUse { name, .. } => {
+                found.insert(name);
+            }
+            Block::ToolResult { content, .. } => find_tools(content, found),
+            Block::Text { .. }
+            | Block::Image(_)
+            | Block::Document(_)
+            | Block::SearchResult { .. }
+            | Block::Thinking { .. }
+            | Block::RedactedThinking
+            | Block::ServerTool { .. }
+            | Block::Compaction { .. }
+            | Block::Marker
+            | Block::Unknown { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Turns what an upstream says, in whatever order, into blocks one after another.
+//!
+//! Invariant: at most one block is open; what cannot be written yet waits in a queue and
+//! keeps its order. A tool block stays open until its arguments are one complete JSON
+//! value, since nobody can be sure that a call is over before that.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::sink::{Sink, Start};
+use super::slot::{Closing, Slot, Stage, whole_arguments};
+use crate::error::{self, UpstreamFault};
+use crate::ids::{self, Ids};
+use crate::openai::chunk::ToolDelta;
+use crate::response::Reply;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Thinking,
+    Text,
+    Tool(usize),
+}
+
+/// What waits behind an unfinished tool block.
+#[derive(Debug)]
+enum Queued {
+    Thinking(String),
+    Text(String),
+    Tool(usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct Blocks<S> {
+    pub(super) sink: S,
+    reply: Reply,
+    ids: Ids,
+    open: Open,
+    slots: Vec<Slot>,
+    queue: VecDeque<Queued>,
+    sent_ids: HashSet<String>,
+}
+
+impl<S: Sink> Blocks<S> {
+    pub(super) fn new(reply: Reply, ids: Ids, sink: S) -> Self {
+        Blocks { sink, reply, ids, open: Open::Nothing, slots: Vec::new(), queue: VecDeque::new(), sent_ids: HashSet::new() }
+    }
+
+    pub(super) fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if self.must_wait() {
+            match self.queue.back_mut() {
+                Some(Queued::Text(waiting)) => waiting.push_str(text),
+                Some(Queued::Thinking(_) | Queued::Tool(_)) | None => self.queue.push_back(Queued::Text(text.to_owned())),
+            }
+            return self.advance();
+        }
+        self.open_prose(Open::Text, Start::Text);
+        self.sink.delta(text);
+    }
+
+    pub(super) fn thinking(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if self.must_wait() {
+            match self.queue.back_mut() {
+                Some(Queued::Thinking(waiting)) => waiting.push_str(text),
+                Some(Queued::Text(_) | Queued::Tool(_)) | None => self.queue.push_back(Queued::Thinking(text.to_owned())),
+            }
+            return self.advance();
+        }
+        self.open_prose(Open::Thinking, Start::Thinking);
+        self.sink.delta(text);
+    }
+
+    /// One piece of a tool call.
+    pub(super) fn tool(&mut self, delta: &ToolDelta<'_>) -> Result<(), UpstreamFault> {
+        let function = delta.function.as_ref();
+        let name = function.and_then(|function| function.name.as_deref()).unwrap_or_default();
+        let arguments = function.map(|function| function.arguments()).unwrap_or_default();
+        let n = self.slot_for(delta, name, &arguments);
+        let Some(slot) = self.slots.get_mut(n) else { return Ok(()) };
+        if slot.id.is_none() {
+            slot.id = delta.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned);
+        }
+        if slot.name.is_empty() {
+            name.clone_into(&mut slot.name);
+        }
+        slot.scan.push(&arguments);
+        match slot.stage {
+            Stage::Closed if arguments.trim().is_empty() => return Ok(()),
+            Stage::Closed => return Err(error::nonsense("a tool call went on after it was complete")),
+            Stage::Refused => return Ok(()),
+            Stage::Live { .. } => self.write_arguments(n, &arguments),
+            Stage::Queued => slot.pending.push_str(&arguments),
+            Stage::Nameless => {
+                slot.pending.push_str(&arguments);
+                if !slot.name.is_empty() {
+                    slot.stage = Stage::Queued;
+                    self.queue.push_back(Queued::Tool(n));
+                }
+            }
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// An empty delta of the open block. If none is open, one is opened for it.
+    pub(super) fn empty_delta(&mut self) {
+        if self.open == Open::Nothing {
+            if self.reply.rules().shows_thinking {
+                self.open_prose(Open::Thinking, Start::Thinking);
+            } else {
+                self.open_prose(Open::Text, Start::Text);
+            }
+        }
+        self.sink.delta("");
+    }
+
+    /// Writes what waits and closes what is open. Fails if calls came and none had a name.
+    pub(super) fn finish(&mut self, closing: Closing) -> Result<(), UpstreamFault> {
+        let is_empty = self.open == Open::Nothing && self.queue.is_empty() && self.sent_ids.is_empty();
+        if is_empty && self.slots.iter().any(|slot| slot.stage == Stage::Nameless) {
+            return Err(error::nonsense("a tool call without a name"));
+        }
+        while let Some(next) = self.queue.pop_front() {
+            self.write_queued(next);
+        }
+        self.close(closing);
+        Ok(())
+    }
+
+    /// Whether a tool block was, or will be, written.
+    pub(super) fn has_tools(&self) -> bool {
+        self.slots.iter().any(|slot| !matches!(slot.stage, Stage::Nameless | Stage::Refused))
+    }
+
+    /// Which call a piece belongs to. Servers send wrong indices, no indices, no ids,
+    /// or repeat everything in each chunk.
+    fn slot_for(&mut self, delta: &ToolDelta<'_>, name: &str, arguments: &str) -> usize {
+        let id = delta.id.as_deref().filter(|id| !id.is_empty());
+        let known = match (delta.index, id) {
+            (Some(index), _) => self.slots.iter().rposition(|slot| slot.index == Some(index)),
+            (None, Some(id)) => self.slots.iter().rposition(|slot| slot.id.as_deref() == Some(id)),
+            (None, None) => self.slots.len().checked_sub(1),
+        };
+        let continued = known.filter(|n| {
+            let Some(slot) = self.slots.get(*n) else { return false };
+            match (&slot.id, id) {
+                (Some(have), Some(new)) if have == new => true,
+                (Some(_), Some(_)) => false,
+                // A name after complete arguments begins a new call, unless it is an empty repetition.
+                _ => name.is_empty() || !slot.scan.is_complete() || (slot.name == name && arguments.trim().is_empty()),
+            }
+        });
+        continued.unwrap_or_else(|| {
+            let is_refused = self.reply.rules().single_tool && !self.slots.is_empty();
+            let stage = if is_refused { Stage::Refused } else { Stage::Nameless };
+            self.slots.push(Slot { index: delta.index, stage, ..Slot::default() });
+            self.slots.len() - 1
+        })
+    }
+
+    /// Nothing may overtake an unfinished call or what already waits.
+    fn must_wait(&self) -> bool {
+        !self.queue.is_empty() || self.is_tool_unfinished()
+    }
+
+    fn is_tool_unfinished(&self) -> bool {
+        match self.open {
+            Open::Tool(n) => self.slots.get(n).is_some_and(|slot| !slot.scan.is_complete()),
+            Open::Nothing | Open::Thinking | Open::Text => false,
+        }
+    }
+
+    fn advance(&mut self) {
+        while !self.is_tool_unfinished() {
+            let Some(next) = self.queue.pop_front() else { return };
+            self.write_queued(next);
+        }
+    }
+
+    fn write_queued(&mut self, next: Queued) {
+        match next {
+            Queued::Thinking(text) => {
+                self.open_prose(Open::Thinking, Start::Thinking);
+                self.sink.delta(&text);
+            }
+            Queued::Text(text) => {
+                self.open_prose(Open::Text, Start::Text);
+                self.sink.delta(&text);
+            }
+            Queued::Tool(n) => self.open_tool(n),
+        }
+    }
+
+    fn open_prose(&mut self, kind: Open, start: Start<'_>) {
+        if self.open != kind {
+            self.close(Closing::Whole);
+            self.sink.start(start);
+            self.open = kind;
+        }
+    }
+
+    fn open_tool(&mut self, n: usize) {
+        self.close(Closing::Whole);
+        let Some(slot) = self.slots.get_mut(n) else { return };
+        let id = match slot.id.as_deref() {
+            Some(id) if ids::is_well_formed(id) && !self.reply.is_used(id) && !self.sent_ids.contains(id) => id.to_owned(),
+            Some(_) | None => self.ids.tool_use(),
+        };
+        slot.stage = Stage::Live { has_written: false };
+        let pending = std::mem::take(&mut slot.pending);
+        let name = self.reply.client_name(&slot.name);
+        self.sink.start(Start::Tool { id: &id, name });
+        self.sent_ids.insert(id);
+        self.open = Open::Tool(n);
+        self.write_arguments(n, &pending);
+    }
+
+    fn write_arguments(&mut self, n: usize, arguments: &str) {
+        if arguments.is_empty() {
+            return;
+        }
+        let is_buffered = self.reply.rules().buffers_tool_args;
+        let Some(slot) = self.slots.get_mut(n) else { return };
+        if is_buffered {
+            slot.pending.push_str(arguments);
+            return;
+        }
+        slot.stage = Stage::Live { has_written: true };
+        self.sink.delta(arguments);
+    }
+
+    fn close(&mut self, closing: Closing) {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => return,
+            Open::Text => {}
+            Open::Thinking => self.sink.signature(&self.reply.shared().signature),
+            Open::Tool(n) => {
+                let Some(slot) = self.slots.get_mut(n) else { return };
+                if slot.stage != (Stage::Live { has_written: true }) {
+                    // A call without arguments still needs an object.
+                    self.sink.delta(&whole_arguments(&slot.pending, closing));
+                }
+                slot.pending = String::new();
+                slot.stage = Stage::Closed;
+            }
+        }
+        self.sink.stop(closing);
+    }
+}

@@ -1,0 +1,318 @@
+//! The machine behind streams and whole answers: chunks in, blocks out.
+//!
+//! Latches the finish reason, keeps the last usage, and decides what an end means.
+
+use crate::anthropic::response::{End, write_message};
+use crate::error::{self, UpstreamFault};
+use crate::ids::Ids;
+use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ToolDelta};
+use crate::response::{Answer, Reply};
+use crate::stop_reason::{Finish, StopReason};
+use crate::tokens;
+use crate::usage::Usage;
+
+use super::blocks::Blocks;
+use super::echo::Echo;
+use super::sink::{MessageSink, Sink};
+use super::slot::Closing;
+use super::think::{Piece, Think};
+
+/// Output beyond this many bytes is no longer kept for estimating tokens.
+const EMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Core<S> {
+    blocks: Blocks<S>,
+    echo: Echo,
+    think: Think,
+    message_id: String,
+    usage: Option<Usage>,
+    finish: Option<String>,
+    outcome: Outcome,
+}
+
+/// What was seen on the way, as far as the end depends on it.
+#[derive(Debug, Default)]
+struct Outcome {
+    matched_stop: Option<String>,
+    refusal: Option<String>,
+    /// Everything the model wrote, for an estimate where the upstream counts nothing.
+    emitted: String,
+    has_text: bool,
+    has_content: bool,
+    /// Half a character was lost between two chunks.
+    has_broken_character: bool,
+}
+
+impl<S: Sink> Core<S> {
+    pub(crate) fn new(reply: Reply, ids: Ids, sink: S) -> Self {
+        Core {
+            echo: Echo::new(reply.shared().prefill.as_deref()),
+            think: Think::new(reply.rules().think_tags),
+            message_id: ids.message(),
+            blocks: Blocks::new(reply, ids, sink),
+            usage: None,
+            finish: None,
+            outcome: Outcome::default(),
+        }
+    }
+
+    pub(crate) fn sink(&self) -> &S {
+        &self.blocks.sink
+    }
+
+    pub(crate) fn sink_mut(&mut self) -> &mut S {
+        &mut self.blocks.sink
+    }
+
+    pub(crate) fn reply(&self) -> &Reply {
+        self.blocks.reply()
+    }
+
+    pub(crate) fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    pub(crate) fn has_content(&self) -> bool {
+        self.outcome.has_content
+    }
+
+    pub(crate) fn empty_delta(&mut self) {
+        self.blocks.empty_delta();
+    }
+
+    pub(crate) fn broken_character(&mut self) {
+        self.outcome.has_broken_character = true;
+    }
+
+    /// One chunk: reasoning first, then text, then tools, as a server that puts several
+    /// into one chunk means them.
+    pub(crate) fn chunk(&mut self, chunk: Chunk<'_>) -> Result<(), UpstreamFault> {
+        self.take_usage(&chunk);
+        let Some(mut choice) = chunk.into_choice() else { return Ok(()) };
+        let delta = choice.take_delta();
+        self.reasoning(&delta);
+        self.content(&delta);
+        self.tools(&delta)?;
+        self.finish_reason(&choice)
+    }
+
+    /// The upstream said that it is done.
+    pub(crate) fn done(&self) -> Result<(), UpstreamFault> {
+        if self.finish.is_none() && !self.outcome.has_content {
+            return Err(error::nonsense("empty response"));
+        }
+        Ok(())
+    }
+
+    /// Whether an end of the body without `[DONE]` is a good end.
+    pub(crate) fn may_end_without_done(&self) -> bool {
+        self.finish.is_some() || (self.outcome.has_content && self.reply().rules().eof_is_end)
+    }
+
+    /// Writes what is left and tells how it ended.
+    pub(crate) fn end(&mut self) -> Result<(End, Usage), UpstreamFault> {
+        if let Some(answer) = self.flush_text().filter(|_| !self.outcome.has_text && !self.blocks.has_tools()) {
+            // Everything was "thinking": then it was the answer.
+            self.blocks.text(&answer);
+        }
+        let finish = self.finish.as_deref().map_or(Finish::ByContent, Finish::read);
+        let closing =
+            if finish == Finish::Stop(StopReason::MaxTokens) { Closing::Truncated } else { Closing::Whole };
+        self.blocks.finish(closing)?;
+        let usage = self.usage();
+        let matched = self.outcome.matched_stop.take();
+        let stop_reason = match finish {
+            _ if self.outcome.refusal.is_some() => StopReason::Refusal,
+            Finish::Stop(reason) => reason,
+            Finish::ByContent | Finish::Failed | Finish::Overloaded => match (self.blocks.has_tools(), &matched) {
+                (true, _) => StopReason::ToolUse,
+                (false, Some(_)) => StopReason::StopSequence,
+                (false, None) => StopReason::EndTurn,
+            },
+        };
+        let stop_sequence = matched.filter(|_| stop_reason == StopReason::StopSequence);
+        Ok((End { stop_reason: Some(stop_reason), stop_sequence, refusal: self.outcome.refusal.take() }, usage))
+    }
+
+    /// The upstream's figures, else our own.
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage.unwrap_or_else(|| {
+            let rules = self.reply().rules();
+            Usage {
+                input_tokens: self.reply().estimate(),
+                output_tokens: tokens::estimate(rules.tokenizer, rules.token_factor, &self.outcome.emitted),
+                is_estimated: true,
+                ..Usage::default()
+            }
+        })
+    }
+
+    fn take_usage(&mut self, chunk: &Chunk<'_>) {
+        let includes_cache = self.reply().rules().prompt_includes_cache;
+        let in_choice = chunk.choices.0.first().and_then(|choice| choice.usage);
+        let in_groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage);
+        let found = [chunk.usage, in_choice, in_groq].into_iter().flatten().find_map(|usage| usage.read(includes_cache));
+        let found = found.or_else(|| chunk.timings.as_ref().filter(|_| self.usage.is_none())?.read());
+        self.usage = found.or(self.usage);
+    }
+
+    fn reasoning(&mut self, delta: &Delta<'_>) {
+        let Delta { reasoning_content, reasoning, reasoning_details, content, .. } = delta;
+        if let Some(text) = [reasoning_content.text(), reasoning.text()].into_iter().find(|text| !text.is_empty()) {
+            self.thinking(text);
+        } else {
+            for detail in &reasoning_details.0 {
+                self.thinking(detail.text.as_deref().or(detail.summary.as_deref()).unwrap_or_default());
+            }
+        }
+        if let Parts::List(parts) = content {
+            for part in parts {
+                match &part.thinking {
+                    Parts::Text(text) => self.thinking(text),
+                    Parts::List(inner) => {
+                        inner.iter().for_each(|part| self.thinking(part.text.as_deref().unwrap_or_default()));
+                    }
+                    Parts::Absent => {}
+                }
+            }
+        }
+    }
+
+    fn content(&mut self, delta: &Delta<'_>) {
+        match &delta.content {
+            Parts::Absent => {}
+            Parts::Text(text) => self.text(text),
+            Parts::List(parts) => {
+                let texts = parts.iter().filter(|part| part.kind.as_deref().is_none_or(|kind| kind == "text"));
+                texts.for_each(|part| self.text(part.text.as_deref().unwrap_or_default()));
+            }
+        }
+        if let Some(refusal) = delta.refusal.as_deref().filter(|refusal| !refusal.is_empty()) {
+            self.outcome.refusal.get_or_insert_default().push_str(refusal);
+            self.text(refusal);
+        }
+    }
+
+    fn tools(&mut self, delta: &Delta<'_>) -> Result<(), UpstreamFault> {
+        if !delta.tool_calls.0.is_empty() || delta.function_call.is_some() {
+            self.flush_text();
+        }
+        for call in &delta.tool_calls.0 {
+            self.tool(call)?;
+        }
+        // The legacy form: one call, never an id.
+        if let (Some(function), true) = (&delta.function_call, delta.tool_calls.0.is_empty()) {
+            let call = ToolDelta { index: Some(0), id: None, function: Some(function.clone()) };
+            self.tool(&call)?;
+        }
+        Ok(())
+    }
+
+    fn tool(&mut self, call: &ToolDelta<'_>) -> Result<(), UpstreamFault> {
+        self.outcome.has_content = true;
+        if let Some(function) = &call.function {
+            self.remember(function.name.as_deref().unwrap_or_default());
+            self.remember(&function.arguments());
+        }
+        self.blocks.tool(call)
+    }
+
+    fn finish_reason(&mut self, choice: &Choice<'_>) -> Result<(), UpstreamFault> {
+        if let Some(stop) = choice.stop_reason.as_deref()
+            && self.reply().shared().stop_sequences.iter().any(|sequence| sequence == stop)
+        {
+            self.outcome.matched_stop = Some(stop.to_owned());
+        }
+        let Some(reason) = choice.finish_reason.as_deref().filter(|reason| !reason.is_empty()) else {
+            return Ok(());
+        };
+        if let Some(fault) = error::from_finish(reason) {
+            return Err(fault);
+        }
+        let keeps_first = self.finish.as_deref() == Some("tool_calls") && reason == "stop";
+        if !keeps_first {
+            self.finish = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+
+    fn thinking(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.outcome.has_content = true;
+        self.remember(text);
+        if self.reply().rules().shows_thinking {
+            self.mend_character(Blocks::thinking);
+            self.blocks.thinking(text);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.outcome.has_content = true;
+        self.remember(text);
+        self.mend_character(Blocks::text);
+        if self.echo.is_decided() {
+            return self.tagged_text(text);
+        }
+        if let Some(text) = self.echo.push(text) {
+            self.tagged_text(&text);
+        }
+    }
+
+    fn tagged_text(&mut self, text: &str) {
+        let Core { think, blocks, outcome, .. } = self;
+        think.push(text, &mut |piece| write_piece(blocks, outcome, piece));
+    }
+
+    /// Text that was held back comes out, before a tool or the end. Gives back thinking
+    /// whose closing tag never came.
+    fn flush_text(&mut self) -> Option<String> {
+        if let Some(held) = self.echo.finish() {
+            self.tagged_text(&held);
+        }
+        let Core { think, blocks, outcome, .. } = self;
+        think.finish(&mut |piece| write_piece(blocks, outcome, piece))
+    }
+
+    fn mend_character(&mut self, write: fn(&mut Blocks<S>, &str)) {
+        if std::mem::take(&mut self.outcome.has_broken_character) {
+            write(&mut self.blocks, "\u{fffd}");
+        }
+    }
+
+    fn remember(&mut self, text: &str) {
+        if self.usage.is_none() && self.outcome.emitted.len() + text.len() <= EMITTED_BYTES_MAX {
+            self.outcome.emitted.push_str(text);
+        }
+    }
+}
+
+impl Core<MessageSink> {
+    pub(crate) fn into_answer(mut self) -> Result<Answer, UpstreamFault> {
+        let (end, usage) = self.end()?;
+        Ok(self.write_answer(&end, usage))
+    }
+
+    pub(crate) fn write_answer(&self, end: &End, usage: Usage) -> Answer {
+        let mut body = Vec::new();
+        let content = self.sink().content();
+        write_message(&mut body, &self.message_id, self.reply().model(), &content, end, &usage);
+        Answer { body, usage, stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn) }
+    }
+}
+
+fn write_piece<S: Sink>(blocks: &mut Blocks<S>, outcome: &mut Outcome, piece: Piece<'_>) {
+    match piece {
+        Piece::Thinking(text) if blocks.reply().rules().shows_thinking => blocks.thinking(text),
+        Piece::Thinking(_) => {}
+        Piece::Text(text) => {
+            outcome.has_text = true;
+            blocks.text(text);
+        }
+    }
+}

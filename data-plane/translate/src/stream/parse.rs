@@ -1,0 +1,67 @@
+//! One event's data to one chunk, with the mending that real servers need.
+
+use serde_json::Value;
+
+use super::core::Core;
+use super::sink::Sink;
+use crate::error::{self, UpstreamFault};
+use crate::json::surrogate;
+use crate::openai::chunk::Chunk;
+use crate::sse::Event;
+
+/// Whether more is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    More,
+    End,
+}
+
+/// Feeds one event to the core.
+pub(super) fn event<S: Sink>(
+    event: &Event<'_>,
+    carry: &mut Option<u16>,
+    core: &mut Core<S>,
+) -> Result<Next, UpstreamFault> {
+    let data = event.data.trim();
+    if data.is_empty() {
+        return Ok(Next::More);
+    }
+    if data == "[DONE]" {
+        return core.done().map(|()| Next::End);
+    }
+    let fault = |core: &Core<S>| error::from_body(data.as_bytes(), core.reply());
+    if event.name == "error" {
+        return Err(fault(core));
+    }
+    let waiting = *carry;
+    let read = with_chunk(data, carry, |chunk| {
+        if chunk.is_error() {
+            return Err(fault(core));
+        }
+        let is_tail = chunk.choices.0.is_empty() && chunk.usage.is_some();
+        core.chunk(chunk)?;
+        // Usage in a chunk of its own, after the finish reason, is the last thing to wait for.
+        Ok(if is_tail && core.has_finish() { Next::End } else { Next::More })
+    });
+    if waiting.is_some() && *carry == waiting {
+        // The low half did not come with the very next chunk: it never will.
+        *carry = None;
+        core.broken_character();
+    }
+    read.unwrap_or_else(|| Err(error::nonsense("an event of the stream is not a valid chunk")))
+}
+
+/// Parses a chunk and hands it on; `None` if it cannot be read at all.
+pub(crate) fn with_chunk<T>(json: &str, carry: &mut Option<u16>, then: impl FnOnce(Chunk<'_>) -> T) -> Option<T> {
+    if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) {
+        return Some(then(chunk));
+    }
+    let mended = if surrogate::may_have_surrogates(json) { surrogate::mend(json, carry) } else { json.to_owned() };
+    if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(&mended) {
+        return Some(then(chunk));
+    }
+    // Duplicate keys: the last one counts, as a tree of maps has it.
+    let tree: Value = serde_json::from_str(&mended).ok()?;
+    let unique = tree.to_string();
+    serde_json::from_str::<Chunk<'_>>(&unique).ok().map(then)
+}
