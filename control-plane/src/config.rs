@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
@@ -416,6 +416,14 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
 
 fn number(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| format!("`{text}` is not a whole number"))
+}
+
+impl StoreConfig {
+    /// Where a file is made that nobody named: beside the folder of the database,
+    /// never in it.
+    pub(crate) fn beside_database(&self, name: &str) -> PathBuf {
+        self.database_path.parent().unwrap_or(Path::new("")).join(name)
+    }
 }
 
 impl Listener {

@@ -1,12 +1,281 @@
 //! The control plane: it owns the truth and publishes it to the data planes.
+//!
+//! [`run`] is the only place that wires the parts together and starts tasks. They
+//! all stop on one token, in order: nothing new, streams end, the store closes.
 
 pub mod auth;
+pub mod bootstrap;
 mod config;
 pub mod domain;
 mod grpc;
+pub mod import;
 mod probe;
 pub mod secrets;
 mod server;
 mod snapshot;
 pub mod store;
 mod telemetry;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Identity;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use auth::interceptor::NodeCheck;
+use auth::password::Hasher;
+use auth::session::Sessions;
+use auth::{SigningKeyError, SigningKeys};
+use config::{FirstStart, StoreConfig, TlsFiles};
+use grpc::AdminParts;
+use grpc::watch::{StreamParts, Turns, Watch};
+use probe::Probes;
+use secrets::{Keyring, MasterKeySource, SecretFileError};
+use server::{AdminRules, BindError};
+use snapshot::hub::Hub;
+use snapshot::nodes::Nodes;
+use store::{OpenError, Store};
+use telemetry::Metrics;
+
+pub use config::{Cli, Config, Mistakes};
+
+/// How long calls that are under way may take to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// Why the control plane does not start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the store did not open: the task was interrupted")]
+    OpenInterrupted,
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::Error),
+    #[error(transparent)]
+    NodeToken(#[from] SecretFileError),
+    #[error(transparent)]
+    SigningKeys(#[from] SigningKeyError),
+    #[error(transparent)]
+    Read(#[from] store::Error),
+    #[error("{} cannot be read: {source}", .path.display())]
+    TlsFile { path: PathBuf, source: io::Error },
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("signals cannot be waited for: {0}")]
+    Signals(io::Error),
+    #[error("the {listener} listener failed: {reason}")]
+    Listener { listener: &'static str, reason: String },
+}
+
+/// Serves until a signal to end or until a listener fails.
+pub async fn run(config: Config) -> Result<(), Error> {
+    telemetry::start_logs(config.log_level, config.log_format);
+    let mut signals = Signals::listen().map_err(Error::Signals)?;
+    let sockets = Sockets::bind(&config).await?;
+    let (admin_tls, fleet_tls) =
+        (identity(config.admin.listener.tls.as_ref())?, identity(config.fleet.tls.as_ref())?);
+    let store = open_store(&config.store.database_path).await?;
+    let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let metrics = Metrics::new();
+
+    let hasher = Hasher::default();
+    let keyring = prepare(&store, &hasher, &config.store, config.first_start).await?;
+    let node_token = node_token(&config.store)?;
+    let jwt_secret = config.store.jwt_secret.as_ref();
+    let keys = SigningKeys::load_or_make(&store, &keyring, jwt_secret, SystemTime::now()).await?;
+    let sessions = Sessions::new(store.clone(), hasher.clone(), keys);
+    let nodes = Nodes::new(metrics.nodes_connected.clone());
+    let probes = Probes::default();
+    let hub = Hub::open(store.clone(), keyring.clone(), metrics.clone()).await?;
+
+    let (health, health_server) = tonic_health::server::health_reporter();
+    let parts = AdminParts {
+        store: store.clone(),
+        keyring,
+        hasher,
+        sessions: sessions.clone(),
+        nodes: nodes.clone(),
+        probes: probes.clone(),
+        metrics: metrics.clone(),
+    };
+    let mut services = grpc::admin_routes(parts, health_server);
+    if config.admin.serves_reflection {
+        services = grpc::with_reflection(services)?;
+    }
+    let rules = AdminRules { hosts: config.admin.hosts.into(), has_tls: admin_tls.is_some() };
+    let admin = server::admin_app(services, sessions, rules);
+    let streams = StreamParts {
+        published: hub.subscribe(),
+        nodes,
+        probes,
+        metrics: metrics.clone(),
+        shutdown: stopping.clone(),
+        turns: Turns::default(),
+    };
+    let watch = grpc::fleet_routes(Watch::new(streams, tasks.clone()));
+    let fleet = server::fleet_app(watch, NodeCheck::new(&node_token));
+    let ops = server::ops_app(store.clone(), metrics, stopping.clone());
+
+    tell_health(&health, ServingStatus::Serving).await;
+    let (failures, mut failed) = mpsc::channel(1);
+    let listeners = Listeners { tasks: &tasks, stopping: &stopping, failures };
+    tasks.spawn(hub.run(stopping.clone()));
+    listeners.start("admin", server::serve_grpc(sockets.admin, admin_tls, admin, stopping.clone()));
+    listeners.start("fleet", server::serve_grpc(sockets.fleet, fleet_tls, fleet, stopping.clone()));
+    listeners.start("ops", server::serve_ops(sockets.ops, ops, stopping.clone()));
+    drop(listeners);
+    tracing::info!("ready");
+
+    let ended = tokio::select! {
+        () = signals.next() => Ok(()),
+        Some(failure) = failed.recv() => Err(failure),
+    };
+    tracing::info!("shutting down");
+    tell_health(&health, ServingStatus::NotServing).await;
+    stopping.cancel();
+    tasks.close();
+    tokio::select! {
+        waited = timeout(SHUTDOWN_MAX, tasks.wait()) => if waited.is_err() {
+            tracing::warn!("calls that did not end in time are cut off");
+        },
+        () = signals.next() => tracing::warn!("a second signal: calls under way are cut off"),
+    }
+    store.close().await;
+    ended
+}
+
+/// Starts listeners; the first that fails ends the control plane.
+struct Listeners<'a> {
+    tasks: &'a TaskTracker,
+    stopping: &'a CancellationToken,
+    failures: mpsc::Sender<Error>,
+}
+
+impl Listeners<'_> {
+    fn start<E: std::error::Error>(
+        &self,
+        listener: &'static str,
+        serving: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (failures, stopping) = (self.failures.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let reason = match serving.await {
+                Ok(()) if stopping.is_cancelled() => return,
+                Ok(()) => "it ended by itself".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            // Nobody listens only if the control plane is ending already.
+            let _ = failures.try_send(Error::Listener { listener, reason });
+        });
+    }
+}
+
+struct Sockets {
+    admin: TcpListener,
+    fleet: TcpListener,
+    ops: TcpListener,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Self, BindError> {
+        let [admin, fleet, ops] =
+            server::bind([&config.admin.listener, &config.fleet, &config.ops]).await?;
+        Ok(Self { admin, fleet, ops })
+    }
+}
+
+async fn open_store(path: &Path) -> Result<Store, Error> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await;
+    Ok(opened.map_err(|_| Error::OpenInterrupted)??)
+}
+
+/// Unlocks the store, and fills it if it is new.
+async fn prepare(
+    store: &Store,
+    hasher: &Hasher,
+    config: &StoreConfig,
+    first: FirstStart,
+) -> Result<Keyring, bootstrap::Error> {
+    let now = SystemTime::now();
+    let keyring = bootstrap::unlock(store, &master_key_source(config), now).await?;
+    let FirstStart { admin_email, admin_password, provider_config_path, settings } = first;
+    let first = bootstrap::FirstStart {
+        admin_email,
+        admin_password,
+        settings,
+        provider_config_path: &provider_config_path,
+        lookup: &|variable| std::env::var(variable).ok(),
+    };
+    if let Some(report) = bootstrap::first_start(store, &keyring, hasher, first, now).await? {
+        tracing::info!(
+            providers = report.providers, model_rules = report.model_rules,
+            must_change_password = report.must_change_password, "a new installation was set up"
+        );
+        for warning in report.warnings {
+            tracing::warn!(warning, path = %provider_config_path.display(), "the imported file is not taken over as it is");
+        }
+    }
+    Ok(keyring)
+}
+
+/// A file that is named goes before a key that is given.
+fn master_key_source(config: &StoreConfig) -> MasterKeySource {
+    match (&config.master_key_file, &config.master_key) {
+        (Some(path), _) => MasterKeySource::MadeFile(path.clone()),
+        (None, Some(key)) => MasterKeySource::Given(key.clone()),
+        (None, None) => MasterKeySource::MadeFile(config.beside_database("master-key")),
+    }
+}
+
+fn node_token(config: &StoreConfig) -> Result<SecretString, SecretFileError> {
+    match (&config.node_token, &config.node_token_file) {
+        (Some(token), _) => Ok(token.clone()),
+        (None, Some(path)) => secrets::node_token(path),
+        (None, None) => secrets::node_token(&config.beside_database("node-token")),
+    }
+}
+
+fn identity(files: Option<&TlsFiles>) -> Result<Option<Identity>, Error> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| Error::TlsFile { path: path.to_owned(), source })
+    };
+    let Some(TlsFiles { cert, key }) = files else { return Ok(None) };
+    Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
+}
+
+async fn tell_health(health: &HealthReporter, status: ServingStatus) {
+    for service in grpc::ADMIN_SERVICES.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -29,8 +29,6 @@ use crate::domain::audit::Origin;
 use crate::store::Store;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
 
-/// Largest message of an admin, in bytes.
-pub(crate) const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Largest header list of a request, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 /// Calls at once on one connection.
@@ -135,13 +133,22 @@ pub(crate) async fn serve_grpc(
     server.add_routes(Routes::from(app)).serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await
 }
 
+/// Serves probes and metrics until the shutdown.
+pub(crate) async fn serve_ops(
+    listener: TcpListener,
+    app: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
 /// Why a listener cannot be had, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct BindError(Vec<String>);
 
 /// Takes all ports, or says of every one that cannot be had why.
-pub(crate) async fn bind<const N: usize>(listeners: [&Listener; N]) -> Result<Vec<TcpListener>, BindError> {
+pub(crate) async fn bind<const N: usize>(listeners: [&Listener; N]) -> Result<[TcpListener; N], BindError> {
     let (mut bound, mut refused) = (Vec::with_capacity(N), Vec::new());
     for listener in listeners {
         match TcpListener::bind(listener.address).await {
@@ -149,7 +156,7 @@ pub(crate) async fn bind<const N: usize>(listeners: [&Listener; N]) -> Result<Ve
             Err(error) => refused.push(bind_message(listener, &error)),
         }
     }
-    if refused.is_empty() { Ok(bound) } else { Err(BindError(refused)) }
+    bound.try_into().map_err(|_| BindError(refused))
 }
 
 fn bind_message(Listener { address, variable, flag, tls: _ }: &Listener, error: &std::io::Error) -> String {

@@ -1,17 +1,93 @@
 //! The services, one file each and thin: read the request, ask the domain, commit,
 //! answer. `status` is the only way from an error to a status.
 
-pub(crate) mod api_key;
-pub(crate) mod auth;
+mod api_key;
+mod auth;
 pub(crate) mod call;
-pub(crate) mod commits;
+mod commits;
 mod convert;
 mod duration;
 mod mask;
 mod page;
-pub(crate) mod provider;
-pub(crate) mod settings;
+mod provider;
+mod settings;
 pub(crate) mod status;
 mod summary;
-pub(crate) mod user;
+mod user;
 pub(crate) mod watch;
+
+use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
+use bridge_proto::admin::v1::auth_service_server::{self, AuthServiceServer};
+use bridge_proto::admin::v1::provider_service_server::{self, ProviderServiceServer};
+use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServer};
+use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
+use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{self, Health, HealthServer};
+
+use crate::auth::password::Hasher;
+use crate::auth::session::Sessions;
+use crate::probe::Probes;
+use crate::secrets::Keyring;
+use crate::snapshot::nodes::Nodes;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// Largest message of an admin, in bytes.
+const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The services of the admin listener, as health and reflection know them.
+pub(crate) const ADMIN_SERVICES: [&str; 5] = [
+    api_key_service_server::SERVICE_NAME,
+    auth_service_server::SERVICE_NAME,
+    provider_service_server::SERVICE_NAME,
+    settings_service_server::SERVICE_NAME,
+    user_service_server::SERVICE_NAME,
+];
+
+/// What the services of the admin stand on.
+#[derive(Clone)]
+pub(crate) struct AdminParts {
+    pub(crate) store: Store,
+    pub(crate) keyring: Keyring,
+    pub(crate) hasher: Hasher,
+    pub(crate) sessions: Sessions,
+    pub(crate) nodes: Nodes,
+    pub(crate) probes: Probes,
+    pub(crate) metrics: Metrics,
+}
+
+pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>) -> Routes {
+    let AdminParts { store, keyring, hasher, sessions, nodes, probes, metrics } = parts;
+    let commits = commits::Commits::new(store.clone(), metrics.clone());
+    let auth = auth::Auth { store: store.clone(), sessions, metrics };
+    let users = user::Users { store: store.clone(), commits: commits.clone(), hasher };
+    let api_keys =
+        api_key::ApiKeys { store: store.clone(), commits: commits.clone(), nodes: nodes.clone() };
+    let providers =
+        provider::Providers { store: store.clone(), commits: commits.clone(), keyring, nodes, probes };
+    let settings = settings::Settings { store, commits };
+    Routes::new(health)
+        .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(UserServiceServer::new(users).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(ApiKeyServiceServer::new(api_keys).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(ProviderServiceServer::new(providers).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+}
+
+/// Adds reflection in both versions, for what is served here and nothing else.
+pub(crate) fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+    let configure = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(bridge_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let served = ADMIN_SERVICES.into_iter().chain([health_server::SERVICE_NAME]);
+        served.fold(builder, |builder, service| builder.with_service_name(service))
+    };
+    Ok(routes.add_service(configure().build_v1()?).add_service(configure().build_v1alpha()?))
+}
+
+pub(crate) fn fleet_routes(watch: watch::Watch) -> Routes {
+    let watch = WatchServiceServer::new(watch).max_decoding_message_size(watch::WATCH_REQUEST_BYTES_MAX);
+    Routes::new(watch)
+}
