@@ -1,1 +1,132 @@
+//! The data plane: serves Anthropic's Messages API and asks OpenAI-compatible
+//! providers.
+//!
+//! It holds exactly one snapshot of the configuration, which the control plane sends,
+//! and every request is a straight walk down through it:
+//! `server` → `handler` → `auth` → `routing` → `upstream` → `relay`.
 
+mod auth;
+mod body;
+pub mod config;
+mod error;
+mod handler;
+mod metrics;
+mod node;
+mod relay;
+mod request_id;
+mod routing;
+mod server;
+mod snapshot;
+pub mod telemetry;
+mod upstream;
+mod usage;
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use crate::{
+    config::{Config, Drain},
+    metrics::Metrics,
+    node::{Life, Node},
+    server::{Server, listen},
+    snapshot::{live::Live, watch::Watcher},
+    upstream::{client, failover::Upstreams},
+};
+
+/// Bodies above this are parsed off the reactor, so that other requests do not wait.
+const OFF_REACTOR_BYTES: usize = 256 << 10;
+/// The ops listener serves to the last moment and then ends at once.
+const OPS_DRAIN: Drain = Drain { delay: std::time::Duration::ZERO, max: std::time::Duration::ZERO };
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Listen(#[from] server::ListenError),
+    #[error(transparent)]
+    Client(#[from] client::StartError),
+    #[error("cannot listen for signals: {0}")]
+    Signal(std::io::Error),
+    #[error("told a second time to end, before everything was finished")]
+    Impatient,
+}
+
+/// Serves until a signal or the control plane ends it. The only place that wires and
+/// spawns.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let Config { public, ops, fleet, drain, log: _ } = config;
+    let mut signals = Signals::new().map_err(Error::Signal)?;
+    let public_listener = listen(public, "PORT (or --port)")?;
+    let ops_listener = listen(ops, "OPS_LISTEN (or --ops-listen)")?;
+
+    let metrics = Arc::new(Metrics::new());
+    let upstreams = Arc::new(Upstreams::new(client::Client::new()?, Arc::clone(&metrics)));
+    let life = Arc::new(Life::default());
+    let node = Arc::new(Node {
+        live: Live::new(Instant::now()),
+        upstreams,
+        metrics: Arc::clone(&metrics),
+        life: Arc::clone(&life),
+    });
+    let (shutdown, over, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let server = |router, drain| Server {
+        router,
+        metrics: Arc::clone(&metrics),
+        life: Arc::clone(&life),
+        drain,
+        tasks: tasks.clone(),
+    };
+    let public_server = server(handler::public(Arc::clone(&node)), drain);
+    let ops_server = server(handler::ops(Arc::clone(&node)), OPS_DRAIN);
+    info!(node.id = fleet.node_id, %public, %ops, "data plane started");
+
+    let watcher = Watcher { fleet, node, shutdown: shutdown.clone() };
+    tasks.spawn(watcher.run());
+    tasks.spawn(ops_server.run(ops_listener, over.clone()));
+    let serving = tasks.spawn(public_server.run(public_listener, shutdown.clone()));
+
+    tokio::select! {
+        // A signal is rarer than the end that follows from it.
+        biased;
+        () = signals.next() => {}
+        () = shutdown.cancelled() => {}
+    }
+    info!("draining");
+    shutdown.cancel();
+    let ended = tokio::select! {
+        biased;
+        () = signals.next() => Err(Error::Impatient),
+        _served = serving => Ok(()),
+    };
+    over.cancel();
+    info!("data plane ended");
+    ended
+}
+
+/// Runs work on a body where it does not hold up other requests.
+fn off_reactor<T>(body_bytes: usize, work: impl FnOnce() -> T) -> T {
+    if body_bytes > OFF_REACTOR_BYTES { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// SIGTERM of an orchestrator and Ctrl-C of a person.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            // Both mean the same.
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

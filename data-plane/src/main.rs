@@ -1,1 +1,36 @@
-fn main() {}
+//! The program: reads the configuration, starts the runtime, reports how it ended.
+
+use std::process::ExitCode;
+
+use bridge_data_plane::config::{Cli, Config};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match Config::try_from(Cli::parse()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("bridge-data-plane: {mistakes}");
+            return ExitCode::from(2);
+        }
+    };
+    bridge_data_plane::telemetry::start(config.log);
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            runtime
+                .block_on(bridge_data_plane::run(config))
+                .map_err(anyhow::Error::from)
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

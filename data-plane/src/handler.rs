@@ -1,0 +1,92 @@
+//! The endpoints. Each is a straight walk down; nothing calls back up.
+
+mod count_tokens;
+mod messages;
+mod models;
+mod probes;
+mod stamp;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+    routing::{any, get, post},
+};
+use futures_util::FutureExt;
+use http::Method;
+
+use crate::{error::Error, node::Node, request_id::RequestId, usage::meter::Meter};
+
+/// What the public listener serves.
+pub(crate) fn public(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/v1/messages", post(messages::create).fallback(wrong_method))
+        .route("/v1/messages/count_tokens", post(count_tokens::count).fallback(wrong_method))
+        .route("/v1/models", get(models::list).fallback(wrong_method))
+        .route("/v1/models/{*id}", get(models::find).fallback(wrong_method))
+        .route("/health", get(probes::health).fallback(wrong_method))
+        .route("/", get(probes::root).fallback(wrong_method))
+        .route("/api/event_logging/batch", post(probes::drop_events).fallback(wrong_method))
+        .fallback(any(not_found))
+        .layer(middleware::from_fn_with_state(Arc::clone(&node), outermost))
+        .with_state(node)
+}
+
+/// What the ops listener serves.
+pub(crate) fn ops(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/livez", get(probes::live))
+        .route("/readyz", get(probes::ready))
+        .route("/metrics", get(probes::metrics))
+        .with_state(node)
+}
+
+/// Names every request, and turns a panic into an answer.
+async fn outermost(
+    axum::extract::State(node): axum::extract::State<Arc<Node>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = RequestId::new();
+    request.extensions_mut().insert(id.clone());
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|_panic| {
+        node.metrics.process.panics.inc();
+        tracing::error!(request.id = %id, "a request ended in a panic");
+        Error::Internal.into_response(&id)
+    });
+    stamp::request_id(response.headers_mut(), &id);
+    if node.life.is_draining() {
+        stamp::last_on_connection(response.headers_mut());
+    }
+    response
+}
+
+/// Runs one metered request; its meter records also what was refused.
+async fn metered<F>(node: &Arc<Node>, id: RequestId, serve: impl FnOnce(Meter) -> F) -> Response
+where
+    F: Future<Output = Result<Response, (Meter, Error)>>,
+{
+    let meter = Meter::start(&node.metrics, id, Instant::now());
+    serve(meter).await.unwrap_or_else(|(meter, error)| refuse(meter, error))
+}
+
+/// An error as an answer, with what is known of the way it took.
+fn refuse(mut meter: Meter, error: Error) -> Response {
+    meter.failed(error.status(), error.error_type().as_str());
+    let mut response = error.into_response(meter.id());
+    stamp::trail(response.headers_mut(), meter.trail());
+    response
+}
+
+async fn not_found(id: axum::Extension<RequestId>, request: Request) -> Response {
+    Error::NotFound(request.uri().path().to_owned()).into_response(&id)
+}
+
+async fn wrong_method(id: axum::Extension<RequestId>, method: Method) -> Response {
+    tracing::debug!(request.id = %*id, %method, "method not allowed");
+    Error::MethodNotAllowed.into_response(&id)
+}

@@ -1,0 +1,58 @@
+//! `POST /v1/messages/count_tokens`: an estimate that calls nobody.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use bridge_translate::{anthropic, tokens};
+use serde::Serialize;
+
+use super::{messages::admit, metered, stamp};
+use crate::{auth, error::Error, node::Node, request_id::RequestId, routing, usage::meter::Meter};
+
+#[derive(Serialize)]
+struct Counted<'a> {
+    input_tokens: u64,
+    model: &'a str,
+    context_management: Option<()>,
+}
+
+pub(super) async fn count(
+    State(node): State<Arc<Node>>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Response {
+    metered(&node, id, |meter| serve(&node, request, meter)).await
+}
+
+async fn serve(node: &Arc<Node>, request: Request, mut meter: Meter) -> Result<Response, (Meter, Error)> {
+    match answer(node, request, &mut meter).await {
+        Ok(bytes) => {
+            meter.succeeded();
+            let mut response = Response::new(Body::from(bytes));
+            stamp::json(response.headers_mut());
+            stamp::trail(response.headers_mut(), meter.trail());
+            Ok(response)
+        }
+        Err(error) => Err((meter, error)),
+    }
+}
+
+async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<u8>, Error> {
+    let (snapshot, key, body) = admit(node, request, Instant::now(), meter).await?;
+    let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
+    // The first use loads the tables of the tokenizer, which takes a while.
+    tokio::task::block_in_place(|| {
+        let request = anthropic::Request::parse_count_tokens(&body)?;
+        meter.asked(request.model(), false);
+        let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
+        let first = plan.candidates.first().ok_or_else(|| routing::Error::Unmapped(request.model().to_owned()))?;
+        let input_tokens = tokens::count(&request, &first.target(&snapshot))?;
+        let counted = Counted { input_tokens, model: request.model(), context_management: None };
+        serde_json::to_vec(&counted).map_err(|_| Error::Internal)
+    })
+}

@@ -1,0 +1,157 @@
+//! `POST /v1/messages`: the way of a request, on one screen.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use bridge_translate::{Ids, anthropic, response};
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::sleep;
+
+use super::{metered, refuse, stamp};
+use crate::{
+    auth, body,
+    error::Error,
+    node::Node,
+    off_reactor,
+    relay::{Outcome, Relay},
+    request_id::RequestId,
+    routing,
+    snapshot::{KeyId, Snapshot},
+    upstream::failover::{self, Committed, Order},
+    usage::meter::Meter,
+};
+
+/// How long a streaming client's head is held back for a first event.
+const HEADER_HOLD: Duration = Duration::from_secs(15);
+
+pub(super) async fn create(
+    State(node): State<Arc<Node>>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Response {
+    metered(&node, id, |meter| serve(&node, request, meter)).await
+}
+
+async fn serve(node: &Arc<Node>, request: Request, mut meter: Meter) -> Result<Response, (Meter, Error)> {
+    let arrived = Instant::now();
+    let (snapshot, key, body) = match admit(node, request, arrived, &mut meter).await {
+        Ok(admitted) => admitted,
+        Err(error) => return Err((meter, error)),
+    };
+    let wants_stream = Arc::new(AtomicBool::new(false));
+    let id = meter.id().clone();
+    let walk = walk(Arc::clone(node), snapshot, key, body, meter, arrived, Arc::clone(&wants_stream)).boxed();
+    Ok(hold(node, walk, &wants_stream, id).await)
+}
+
+/// Who asks, before anything of the body is read.
+pub(super) async fn admit(
+    node: &Node,
+    request: Request,
+    arrived: Instant,
+    meter: &mut Meter,
+) -> Result<(Arc<Snapshot>, KeyId, Bytes), Error> {
+    let (head, body) = request.into_parts();
+    let snapshot = node.live.current(arrived)?;
+    meter.judged_by(snapshot.version.revision);
+    let key = auth::authenticate(&snapshot, &head.headers, head.uri.query(), SystemTime::now())?.id;
+    meter.called_by(key);
+    let body = body::read(&head.headers, body).await?;
+    Ok((snapshot, key, body))
+}
+
+/// Parse, plan, ask: up to the first content of an answer.
+async fn walk(
+    node: Arc<Node>,
+    snapshot: Arc<Snapshot>,
+    key: KeyId,
+    body: Bytes,
+    mut meter: Meter,
+    arrived: Instant,
+    wants_stream: Arc<AtomicBool>,
+) -> Outcome {
+    let result = async {
+        let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
+        let request = off_reactor(body.len(), || anthropic::Request::parse(&body))?;
+        wants_stream.store(request.is_stream(), Ordering::Relaxed);
+        meter.asked(request.model(), request.is_stream());
+        let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
+        if request.wants_no_output() && !request.is_stream() {
+            let answer = response::without_output(&request, &Ids::new(rand::random()));
+            return Ok(Committed::Whole(answer.body));
+        }
+        let order = Order {
+            upstreams: &node.upstreams,
+            snapshot: &snapshot,
+            key,
+            request: &request,
+            body_bytes: body.len(),
+            arrived,
+        };
+        failover::run(order, plan, &mut meter).await
+    }
+    .await;
+    Outcome { meter, result }
+}
+
+/// Waits for the walk; a streaming client gets its head after a while in any case.
+async fn hold(
+    node: &Arc<Node>,
+    mut walk: BoxFuture<'static, Outcome>,
+    wants_stream: &AtomicBool,
+    id: RequestId,
+) -> Response {
+    let mut held_long_enough = pin!(sleep(HEADER_HOLD));
+    let outcome = tokio::select! {
+        // An answer that is there is better than a ping.
+        biased;
+        outcome = &mut walk => outcome,
+        () = &mut held_long_enough => {
+            if wants_stream.load(Ordering::Relaxed) {
+                let relay = Relay::waiting(walk, Arc::clone(&node.life), id);
+                return events(relay);
+            }
+            walk.await
+        }
+    };
+    let Outcome { mut meter, result } = outcome;
+    let is_stream = wants_stream.load(Ordering::Relaxed);
+    match result {
+        Err(error) => refuse(meter, error),
+        Ok(Committed::Flow(flow)) => {
+            let trail = meter.trail().clone();
+            let mut response = events(Relay::content(flow, meter, Arc::clone(&node.life)));
+            stamp::trail(response.headers_mut(), &trail);
+            response
+        }
+        Ok(Committed::Whole(bytes)) => {
+            meter.succeeded();
+            let mut response = Response::new(Body::from(bytes));
+            match is_stream {
+                true => stamp::events(response.headers_mut()),
+                false => stamp::json(response.headers_mut()),
+            }
+            stamp::trail(response.headers_mut(), meter.trail());
+            response
+        }
+    }
+}
+
+fn events(relay: Relay) -> Response {
+    let mut response = Response::new(Body::new(relay));
+    stamp::events(response.headers_mut());
+    response
+}

@@ -1,0 +1,147 @@
+//! What the ops listener counts. Labels are providers, upstream models and classes:
+//! never a key, never a name that a client chose.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// From 5 ms to about 5 minutes.
+const LATENCY_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 17);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) provider: String,
+    pub(crate) status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct AttemptLabels {
+    pub(crate) provider: String,
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ProviderLabel {
+    pub(crate) provider: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TokenLabels {
+    pub(crate) provider: String,
+    pub(crate) class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ResultLabel {
+    pub(crate) result: &'static str,
+}
+
+pub(crate) type Latencies = Family<ProviderLabel, Histogram, fn() -> Histogram>;
+type Count = Gauge<i64, AtomicI64>;
+
+/// Every family of this process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    pub(crate) attempts: Family<AttemptLabels, Counter>,
+    pub(crate) tokens: Family<TokenLabels, Counter>,
+    pub(crate) latency: Latencies,
+    pub(crate) first_token: Latencies,
+    pub(crate) process: Process,
+    pub(crate) config: Config,
+}
+
+pub(crate) struct Process {
+    pub(crate) requests_in_flight: Count,
+    pub(crate) connections: Count,
+    pub(crate) losses: Counter,
+    pub(crate) query_keys: Counter,
+    pub(crate) panics: Counter,
+}
+
+pub(crate) struct Config {
+    pub(crate) revision: Gauge<u64, AtomicU64>,
+    pub(crate) age_seconds: Gauge<f64, AtomicU64>,
+    pub(crate) is_connected: Count,
+    pub(crate) snapshots: Family<ResultLabel, Counter>,
+    pub(crate) resyncs: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("bridge");
+        let latencies = || Latencies::new_with_constructor(histogram);
+        let metrics = Self {
+            requests: Family::default(),
+            attempts: Family::default(),
+            tokens: Family::default(),
+            latency: latencies(),
+            first_token: latencies(),
+            process: Process::register(&mut registry),
+            config: Config::register(&mut registry),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests by what the client saw", metrics.requests.clone());
+        registry.register("upstream_attempts", "Calls to upstreams by outcome", metrics.attempts.clone());
+        registry.register("tokens", "Tokens by class", metrics.tokens.clone());
+        registry.register("request_seconds", "Time to the end of the answer", metrics.latency.clone());
+        registry.register("first_token_seconds", "Time to the first content", metrics.first_token.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// The text that a scraper reads.
+    pub(crate) fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map(|()| text)
+    }
+}
+
+impl Process {
+    fn register(registry: &mut Registry) -> Self {
+        let this = Self {
+            requests_in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            losses: Counter::default(),
+            query_keys: Counter::default(),
+            panics: Counter::default(),
+        };
+        registry.register("requests_in_flight", "Requests being served", this.requests_in_flight.clone());
+        registry.register("connections", "Open client connections", this.connections.clone());
+        registry.register("lossy_requests", "Requests whose translation lost something", this.losses.clone());
+        registry.register("query_key_requests", "Requests with ?api_key=", this.query_keys.clone());
+        registry.register("panics", "Requests that ended in a panic", this.panics.clone());
+        this
+    }
+}
+
+impl Config {
+    fn register(registry: &mut Registry) -> Self {
+        let this = Self {
+            revision: Gauge::default(),
+            age_seconds: Gauge::default(),
+            is_connected: Gauge::default(),
+            snapshots: Family::default(),
+            resyncs: Counter::default(),
+        };
+        registry.register("config_revision", "Revision in force", this.revision.clone());
+        registry.register("config_age_seconds", "Time since it was known to be the newest", this.age_seconds.clone());
+        registry.register("control_plane_connected", "1 with a watch stream", this.is_connected.clone());
+        registry.register("snapshots", "Snapshots by result", this.snapshots.clone());
+        registry.register("resyncs", "Whole snapshots asked for again", this.resyncs.clone());
+        this
+    }
+}
+
+fn histogram() -> Histogram {
+    let (start, factor, count) = LATENCY_BUCKETS;
+    Histogram::new(exponential_buckets(start, factor, count))
+}

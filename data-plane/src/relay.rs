@@ -1,0 +1,215 @@
+//! The body of a streamed answer.
+//!
+//! Pulled by the client: nothing is read from the upstream before the client takes it,
+//! no task stands between the two, and dropping this body drops the upstream request.
+//! All bytes that arrived together leave together.
+
+mod flow;
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bridge_translate::anthropic::ErrorBody;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::Frame;
+use tokio::time::{Instant, Sleep, sleep};
+
+use self::flow::Step;
+pub(crate) use flow::Flow;
+
+use crate::{
+    error::Error,
+    node::Life,
+    request_id::RequestId,
+    upstream::{client::Body, failover::Committed},
+    usage::meter::Meter,
+};
+
+/// How often time-outs are looked at: one cheap timer instead of one per wait.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the end of a client's body waits for the end of the upstream's.
+const LINGER: Duration = Duration::from_millis(50);
+/// Silence towards the client that is filled with a ping.
+const PING_TICKS: u32 = 10;
+const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+/// The end of a request, and the meter that follows it.
+pub(crate) struct Outcome {
+    pub(crate) meter: Meter,
+    pub(crate) result: Result<Committed, Error>,
+}
+
+/// A streamed answer as a body.
+pub(crate) struct Relay {
+    stage: Stage,
+    tick: Pin<Box<Sleep>>,
+    life: Arc<Life>,
+    id: RequestId,
+}
+
+/// How far the answer has come. Only `HeadersSent` can still move to another candidate:
+/// it holds the walk. `ContentSent` holds one upstream and nothing else.
+enum Stage {
+    HeadersSent { walk: BoxFuture<'static, Outcome>, silent_ticks: u32 },
+    ContentSent { flow: Box<Flow>, meter: Meter },
+    /// The last bytes, still to be handed out.
+    Closing(Bytes),
+    /// All is said. If the upstream ends its body soon, its connection can be used again.
+    Lingering(Body),
+    Ended,
+}
+
+impl Relay {
+    /// Content is there.
+    pub(crate) fn content(flow: Box<Flow>, meter: Meter, life: Arc<Life>) -> Self {
+        let id = meter.id().clone();
+        Self::new(Stage::ContentSent { flow, meter }, life, id)
+    }
+
+    /// The client has waited long enough for a head; content comes later.
+    pub(crate) fn waiting(walk: BoxFuture<'static, Outcome>, life: Arc<Life>, id: RequestId) -> Self {
+        Self::new(Stage::HeadersSent { walk, silent_ticks: PING_TICKS }, life, id)
+    }
+
+    fn new(stage: Stage, life: Arc<Life>, id: RequestId) -> Self {
+        Self { stage, tick: Box::pin(sleep(TICK)), life, id }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match &mut self.stage {
+                Stage::HeadersSent { walk, .. } => match walk.as_mut().poll(context) {
+                    Poll::Ready(outcome) => self.stage = settled(outcome),
+                    Poll::Pending => {
+                        ready!(self.poll_tick(context));
+                        if let Some(bytes) = self.on_tick() {
+                            return Poll::Ready(Some(bytes));
+                        }
+                    }
+                },
+                Stage::ContentSent { flow, meter } => match flow.poll(context, meter) {
+                    Poll::Ready(step) => return Poll::Ready(Some(self.take(step))),
+                    Poll::Pending => {
+                        ready!(self.poll_tick(context));
+                        if let Some(bytes) = self.on_tick() {
+                            return Poll::Ready(Some(bytes));
+                        }
+                    }
+                },
+                Stage::Lingering(upstream) => match upstream.poll_chunk(context) {
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_)) | None) => self.stage = Stage::Ended,
+                    Poll::Pending => {
+                        ready!(self.tick.as_mut().poll(context));
+                        self.stage = Stage::Ended;
+                    }
+                },
+                Stage::Closing(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    self.stage = Stage::Ended;
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Some(bytes));
+                    }
+                }
+                Stage::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Moves on by what the flow came to.
+    fn take(&mut self, step: Step) -> Bytes {
+        match step {
+            Step::Bytes(bytes) => bytes,
+            Step::Broken(bytes) => {
+                self.stage = Stage::Ended;
+                bytes
+            }
+            Step::Complete(bytes) => {
+                if let Stage::ContentSent { flow, .. } = std::mem::replace(&mut self.stage, Stage::Ended) {
+                    self.stage = Stage::Lingering(flow.into_upstream());
+                    self.tick.as_mut().reset(Instant::now() + LINGER);
+                }
+                bytes
+            }
+        }
+    }
+
+    fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        ready!(self.tick.as_mut().poll(context));
+        self.tick.as_mut().reset(Instant::now() + TICK);
+        Poll::Ready(())
+    }
+
+    /// A second has passed. Returns what has to go out because of it.
+    fn on_tick(&mut self) -> Option<Bytes> {
+        let is_cut = self.life.is_cutting();
+        match &mut self.stage {
+            Stage::HeadersSent { silent_ticks, .. } => {
+                if is_cut {
+                    self.stage = Stage::Ended;
+                    return Some(event(&Error::Draining, &self.id));
+                }
+                *silent_ticks += 1;
+                if *silent_ticks < PING_TICKS {
+                    return None;
+                }
+                *silent_ticks = 0;
+                Some(Bytes::from_static(PING))
+            }
+            Stage::ContentSent { flow, meter } => {
+                let step =
+                    if is_cut { Some(flow.cut(&Error::Draining, meter)) } else { flow.on_tick(TICK, meter) };
+                step.map(|step| self.take(step))
+            }
+            Stage::Closing(_) | Stage::Lingering(_) | Stage::Ended => None,
+        }
+    }
+}
+
+/// The walk is over while the client already has its head.
+fn settled(outcome: Outcome) -> Stage {
+    let Outcome { mut meter, result } = outcome;
+    match result {
+        Ok(Committed::Flow(flow)) => Stage::ContentSent { flow, meter },
+        Ok(Committed::Whole(bytes)) => {
+            meter.succeeded();
+            Stage::Closing(bytes.into())
+        }
+        Err(error) => {
+            meter.failed(error.status(), error.error_type().as_str());
+            Stage::Closing(event(&error, meter.id()))
+        }
+    }
+}
+
+/// The one event that ends a broken stream.
+fn event(error: &Error, id: &RequestId) -> Bytes {
+    let mut out = Vec::new();
+    ErrorBody::new(error.error_type(), &error.to_string(), id.as_str()).to_event(&mut out);
+    out.into()
+}
+
+impl http_body::Body for Relay {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.poll(context))).unwrap_or_else(|_panic| {
+            tracing::error!("a stream ended in a panic");
+            this.stage = Stage::Ended;
+            Poll::Ready(Some(event(&Error::Internal, &this.id)))
+        });
+        polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

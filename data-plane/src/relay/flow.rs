@@ -1,0 +1,183 @@
+//! One upstream stream after its first content: bytes in, events out, and an honest
+//! end whatever happens.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bridge_translate::{
+    anthropic::ErrorBody,
+    stream::{KeepAlive, Status, Translator},
+};
+use bytes::Bytes;
+
+use super::PING_TICKS;
+use crate::{
+    error::Error,
+    upstream::{
+        breaker,
+        client::Body,
+        failover::Admission,
+        mask::mask,
+        outcome::{Class, Failure},
+    },
+    usage::meter::Meter,
+};
+
+/// One write holds at most about this much, so that a slow client holds no more.
+const BATCH_BYTES: usize = 64 << 10;
+/// Silence without a real event that some clients' watchdogs take for death.
+const EMPTY_DELTA_TICKS: u32 = 200;
+/// What a poll came to.
+pub(super) enum Step {
+    Bytes(Bytes),
+    /// The last bytes of a whole answer.
+    Complete(Bytes),
+    /// The last bytes of a broken one.
+    Broken(Bytes),
+}
+
+/// The only way on is to the end of this upstream's answer.
+pub(crate) struct Flow {
+    upstream: Body,
+    translator: Translator,
+    out: Vec<u8>,
+    /// Everything is in `out`.
+    is_over: bool,
+    silence: Silence,
+    admission: Admission,
+}
+
+/// Ticks since something happened.
+#[derive(Debug, Default)]
+struct Silence {
+    upstream: u32,
+    client: u32,
+    content: u32,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        upstream: Body,
+        translator: Translator,
+        out: Vec<u8>,
+        is_over: bool,
+        admission: Admission,
+    ) -> Self {
+        Self { upstream, translator, out, is_over, silence: Silence::default(), admission }
+    }
+
+    /// What is left after the last bytes: a body whose end frees its connection.
+    pub(super) fn into_upstream(self) -> Body {
+        self.upstream
+    }
+
+    /// Takes all that is there, and hands it on as one write.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, meter: &mut Meter) -> Poll<Step> {
+        if self.is_over {
+            return Poll::Ready(self.complete(meter));
+        }
+        while self.out.len() < BATCH_BYTES {
+            let status = match self.upstream.poll_chunk(context) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    self.silence.upstream = 0;
+                    self.translator.push(&bytes, &mut self.out)
+                }
+                Poll::Ready(Some(Err(class))) => return Poll::Ready(self.fail(self.failure(class), meter)),
+                Poll::Ready(None) => self.translator.end(&mut self.out),
+            };
+            match status {
+                Status::Held | Status::Streaming => {}
+                Status::Ended { .. } => return Poll::Ready(self.complete(meter)),
+                Status::Failed(fault) => {
+                    let class = Class::Said(fault.kind);
+                    let words = mask(&fault.message, &self.admission.provider().endpoint.secrets);
+                    return Poll::Ready(self.fail(Failure { words, ..self.failure(class) }, meter));
+                }
+            }
+        }
+        self.take().map_or(Poll::Pending, |bytes| Poll::Ready(Step::Bytes(bytes)))
+    }
+
+    /// A tick has passed.
+    pub(super) fn on_tick(&mut self, tick: Duration, meter: &mut Meter) -> Option<Step> {
+        let Silence { upstream, client, content } = &mut self.silence;
+        *upstream += 1;
+        *client += 1;
+        *content += 1;
+        let (silent, client, content) = (tick * *upstream, *client, *content);
+        let pace = self.admission.provider().endpoint.pace;
+        if self.translator.is_finishing() && silent >= pace.finish_grace {
+            return Some(self.end_of_grace(meter));
+        }
+        if silent >= pace.idle {
+            return Some(self.fail(self.failure(Class::Stalled), meter));
+        }
+        if content >= EMPTY_DELTA_TICKS {
+            self.translator.keep_alive(KeepAlive::EmptyDelta, &mut self.out);
+            return self.take().map(Step::Bytes);
+        }
+        if client >= PING_TICKS {
+            self.translator.keep_alive(KeepAlive::Ping, &mut self.out);
+            // A ping is no content: the longer wait goes on.
+            let bytes = self.take();
+            self.silence.content = content;
+            return bytes.map(Step::Bytes);
+        }
+        None
+    }
+
+    /// Ends the stream from our side.
+    pub(super) fn cut(&mut self, error: &Error, meter: &mut Meter) -> Step {
+        self.break_off(error, meter)
+    }
+
+    /// The finish reason came, and after it nothing: what is there is the answer.
+    fn end_of_grace(&mut self, meter: &mut Meter) -> Step {
+        match self.translator.end(&mut self.out) {
+            Status::Ended { .. } => self.complete(meter),
+            Status::Held | Status::Streaming | Status::Failed(_) => self.fail(self.failure(Class::Stalled), meter),
+        }
+    }
+
+    fn complete(&mut self, meter: &mut Meter) -> Step {
+        meter.used(self.translator.usage());
+        meter.succeeded();
+        self.admission.settle(breaker::Outcome::Success);
+        Step::Complete(std::mem::take(&mut self.out).into())
+    }
+
+    fn fail(&mut self, failure: Failure, meter: &mut Meter) -> Step {
+        self.admission.settle(failure.class.verdict().breaker);
+        tracing::warn!(
+            request.id = %meter.id(), provider = %failure.provider, outcome = failure.class.verdict().name,
+            "stream broke: {}", failure.message()
+        );
+        self.break_off(&Error::Upstream(failure), meter)
+    }
+
+    fn break_off(&mut self, error: &Error, meter: &mut Meter) -> Step {
+        meter.used(self.translator.usage());
+        meter.failed(error.status(), error.error_type().as_str());
+        let text = error.to_string();
+        let body = ErrorBody::new(error.error_type(), &text, meter.id().as_str());
+        self.translator.fail(&body, &mut self.out);
+        Step::Broken(std::mem::take(&mut self.out).into())
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        if self.out.is_empty() {
+            return None;
+        }
+        self.silence.client = 0;
+        self.silence.content = 0;
+        Some(std::mem::take(&mut self.out).into())
+    }
+
+    fn failure(&self, class: Class) -> Failure {
+        let provider = self.admission.provider().name.clone();
+        Failure { class, provider, words: String::new(), retry_after: None }
+    }
+}

@@ -1,0 +1,218 @@
+//! Orders the candidates for one request.
+//!
+//! Pure on purpose: the caller passes the snapshot and the random source, so a test
+//! can replay any order, and Explain can give the same reasons as traffic. Breakers
+//! are asked later, right before an attempt.
+
+mod name;
+mod reach;
+
+use std::sync::Arc;
+
+use bridge_translate::request::Target;
+use rand::{Rng, seq::SliceRandom};
+
+use crate::snapshot::{ApiFormat, ApiKey, Fallback, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits};
+
+pub(crate) use name::{Name, matches};
+pub(crate) use reach::{Limits, line, reachable};
+
+/// One model at one provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) model: Arc<str>,
+}
+
+impl Candidate {
+    /// What translation has to know of the candidate.
+    pub(crate) fn target<'a>(&'a self, snapshot: &Snapshot) -> Target<'a> {
+        let traits = &self.provider.traits;
+        let known = traits.by_model.get(&*self.model);
+        let TokenLimits { min, max } = snapshot.settings.tokens;
+        let max = max.min(traits.max_tokens_limit.unwrap_or(u32::MAX));
+        Target {
+            provider: &self.provider.name,
+            model: &self.model,
+            dialect: known.map_or(&traits.dialect, |known| &known.dialect),
+            token_limits: bridge_translate::request::TokenLimits { min: min.min(max), max },
+            max_output_tokens: known.and_then(|known| known.max_output_tokens),
+        }
+    }
+
+    /// Tokens of prompt and answer together, if an admin said it.
+    pub(crate) fn context_window(&self) -> Option<u32> {
+        self.provider.traits.by_model.get(&*self.model)?.context_window
+    }
+}
+
+/// Candidates in the order in which they are tried, and who was passed over.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) skipped: Vec<Skip>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skip {
+    pub(crate) provider: Arc<str>,
+    pub(crate) reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error("the key may not use it")]
+    NotAllowed,
+    #[error("its API format is not known to this data plane")]
+    UnknownFormat,
+    #[error("it speaks Anthropic's API, which this data plane cannot pass through")]
+    NativeAnthropic,
+    #[error("it has no model of the tier")]
+    NoModelOfTier,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// The text is what clients look for.
+    #[error("model: {0}")]
+    Unmapped(String),
+    #[error("this API key may not use the model {0}")]
+    NotAllowed(String),
+    #[error("no provider can serve the model {model}{}", list(.skipped))]
+    NoCandidate { model: String, skipped: Vec<Skip> },
+}
+
+fn list(skipped: &[Skip]) -> String {
+    skipped.iter().map(|skip| format!("; {}: {}", skip.provider, skip.reason)).collect()
+}
+
+/// What a name stands for, before providers are looked at.
+enum Destination<'a> {
+    Tier(Tier),
+    /// One provider, by a rule.
+    Upstream { provider: &'a Arc<str>, model: Arc<str> },
+    /// Providers that list the name, each with its own spelling.
+    Listed(Vec<(&'a Arc<Provider>, &'a Arc<str>)>),
+}
+
+/// Plans a request of `key` for the model named `asked`.
+pub(crate) fn plan(
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    asked: &str,
+    random: &mut impl Rng,
+) -> Result<Plan, Error> {
+    let name = Name::new(asked);
+    if !may_use(key, &name) {
+        return Err(Error::NotAllowed(asked.to_owned()));
+    }
+    let mut plan = Plan { candidates: Vec::new(), skipped: Vec::new() };
+    match destination(snapshot, &name).ok_or_else(|| Error::Unmapped(asked.to_owned()))? {
+        Destination::Tier(tier) => {
+            for provider in order(snapshot, random) {
+                plan.add(key, provider, provider.models.of(tier));
+            }
+        }
+        Destination::Upstream { provider, model } => {
+            for provider in snapshot.providers.iter().filter(|known| known.name == *provider) {
+                plan.add(key, provider, std::slice::from_ref(&model));
+            }
+        }
+        Destination::Listed(listed) => {
+            for provider in order(snapshot, random) {
+                if let Some((_, model)) = listed.iter().find(|(lister, _)| Arc::ptr_eq(lister, provider)) {
+                    plan.add(key, provider, std::slice::from_ref(*model));
+                }
+            }
+        }
+    }
+    if plan.candidates.is_empty() {
+        return Err(Error::NoCandidate { model: asked.to_owned(), skipped: plan.skipped });
+    }
+    Ok(plan)
+}
+
+/// Whether the key's own list of models covers the name.
+pub(crate) fn may_use(key: &ApiKey, name: &Name) -> bool {
+    key.allowed_models.is_empty() || key.allowed_models.iter().any(|pattern| matches(pattern, name))
+}
+
+/// Rules come first, then names that providers list, then the words for tiers.
+fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
+    if let Some(rule) = snapshot.rules.iter().find(|rule| matches(&rule.pattern, name)) {
+        return match &rule.target {
+            RuleTarget::Tier(tier) => Some(Destination::Tier(*tier)),
+            RuleTarget::Upstream { provider, model } => Some(Destination::Upstream {
+                provider,
+                model: model.clone().unwrap_or_else(|| name.as_asked().into()),
+            }),
+            RuleTarget::Unknown => None,
+        };
+    }
+    listed(snapshot, name)
+        .or_else(|| name.tier().or(snapshot.settings.default_tier).map(Destination::Tier))
+}
+
+/// The closest form of the name that any provider lists.
+fn listed<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
+    name.forms().find_map(|form| {
+        let listed: Vec<_> = snapshot
+            .providers
+            .iter()
+            .filter_map(|provider| Some((provider, find(&provider.models, form)?)))
+            .collect();
+        (!listed.is_empty()).then_some(Destination::Listed(listed))
+    })
+}
+
+fn find<'a>(models: &'a TierModels, form: &str) -> Option<&'a Arc<str>> {
+    models
+        .all()
+        .find(|model| model.eq_ignore_ascii_case(form))
+        .or_else(|| models.all().find(|model| name::undated(model).eq_ignore_ascii_case(form)))
+}
+
+/// Equal priorities take turns by chance.
+fn order<'a>(snapshot: &'a Snapshot, random: &mut impl Rng) -> Vec<&'a Arc<Provider>> {
+    let mut providers: Vec<_> = snapshot.providers.iter().collect();
+    match snapshot.settings.fallback {
+        Fallback::Random => providers.shuffle(random),
+        Fallback::Priority => {
+            for equals in providers.chunk_by_mut(|one, other| one.priority == other.priority) {
+                equals.shuffle(random);
+            }
+        }
+    }
+    providers
+}
+
+impl Plan {
+    fn add(&mut self, key: &ApiKey, provider: &Arc<Provider>, models: &[Arc<str>]) {
+        if let Err(reason) = check(key, provider, models) {
+            self.skipped.push(Skip { provider: Arc::clone(&provider.name), reason });
+            return;
+        }
+        for (position, model) in models.iter().enumerate() {
+            if !models[..position].contains(model) {
+                self.candidates.push(Candidate { provider: Arc::clone(provider), model: Arc::clone(model) });
+            }
+        }
+    }
+}
+
+fn check(key: &ApiKey, provider: &Provider, models: &[Arc<str>]) -> Result<(), Reason> {
+    let is_allowed =
+        key.allowed_providers.is_empty() || key.allowed_providers.iter().any(|name| **name == *provider.name);
+    if !is_allowed {
+        return Err(Reason::NotAllowed);
+    }
+    match provider.format {
+        ApiFormat::OpenAi if models.is_empty() => Err(Reason::NoModelOfTier),
+        ApiFormat::OpenAi => Ok(()),
+        ApiFormat::Anthropic => Err(Reason::NativeAnthropic),
+        ApiFormat::Unknown => Err(Reason::UnknownFormat),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! Turns what the control plane sent into a snapshot, or says why not.
+//!
+//! Nothing here touches the live configuration. Whatever this build does not know is
+//! read in the most restrictive way; whatever is plainly wrong refuses the whole, with
+//! a reason per resource that never shows a secret.
+
+mod provider;
+mod rules;
+mod version;
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use bridge_proto::fleet::v1 as proto;
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::{ApiKey, KeyHash, KeyId, LossPolicy, Settings, Snapshot, StateHash, Version};
+
+pub(crate) use version::version;
+
+/// Reasons that one refusal lists; more would only repeat themselves.
+const REFUSALS_MAX: usize = 20;
+const CLUSTER_ID_BYTES: usize = 16;
+
+/// A whole snapshot as it came in.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) version: Version,
+    pub(crate) resources: Vec<Bytes>,
+    pub(crate) state_hash: Vec<u8>,
+    pub(crate) allow_empty: bool,
+}
+
+/// What a refusal says: the resource, if it is about one, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) resource: Option<ResourceName>,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResourceName {
+    pub(crate) kind: proto::ResourceKind,
+    pub(crate) id: String,
+}
+
+impl Refusal {
+    pub(crate) fn whole(reason: impl Into<String>) -> Self {
+        Self { resource: None, reason: reason.into() }
+    }
+}
+
+/// Decodes and validates beside the live configuration `held`.
+pub(crate) fn decode(
+    received: &Received,
+    held: Option<&Snapshot>,
+    accept_new_cluster: bool,
+) -> Result<Snapshot, Vec<Refusal>> {
+    let Received { version, resources, state_hash, allow_empty } = received;
+    let hash = hash(resources);
+    version::check(*version, held, accept_new_cluster)
+        .and_then(|()| check_hash(&hash, state_hash))
+        .map_err(|reason| vec![Refusal::whole(reason)])?;
+    let mut draft = Draft::default();
+    for encoded in resources {
+        draft.add(encoded);
+    }
+    draft.finish(*version, hash, held, *allow_empty)
+}
+
+/// XOR over all resources, so that their order does not matter.
+fn hash(resources: &[Bytes]) -> StateHash {
+    resources.iter().fold([0; 32], |mut sum, resource| {
+        for (byte, other) in sum.iter_mut().zip(Sha256::digest(resource)) {
+            *byte ^= other;
+        }
+        sum
+    })
+}
+
+fn check_hash(actual: &StateHash, told: &[u8]) -> Result<(), String> {
+    if actual.as_slice() == told { Ok(()) } else { Err("the state hash does not fit the resources".into()) }
+}
+
+/// Collects resources and what is wrong with them.
+#[derive(Default)]
+struct Draft {
+    keys: HashMap<KeyId, ApiKey>,
+    providers: HashMap<String, super::Provider>,
+    rules: HashMap<String, super::ModelRule>,
+    overrides: HashMap<String, super::BreakerOverride>,
+    settings: Option<Settings>,
+    refusals: Vec<Refusal>,
+}
+
+impl Draft {
+    fn add(&mut self, encoded: &[u8]) {
+        use proto::{ResourceKind as Kind, resource::Kind as Content};
+        let kind = match proto::Resource::decode(encoded) {
+            Ok(resource) => resource.kind,
+            Err(_) => return self.refuse(None, "a resource is not a valid message"),
+        };
+        match kind {
+            // Of a newer schema: it counts for the hash and means nothing here.
+            None => {}
+            Some(Content::Provider(message)) => {
+                let id = message.name.clone();
+                let read = provider::read(message);
+                self.put(Kind::Provider, id, read, |draft, id, value| draft.providers.insert(id, value).is_some());
+            }
+            Some(Content::ApiKey(message)) => {
+                let id = message.id.clone();
+                self.put(Kind::ApiKey, id, api_key(message), |draft, _, value| {
+                    draft.keys.insert(value.id, value).is_some()
+                });
+            }
+            Some(Content::ModelRule(message)) => {
+                let id = message.id.clone();
+                let read = rules::model_rule(message);
+                self.put(Kind::ModelRule, id, read, |draft, id, value| draft.rules.insert(id, value).is_some());
+            }
+            Some(Content::Settings(message)) => {
+                self.put(Kind::Settings, String::new(), rules::settings(message), |draft, _, value| {
+                    draft.settings.replace(value).is_some()
+                });
+            }
+            Some(Content::BreakerOverride(message)) => {
+                let id = message.id.clone();
+                let read = rules::breaker_override(message);
+                self.put(Kind::BreakerOverride, id, read, |draft, id, value| {
+                    draft.overrides.insert(id, value).is_some()
+                });
+            }
+        }
+    }
+
+    /// `insert` says whether the id was there already.
+    fn put<T>(
+        &mut self,
+        kind: proto::ResourceKind,
+        id: String,
+        read: Result<T, String>,
+        insert: impl FnOnce(&mut Self, String, T) -> bool,
+    ) {
+        let name = ResourceName { kind, id: id.clone() };
+        match read {
+            Ok(value) => {
+                if insert(self, id, value) {
+                    self.refuse(Some(name), "the id occurs twice");
+                }
+            }
+            Err(reason) => self.refuse(Some(name), reason),
+        }
+    }
+
+    fn refuse(&mut self, resource: Option<ResourceName>, reason: impl Into<String>) {
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(Refusal { resource, reason: reason.into() });
+        }
+    }
+
+    fn finish(
+        mut self,
+        version: Version,
+        state_hash: StateHash,
+        held: Option<&Snapshot>,
+        allow_empty: bool,
+    ) -> Result<Snapshot, Vec<Refusal>> {
+        if let Some(held) = held.filter(|_| !allow_empty) {
+            if self.keys.is_empty() && !held.keys.is_empty() {
+                self.refuse(None, "it would remove every API key and does not say that this is meant");
+            }
+            if self.providers.is_empty() && !held.providers.is_empty() {
+                self.refuse(None, "it would remove every provider and does not say that this is meant");
+            }
+        }
+        if self.settings.is_none() && self.refusals.is_empty() {
+            self.refuse(None, "the settings are missing");
+        }
+        let Some(settings) = self.settings.filter(|_| self.refusals.is_empty()) else {
+            return Err(self.refusals);
+        };
+        let mut providers: Vec<_> = self.providers.into_values().map(Arc::new).collect();
+        providers.sort_by(|one, other| (one.priority, &one.name).cmp(&(other.priority, &other.name)));
+        let mut rules: Vec<_> = self.rules.into_iter().collect();
+        rules.sort_by(|(one_id, one), (other_id, other)| (one.position, one_id).cmp(&(other.position, other_id)));
+        Ok(Snapshot {
+            version,
+            state_hash,
+            keys: self.keys,
+            providers,
+            rules: rules.into_iter().map(|(_, rule)| rule).collect(),
+            overrides: self.overrides.into_values().collect(),
+            settings,
+        })
+    }
+}
+
+fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
+    let hash = match message.hash_algorithm() {
+        proto::KeyHashAlgorithm::Sha256V1 => {
+            let hash = message.hash.as_slice().try_into();
+            Some(KeyHash(hash.map_err(|_| "the hash is not 32 bytes long")?))
+        }
+        proto::KeyHashAlgorithm::Unspecified => None,
+    };
+    let loss_policy = loss_policy(message.loss_policy);
+    let proto::ApiKey {
+        id,
+        hash_algorithm: _,
+        hash: _,
+        // For people; the data plane names keys by id.
+        name: _,
+        owner_user_id: _,
+        expires_at,
+        allowed_models,
+        allowed_providers,
+        loss_policy: _,
+        // Not announced as a capability.
+        limits: _,
+    } = message;
+    Ok(ApiKey {
+        id: KeyId::parse(id.as_bytes()).ok_or("the id is not 12 letters and digits")?,
+        hash,
+        expires_at: expires_at.map(instant).transpose()?,
+        allowed_models,
+        allowed_providers,
+        loss_policy,
+    })
+}
+
+/// `None` for unspecified; a policy of a newer schema is read as the strictest.
+fn loss_policy(value: i32) -> Option<LossPolicy> {
+    match proto::LossPolicy::try_from(value) {
+        Ok(proto::LossPolicy::Unspecified) => None,
+        Ok(proto::LossPolicy::Report) => Some(LossPolicy::Report),
+        Ok(proto::LossPolicy::Silent) => Some(LossPolicy::Silent),
+        Ok(proto::LossPolicy::Strict) | Err(_) => Some(LossPolicy::Strict),
+    }
+}
+
+fn instant(timestamp: prost_types::Timestamp) -> Result<SystemTime, String> {
+    timestamp.try_into().map_err(|_| "a point in time is out of range".to_owned())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

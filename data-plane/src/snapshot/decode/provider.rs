@@ -1,0 +1,154 @@
+//! Reads a provider and prepares everything that its requests share: the URL, the
+//! head and the dialects.
+
+use std::{collections::HashMap, time::Duration};
+
+use bridge_proto::fleet::v1 as proto;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::rules::duration;
+use crate::snapshot::{
+    ApiFormat, Endpoint, ModelTraits, Pace, Provider, TierModels, Traits,
+    dialect::{self, Auth, Overrides, Transport},
+};
+
+const CHAT_PATH: &str = "/chat/completions";
+const MESSAGES_PATH: &str = "/v1/messages";
+const MAX_RETRIES_DEFAULT: u32 = 1;
+const FINISH_GRACE_DEFAULT: Duration = Duration::from_secs(3);
+const USER_AGENT: &str = concat!("anthropic-openai-bridge/", env!("CARGO_PKG_VERSION"));
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Framing belongs to the connection and the host to the URL.
+const RESERVED: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+];
+
+pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
+    let format = match message.api_format() {
+        proto::ApiFormat::Openai => ApiFormat::OpenAi,
+        proto::ApiFormat::Anthropic => ApiFormat::Anthropic,
+        proto::ApiFormat::Unspecified => ApiFormat::Unknown,
+    };
+    let proto::Provider {
+        name,
+        priority,
+        api_format: _,
+        base_url,
+        api_key,
+        custom_headers,
+        timeout,
+        max_retries,
+        models,
+        max_tokens_limit,
+        dialect: preset,
+        dialect_overrides,
+        model_options,
+        // For the quarantine of refused credentials.
+        revision: _,
+    } = message;
+    if name.is_empty() {
+        return Err("the name is empty".into());
+    }
+    let Overrides { body, transport } = Overrides::read(dialect_overrides)?;
+    let Transport { auth, finish_grace, overload_is_503 } = transport;
+    let pace = Pace {
+        idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
+        finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
+    };
+    let (headers, secrets) = head(api_key.into(), auth, custom_headers)?;
+    let dialect = dialect::with_overrides(&dialect::preset(&preset), body)?;
+    let by_model = model_options
+        .into_iter()
+        .map(|options| model_traits(options, &dialect))
+        .collect::<Result<HashMap<_, _>, _>>()?;
+    Ok(Provider {
+        name: name.into(),
+        priority,
+        format,
+        endpoint: Endpoint { url: url(&base_url, format)?, headers, pace, secrets },
+        max_retries: max_retries.unwrap_or(MAX_RETRIES_DEFAULT),
+        models: tier_models(models.unwrap_or_default()),
+        traits: Traits { dialect, max_tokens_limit, overload_is_503, by_model },
+    })
+}
+
+fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
+    let path = match format {
+        ApiFormat::OpenAi | ApiFormat::Unknown => CHAT_PATH,
+        ApiFormat::Anthropic => MESSAGES_PATH,
+    };
+    let url = Url::parse(base).map_err(|_| "the base URL is not a URL")?;
+    let is_plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !is_plain {
+        return Err("the base URL must be http or https, without user info, query and fragment".into());
+    }
+    Url::parse(&format!("{}{path}", base.trim_end_matches('/'))).map_err(|_| "the base URL is not a URL".into())
+}
+
+/// The head of every request, and what in it is secret.
+fn head(
+    api_key: SecretString,
+    auth: Auth,
+    custom: HashMap<String, String>,
+) -> Result<(HeaderMap, Vec<SecretString>), String> {
+    let mut headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+    ]);
+    let mut secrets = Vec::new();
+    if !api_key.expose_secret().is_empty() {
+        let (name, value) = match auth {
+            Auth::Bearer => (header::AUTHORIZATION, format!("Bearer {}", api_key.expose_secret())),
+            Auth::XApiKey => (X_API_KEY, api_key.expose_secret().to_owned()),
+            Auth::ApiKey => (API_KEY, api_key.expose_secret().to_owned()),
+        };
+        headers.insert(name, sensitive(&value).ok_or("the API key has characters that no header may have")?);
+        secrets.push(api_key);
+    }
+    for (name, value) in custom {
+        let header: HeaderName = name.parse().map_err(|_| format!("custom header {name:?} is not a header name"))?;
+        if RESERVED.contains(&header) {
+            return Err(format!("custom header {name:?} belongs to the connection"));
+        }
+        let told = sensitive(&value).ok_or_else(|| format!("custom header {name:?} has a value no header may have"))?;
+        headers.insert(header, told);
+        secrets.push(value.into());
+    }
+    Ok((headers, secrets))
+}
+
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn tier_models(message: proto::TierModels) -> TierModels {
+    let proto::TierModels { big, middle, small } = message;
+    let names = |models: Vec<String>| models.into_iter().map(Into::into).collect();
+    TierModels { small: names(small), middle: names(middle), big: names(big) }
+}
+
+fn model_traits(
+    options: proto::ModelOptions,
+    dialect: &bridge_translate::dialect::Dialect,
+) -> Result<(String, ModelTraits), String> {
+    let proto::ModelOptions { model, context_window, max_output_tokens, dialect_overrides } = options;
+    let dialect = dialect::with_overrides(dialect, Overrides::read(dialect_overrides)?.body)?;
+    Ok((model, ModelTraits { dialect, context_window, max_output_tokens }))
+}

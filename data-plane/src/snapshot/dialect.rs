@@ -1,0 +1,296 @@
+//! Reads the knobs of a dialect.
+//!
+//! Knobs that shape bodies go to the translation, which knows their words; knobs of
+//! transport stay with the data plane. A word that nobody knows refuses the provider.
+//! A knob that this build does not honour is named in the log, because the control
+//! plane may be newer.
+
+use std::time::Duration;
+
+use bridge_proto::fleet::v1 as proto;
+use bridge_translate::dialect::Dialect;
+use serde_json::{Map, Value};
+
+const GENERIC: &str = "generic";
+/// Servers that may evaluate a long prompt for minutes without sending a byte.
+const LOCAL_SERVERS: [&str; 5] = ["vllm", "sglang", "llama-cpp", "ollama", "lm-studio"];
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+const TIMEOUT_LOCAL: Duration = Duration::from_secs(600);
+
+/// How long a provider may take to its first byte, unless an admin says it.
+pub(super) fn default_timeout(preset: &str) -> Duration {
+    if LOCAL_SERVERS.contains(&preset) { TIMEOUT_LOCAL } else { TIMEOUT_DEFAULT }
+}
+
+/// A preset by name; a name of a newer control plane means the one that assumes least.
+pub(super) fn preset(name: &str) -> Dialect {
+    Dialect::preset(name).or_else(|| Dialect::preset(GENERIC)).unwrap_or_default()
+}
+
+/// What a message sets, sorted by who honours it.
+pub(super) struct Overrides {
+    pub(super) body: Map<String, Value>,
+    pub(super) transport: Transport,
+}
+
+/// Knobs that do not change a body.
+#[derive(Default)]
+pub(super) struct Transport {
+    pub(super) auth: Auth,
+    pub(super) finish_grace: Option<Duration>,
+    pub(super) overload_is_503: bool,
+}
+
+/// The header that carries the provider's key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Auth {
+    #[default]
+    Bearer,
+    XApiKey,
+    ApiKey,
+}
+
+impl Overrides {
+    pub(super) fn read(message: Option<proto::Dialect>) -> Result<Self, String> {
+        let mut reader = Reader::default();
+        let Some(message) = message else {
+            return Ok(Self { body: reader.body, transport: Transport::default() });
+        };
+        let transport = reader.read(message)?;
+        for knob in &reader.unhonoured {
+            tracing::warn!(knob, "this build does not honour a knob of the dialect");
+        }
+        Ok(Self { body: reader.body, transport })
+    }
+}
+
+pub(super) fn with_overrides(dialect: &Dialect, knobs: Map<String, Value>) -> Result<Dialect, String> {
+    if knobs.is_empty() {
+        return Ok(dialect.clone());
+    }
+    dialect.with_overrides(knobs).map_err(|error| format!("the dialect is not known: {error}"))
+}
+
+#[derive(Default)]
+struct Reader {
+    body: Map<String, Value>,
+    unhonoured: Vec<&'static str>,
+}
+
+impl Reader {
+    fn read(&mut self, message: proto::Dialect) -> Result<Transport, String> {
+        let honoured = serde_json::to_string(&Dialect::default())
+            .and_then(|knobs| serde_json::from_str::<Map<String, Value>>(&knobs))
+            .map_err(|_| "the dialect cannot be read")?;
+        let proto::Dialect {
+            auth, url_template, force_stream, stream_usage, eof_is_end, hold_head_ms, finish_grace_ms,
+            adaptive, retry_codes, overloaded_as, system_role, mid_system, strip_billing_header,
+            merge_same_role, first_must_be_user, assistant_null_content, user_after_tool,
+            empty_tool_result, tool_result_images, prefill, vision, image_urls, pdf, cache_control,
+            max_tokens_field, max_stop, drop_params, temperature_max, top_k, structured_output,
+            strict_schema, forward_user, extra_body_passthrough, extra_body, auto_shrink, max_tools,
+            max_tool_description, schema_level, strict_tools, tool_choice_any, tool_choice_named,
+            parallel_tool_calls, enforce_single_tool, deferred_tools, drop_unknown_tools, web_search,
+            tool_id_format, tool_extra, buffer_tool_args, tools_force_effort, reasoning, efforts,
+            effort_from_budget, thinking_absent, reasoning_back, reasoning_field, reasoning_details,
+            foreign_reasoning, emit_thinking, honor_display, think_tags, template_thinking_key,
+            usage_prompt_includes_cache, tokenizer, token_factor, restore_model, strip_betas, strip_fields,
+            strip_cache_ttl, thinking_adaptive,
+        } = message;
+        let knobs = [
+            ("force_stream", value(force_stream)),
+            ("stream_usage", value(stream_usage)),
+            ("eof_is_end", value(eof_is_end)),
+            ("system_role", value(system_role)),
+            ("mid_system", value(mid_system)),
+            ("strip_billing_header", value(strip_billing_header)),
+            ("merge_same_role", value(merge_same_role)),
+            ("first_must_be_user", value(first_must_be_user)),
+            ("assistant_null_content", value(assistant_null_content)),
+            ("user_after_tool", value(user_after_tool)),
+            ("empty_tool_result", value(empty_tool_result)),
+            ("tool_result_images", value(tool_result_images)),
+            ("prefill", value(prefill)),
+            ("vision", value(vision)),
+            ("image_urls", value(image_urls)),
+            ("pdf", value(pdf)),
+            ("cache_control", value(cache_control)),
+            ("max_tokens_field", value(max_tokens_field)),
+            ("max_stop", value(max_stop)),
+            ("drop_params", value(drop_params)),
+            ("temperature_max", value(temperature_max)),
+            ("top_k", value(top_k)),
+            ("structured_output", value(structured_output)),
+            ("strict_schema", value(strict_schema)),
+            ("forward_user", value(forward_user)),
+            ("extra_body_passthrough", value(extra_body_passthrough)),
+            ("auto_shrink", value(auto_shrink)),
+            ("max_tools", value(max_tools)),
+            ("max_tool_description", value(max_tool_description)),
+            ("schema_level", value(schema_level)),
+            ("strict_tools", value(strict_tools)),
+            ("tool_choice_any", value(tool_choice_any)),
+            ("tool_choice_named", value(tool_choice_named)),
+            ("parallel_tool_calls", value(parallel_tool_calls)),
+            ("enforce_single_tool", value(enforce_single_tool)),
+            ("deferred_tools", value(deferred_tools)),
+            ("drop_unknown_tools", value(drop_unknown_tools)),
+            ("web_search", value(web_search)),
+            ("tool_id_format", value(tool_id_format)),
+            ("tool_extra", value(tool_extra)),
+            ("buffer_tool_args", value(buffer_tool_args)),
+            ("tools_force_effort", value(tools_force_effort)),
+            ("reasoning", value(reasoning)),
+            ("efforts", value(efforts)),
+            ("effort_from_budget", value(effort_from_budget)),
+            ("thinking_absent", value(thinking_absent)),
+            ("reasoning_back", value(reasoning_back)),
+            ("reasoning_field", value(reasoning_field)),
+            ("reasoning_details", value(reasoning_details)),
+            ("foreign_reasoning", value(foreign_reasoning)),
+            ("emit_thinking", value(emit_thinking)),
+            ("honor_display", value(honor_display)),
+            ("think_tags", value(think_tags)),
+            ("template_thinking_key", value(template_thinking_key)),
+            ("usage_prompt_includes_cache", value(usage_prompt_includes_cache)),
+            ("tokenizer", value(tokenizer)),
+            ("token_factor", value(token_factor)),
+            ("restore_model", value(restore_model)),
+            ("strip_betas", value(strip_betas)),
+            ("strip_fields", value(strip_fields)),
+            ("strip_cache_ttl", value(strip_cache_ttl)),
+            ("thinking_adaptive", value(thinking_adaptive)),
+        ];
+        for (name, value) in knobs {
+            match value {
+                Some(value) if honoured.contains_key(name) => {
+                    self.body.insert(name.to_owned(), value);
+                }
+                Some(_) => self.unhonoured.push(name),
+                None => {}
+            }
+        }
+        if let Some(json) = extra_body {
+            let object = serde_json::from_str::<Map<String, Value>>(&json)
+                .map_err(|_| "extra_body is not a JSON object")?;
+            self.body.insert("extra_body".to_owned(), Value::Object(object));
+        }
+        let later = [
+            ("url_template", url_template.is_some()),
+            ("hold_head_ms", hold_head_ms.is_some()),
+            ("adaptive", adaptive.is_some()),
+            ("retry_codes", retry_codes.is_some()),
+        ];
+        self.unhonoured.extend(later.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name));
+        Ok(Transport {
+            auth: auth.as_deref().map_or(Ok(Auth::Bearer), read_auth)?,
+            finish_grace: finish_grace_ms.map(|ms| Duration::from_millis(ms.into())),
+            overload_is_503: overloaded_as.as_deref().map_or(Ok(false), read_overload)?,
+        })
+    }
+}
+
+fn read_auth(word: &str) -> Result<Auth, String> {
+    match word {
+        "bearer" => Ok(Auth::Bearer),
+        "x-api-key" => Ok(Auth::XApiKey),
+        "api-key" => Ok(Auth::ApiKey),
+        _ => Err(format!("auth {word:?} is not known")),
+    }
+}
+
+fn read_overload(word: &str) -> Result<bool, String> {
+    match word {
+        "503" => Ok(true),
+        "529" => Ok(false),
+        _ => Err(format!("overloaded_as {word:?} is not known")),
+    }
+}
+
+fn value<T: Into<Knob>>(knob: Option<T>) -> Option<Value> {
+    knob.map(|knob| knob.into().0)
+}
+
+/// A knob's value as the translation reads it.
+struct Knob(Value);
+
+impl From<String> for Knob {
+    fn from(word: String) -> Self {
+        Self(Value::String(word))
+    }
+}
+
+impl From<bool> for Knob {
+    fn from(flag: bool) -> Self {
+        Self(Value::Bool(flag))
+    }
+}
+
+impl From<u32> for Knob {
+    fn from(number: u32) -> Self {
+        Self(Value::from(number))
+    }
+}
+
+impl From<f64> for Knob {
+    fn from(number: f64) -> Self {
+        Self(Value::from(number))
+    }
+}
+
+impl From<proto::StringList> for Knob {
+    fn from(list: proto::StringList) -> Self {
+        Self(Value::from(list.values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_translate::dialect::{MidSystem, Param};
+
+    use super::*;
+
+    fn read(message: proto::Dialect) -> Result<Dialect, String> {
+        with_overrides(&preset("generic"), Overrides::read(Some(message))?.body)
+    }
+
+    #[test]
+    fn knobs_replace_those_of_the_preset() {
+        let dialect = read(proto::Dialect {
+            mid_system: Some("top".into()),
+            drop_params: Some(proto::StringList { values: vec!["stop".into()] }),
+            max_tools: Some(7),
+            extra_body: Some(r#"{"a":1}"#.into()),
+            ..Default::default()
+        })
+        .unwrap();
+        assert_eq!(dialect.mid_system, MidSystem::Top);
+        assert_eq!(dialect.drop_params, [Param::Stop]);
+        assert_eq!(dialect.max_tools, Some(7));
+        assert_eq!(dialect.extra_body.len(), 1);
+    }
+
+    #[test]
+    fn a_word_that_nobody_knows_is_refused() {
+        let words = [
+            proto::Dialect { mid_system: Some("sideways".into()), ..Default::default() },
+            proto::Dialect { auth: Some("smoke-signal".into()), ..Default::default() },
+            proto::Dialect { overloaded_as: Some("418".into()), ..Default::default() },
+            proto::Dialect { extra_body: Some("[]".into()), ..Default::default() },
+        ];
+        for message in words {
+            assert!(read(message.clone()).is_err(), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_knob_for_later_does_no_harm() {
+        let message = proto::Dialect { adaptive: Some(true), auto_shrink: Some(true), ..Default::default() };
+        assert_eq!(read(message), Ok(preset("generic")));
+    }
+
+    #[test]
+    fn an_unknown_preset_assumes_least() {
+        assert_eq!(preset("from-the-future"), preset("generic"));
+    }
+}

@@ -1,0 +1,290 @@
+//! Keeps the live configuration equal to the control plane's.
+//!
+//! One long stream: configuration comes down, what this node holds and sees goes up.
+//! A snapshot is decoded beside the live one inside a panic boundary, swapped in, and
+//! only then acknowledged. If the stream is silent or ends, the node serves on with
+//! what it has and connects again.
+
+mod backoff;
+mod connect;
+mod message;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bridge_proto::fleet::v1::{self as proto, watch_request::Message as Up, watch_response::Message as Down};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::backoff::Backoff;
+use super::{Snapshot, decode};
+use crate::{
+    config::Fleet,
+    metrics::ResultLabel,
+    node::Node,
+    upstream::probe::{self, Probe},
+};
+
+/// The control plane speaks at least every five seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// A stream that lasted this long was a good one.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+const UPWARD_QUEUE: usize = 32;
+const PROBES_MAX: usize = 8;
+const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
+
+/// Everything the subscription reads and moves.
+pub(crate) struct Watcher {
+    pub(crate) fleet: Fleet,
+    pub(crate) node: Arc<Node>,
+    /// Ends the process in good order, if the control plane asks for it.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the node token cannot be read from {path}: {source}")]
+    Token { path: String, source: std::io::Error },
+    #[error("the node token has characters that no header may have")]
+    BadToken,
+    #[error("the certificate authority cannot be read from {path}: {source}")]
+    Authority { path: String, source: std::io::Error },
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the control plane ended the stream: {0:?}: {1}")]
+    Status(tonic::Code, String),
+    #[error("the control plane closed the stream")]
+    Closed,
+    #[error("no message for {} seconds", SILENCE_MAX.as_secs())]
+    Silent,
+}
+
+impl From<tonic::Status> for Ended {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(status.code(), status.message().to_owned())
+    }
+}
+
+/// A snapshot of which parts are still missing.
+struct Incoming {
+    received: decode::Received,
+    resource_count: u64,
+    bytes: usize,
+}
+
+impl Watcher {
+    /// Runs until shutdown.
+    pub(crate) async fn run(self) {
+        let boot_id = uuid::Uuid::new_v4().to_string();
+        let mut backoff = Backoff::default();
+        for url in self.fleet.urls.iter().cycle() {
+            let started = Instant::now();
+            let ended = tokio::select! {
+                // A shutdown must not wait for a message.
+                biased;
+                () = self.shutdown.cancelled() => return,
+                ended = self.follow(url, &boot_id) => ended,
+            };
+            self.node.metrics.config.is_connected.set(0);
+            if started.elapsed() >= STABLE_AFTER {
+                backoff = Backoff::default();
+            }
+            let pause = backoff.next(&mut rand::rng());
+            let Err(reason) = ended else { return };
+            warn!(control_plane = url.host_str(), pause_ms = pause.as_millis() as u64, "watch stream ended: {reason}");
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One stream, from connecting to its end.
+    async fn follow(&self, url: &url::Url, boot_id: &str) -> Result<(), Ended> {
+        let (up, upward) = mpsc::channel(UPWARD_QUEUE);
+        let subscribe = message::subscribe(&self.fleet.node_id, boot_id, self.node.live.held().as_deref());
+        // The queue is empty and its other end is right here.
+        let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
+        let mut down = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward)).await.map_err(|_| Ended::Silent)??;
+        info!(node.id = self.fleet.node_id, control_plane = url.host_str(), "subscribed to the control plane");
+        self.node.metrics.config.is_connected.set(1);
+
+        let mut stream = Stream { watcher: self, up, incoming: None, probes: FuturesUnordered::new() };
+        let mut status = interval(STATUS_INTERVAL);
+        status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_since = Instant::now();
+        loop {
+            tokio::select! {
+                // Our own duties are short; a flood of messages must not starve them.
+                biased;
+                _ = status.tick() => {
+                    if silent_since.elapsed() >= SILENCE_MAX {
+                        return Err(Ended::Silent);
+                    }
+                    stream.send_status();
+                }
+                Some(result) = stream.probes.next(), if !stream.probes.is_empty() => {
+                    stream.send(Up::ProbeResult(message::probe_result(result)));
+                }
+                message = timeout(SILENCE_MAX, down.message()) => {
+                    let response = message.map_err(|_| Ended::Silent)??.ok_or(Ended::Closed)?;
+                    silent_since = Instant::now();
+                    if let Some(message) = response.message {
+                        stream.take(message).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The state of one stream.
+struct Stream<'a> {
+    watcher: &'a Watcher,
+    up: mpsc::Sender<proto::WatchRequest>,
+    incoming: Option<Incoming>,
+    probes: FuturesUnordered<BoxFuture<'static, (String, probe::Report)>>,
+}
+
+impl Stream<'_> {
+    /// A full queue means that the control plane does not read: the stream will end by
+    /// itself, and everything that goes up is said again on the next one.
+    fn send(&self, message: Up) {
+        if self.up.try_send(message::request(message)).is_err() {
+            warn!("the control plane does not read what this node says");
+        }
+    }
+
+    fn send_status(&self) {
+        self.send(Up::Status(message::status(&self.watcher.node, Instant::now())));
+    }
+
+    async fn take(&mut self, message: Down) {
+        match message {
+            Down::SnapshotBegin(begin) => self.begin(begin),
+            Down::SnapshotChunk(chunk) => self.add(chunk),
+            Down::SnapshotEnd(end) => self.end(end).await,
+            Down::Heartbeat(heartbeat) => self.compare(heartbeat),
+            Down::Delta(_) => self.resync("this node takes whole snapshots only"),
+            Down::Probe(probe) => self.probe(probe),
+            Down::Drain(proto::Drain {}) => {
+                info!("the control plane asks this node to drain");
+                self.watcher.shutdown.cancel();
+            }
+            Down::TerminateStreams(_) => warn!("the control plane asks for what this node does not offer"),
+        }
+    }
+
+    fn begin(&mut self, begin: proto::SnapshotBegin) {
+        let proto::SnapshotBegin { version, resource_count, allow_empty } = begin;
+        let Some(read) = decode::version(version.as_ref()) else {
+            self.incoming = None;
+            return self.refuse(version, vec![decode::Refusal::whole("the version is not one")]);
+        };
+        let received =
+            decode::Received { version: read, resources: Vec::new(), state_hash: Vec::new(), allow_empty };
+        self.incoming = Some(Incoming { received, resource_count, bytes: 0 });
+    }
+
+    fn add(&mut self, chunk: proto::SnapshotChunk) {
+        let Some(incoming) = &mut self.incoming else { return };
+        incoming.bytes += chunk.resources.iter().map(|resource| resource.len()).sum::<usize>();
+        incoming.received.resources.extend(chunk.resources);
+        let count = incoming.received.resources.len() as u64;
+        if incoming.bytes > SNAPSHOT_BYTES_MAX || count > incoming.resource_count {
+            let version = Some(message::version(incoming.received.version));
+            self.incoming = None;
+            self.refuse(version, vec![decode::Refusal::whole("it is larger than announced or allowed")]);
+        }
+    }
+
+    async fn end(&mut self, end: proto::SnapshotEnd) {
+        let Some(mut incoming) = self.incoming.take() else { return };
+        let version = Some(message::version(incoming.received.version));
+        if end.version != version || incoming.received.resources.len() as u64 != incoming.resource_count {
+            return self.refuse(version, vec![decode::Refusal::whole("it is not what was announced")]);
+        }
+        incoming.received.state_hash = end.state_hash;
+        let (held, accept) = (self.watcher.node.live.held(), self.watcher.fleet.accept_new_cluster);
+        // A large one takes a while, and a panic in it must not end this node.
+        let decoded = tokio::task::spawn_blocking(move || {
+            let Incoming { received, .. } = incoming;
+            decode::decode(&received, held.as_deref(), accept)
+        });
+        match decoded.await {
+            Ok(Ok(snapshot)) => self.apply(snapshot),
+            Ok(Err(refusals)) => self.refuse(version, refusals),
+            Err(_panicked) => self.refuse(version, vec![decode::Refusal::whole("decoding it panicked")]),
+        }
+    }
+
+    fn apply(&self, snapshot: Snapshot) {
+        let Node { live, metrics, .. } = &*self.watcher.node;
+        let version = snapshot.version;
+        let (keys, providers) = (snapshot.keys.len(), snapshot.providers.len());
+        live.swap(snapshot, Instant::now());
+        self.send(Up::Ack(proto::Ack { version: Some(message::version(version)) }));
+        metrics.config.revision.set(version.revision);
+        metrics.config.snapshots.get_or_create(&ResultLabel { result: "applied" }).inc();
+        info!(snapshot.version = version.revision, epoch = version.epoch, keys, providers, "configuration applied");
+    }
+
+    fn refuse(&self, version: Option<proto::StoreVersion>, refusals: Vec<decode::Refusal>) {
+        let revision = version.as_ref().map(|version| version.revision);
+        for decode::Refusal { resource, reason } in &refusals {
+            let id = resource.as_ref().map(|name| format!("{:?} {}", name.kind, name.id));
+            warn!(snapshot.version = revision, resource = id, "configuration refused: {reason}");
+        }
+        self.watcher.node.metrics.config.snapshots.get_or_create(&ResultLabel { result: "refused" }).inc();
+        self.send(Up::Nack(message::nack(version, refusals)));
+    }
+
+    /// The control plane says what it would send now.
+    fn compare(&self, heartbeat: proto::Heartbeat) {
+        let proto::Heartbeat { version, state_hash, server_time: _ } = heartbeat;
+        let Some(held) = self.watcher.node.live.held() else { return };
+        if decode::version(version.as_ref()) != Some(held.version) {
+            // Something newer is on its way, or was refused.
+            return;
+        }
+        if state_hash == held.state_hash {
+            self.watcher.node.live.confirm(Instant::now());
+        } else {
+            self.resync("the state hash differs at the same version");
+        }
+    }
+
+    fn resync(&self, reason: &str) {
+        warn!("asking for a whole snapshot: {reason}");
+        self.watcher.node.metrics.config.resyncs.inc();
+        self.send(Up::Resync(proto::Resync { reason: reason.to_owned() }));
+    }
+
+    fn probe(&self, probe: proto::Probe) {
+        let proto::Probe { probe_id, provider, model, timeout } = probe;
+        let Some(snapshot) = self.watcher.node.live.held() else { return };
+        if self.probes.len() >= PROBES_MAX {
+            let report = probe::Report::refused("this node runs as many probes as it may");
+            return self.send(Up::ProbeResult(message::probe_result((probe_id, report))));
+        }
+        let timeout = timeout.and_then(|timeout| timeout.try_into().ok());
+        let upstreams = Arc::clone(&self.watcher.node.upstreams);
+        self.probes.push(Box::pin(async move {
+            let report = probe::run(&upstreams, &snapshot, Probe { provider, model, timeout }).await;
+            (probe_id, report)
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

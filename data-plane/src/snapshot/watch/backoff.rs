@@ -1,0 +1,46 @@
+//! How long to wait before connecting again: anything up to a growing limit, so that
+//! many nodes do not come back at once.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Backoff {
+    limit: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { limit: FIRST }
+    }
+}
+
+impl Backoff {
+    pub(super) fn next(&mut self, random: &mut impl Rng) -> Duration {
+        let pause = random.random_range(FIRST / 2..=self.limit);
+        self.limit = (self.limit * 2).min(LAST);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_differ() {
+        let mut random = StdRng::seed_from_u64(1);
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..200).map(|_| backoff.next(&mut random)).collect();
+        assert!(pauses[0] <= FIRST);
+        assert!(pauses.iter().all(|pause| *pause <= LAST));
+        assert!(pauses[20..].iter().any(|pause| *pause > LAST / 2), "they grow");
+        assert!(pauses[20..].iter().any(|pause| *pause < LAST / 2), "they are spread");
+    }
+}

@@ -1,0 +1,89 @@
+//! Writes what goes up the stream.
+
+use std::time::{Instant, SystemTime};
+
+use bridge_proto::fleet::v1 as proto;
+
+use crate::{
+    node::Node,
+    snapshot::{Snapshot, Version, decode},
+    upstream::{breaker, probe},
+};
+
+/// The newest schema that this build understands.
+const SCHEMA_MAX: u32 = 1;
+
+pub(super) fn request(message: proto::watch_request::Message) -> proto::WatchRequest {
+    proto::WatchRequest { message: Some(message) }
+}
+
+pub(super) fn version(version: Version) -> proto::StoreVersion {
+    let Version { cluster, epoch, revision } = version;
+    proto::StoreVersion { cluster_id: cluster.to_vec(), epoch, revision }
+}
+
+pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -> proto::Subscribe {
+    proto::Subscribe {
+        node_id: node_id.to_owned(),
+        boot_id: boot_id.to_owned(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_max: SCHEMA_MAX,
+        capabilities: vec![proto::Capability::Probe.into()],
+        held: held.map(|held| version(held.version)),
+        held_state_hash: held.map(|held| held.state_hash.to_vec()).unwrap_or_default(),
+        public_address: String::new(),
+    }
+}
+
+pub(super) fn nack(version: Option<proto::StoreVersion>, refusals: Vec<decode::Refusal>) -> proto::Nack {
+    let refusals = refusals
+        .into_iter()
+        .map(|decode::Refusal { resource, reason }| proto::Refusal {
+            resource: resource
+                .map(|decode::ResourceName { kind, id }| proto::ResourceKey { kind: kind.into(), id }),
+            reason,
+        })
+        .collect();
+    proto::Nack { version, refusals }
+}
+
+pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
+    let held = node.live.held();
+    proto::NodeStatus {
+        held: held.as_ref().map(|held| version(held.version)),
+        state_hash: held.as_ref().map(|held| held.state_hash.to_vec()).unwrap_or_default(),
+        requests_in_flight: node.requests_in_flight(),
+        config_age: node.live.age(now).try_into().ok(),
+        draining: node.life.is_draining(),
+        breakers: node.upstreams.unhealthy(|provider, model, state| breaker(provider, model, state, now)),
+    }
+}
+
+fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> proto::BreakerStatus {
+    let (state, since, reason) = match state {
+        breaker::State::Closed { .. } => (proto::BreakerState::Closed, now, ""),
+        breaker::State::Open { since, .. } => (proto::BreakerState::Open, since, "it failed too often in a row"),
+        breaker::State::HalfOpen { since } => (proto::BreakerState::HalfOpen, since, "a probe is under way"),
+    };
+    let since = SystemTime::now().checked_sub(now.saturating_duration_since(since));
+    proto::BreakerStatus {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        state: state.into(),
+        since: since.map(Into::into),
+        reason: reason.to_owned(),
+    }
+}
+
+pub(super) fn probe_result((probe_id, report): (String, probe::Report)) -> proto::ProbeResult {
+    let probe::Report { latency, http_status, failure } = report;
+    let (error_class, message) = failure.unwrap_or_default();
+    proto::ProbeResult {
+        probe_id,
+        ok: error_class.is_empty(),
+        latency: latency.try_into().ok(),
+        http_status: http_status.into(),
+        error_class,
+        message,
+    }
+}

@@ -1,0 +1,11 @@
+//! Everything that has to do with calling providers: one client, one table of what a
+//! failure means, one breaker per candidate, and the walk over a plan.
+
+pub(crate) mod address;
+pub(crate) mod breaker;
+pub(crate) mod client;
+pub(crate) mod failover;
+pub(crate) mod mask;
+pub(crate) mod outcome;
+pub(crate) mod probe;
+mod retry_after;

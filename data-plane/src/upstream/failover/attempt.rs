@@ -1,0 +1,237 @@
+//! One call to one candidate, up to the point where its answer is sure to begin.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use bridge_translate::{
+    Ids,
+    error::{FaultKind, UpstreamFault},
+    response::{self, Reply},
+    stream::{Collector, Status, Translator},
+};
+use http::{HeaderMap, header};
+
+use super::{Admission, Committed, Order, Sent};
+use crate::{
+    off_reactor,
+    relay::Flow,
+    routing::Candidate,
+    upstream::{
+        breaker,
+        client::{Accept, Answer, Body},
+        mask::mask,
+        outcome::{Class, Failure},
+        retry_after::retry_after,
+    },
+    usage::meter::Meter,
+};
+
+/// Longest whole answer.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Longest error body; what it says fits into less.
+const ERROR_BYTES_MAX: usize = 1 << 20;
+
+/// The way an answer comes.
+enum Form {
+    Events,
+    Document,
+    /// HTML and the like: nothing that an API answers.
+    Page,
+}
+
+/// Asks and judges. The admission is settled by what the answer shows.
+pub(super) async fn run(
+    order: &Order<'_>,
+    candidate: &Candidate,
+    sent: &Sent,
+    mut admission: Admission,
+    deadline: Instant,
+    meter: &mut Meter,
+) -> Result<Committed, Failure> {
+    let call = Call { order, candidate, reply: &sent.outbound.reply, deadline };
+    match call.run(sent, meter).await {
+        Ok(Reached::Whole(body)) => {
+            admission.settle(breaker::Outcome::Success);
+            Ok(Committed::Whole(body))
+        }
+        Ok(Reached::Begun { body, translator, out, is_over }) => {
+            Ok(Committed::Flow(Box::new(Flow::new(body, translator, out, is_over, admission))))
+        }
+        Err(failure) => {
+            admission.settle(failure.class.verdict().breaker);
+            Err(failure)
+        }
+    }
+}
+
+enum Reached {
+    Whole(Vec<u8>),
+    Begun { body: Body, translator: Translator, out: Vec<u8>, is_over: bool },
+}
+
+struct Call<'a> {
+    order: &'a Order<'a>,
+    candidate: &'a Candidate,
+    reply: &'a Reply,
+    deadline: Instant,
+}
+
+impl Call<'_> {
+    async fn run(&self, sent: &Sent, meter: &mut Meter) -> Result<Reached, Failure> {
+        let wants_stream = self.order.request.is_stream();
+        let accept = if wants_stream || sent.outbound.upstream_streams { Accept::Events } else { Accept::Json };
+        let endpoint = &self.candidate.provider.endpoint;
+        let answer = self
+            .in_time(self.order.upstreams.client.send(endpoint, accept, sent.body.clone()))
+            .await
+            .and_then(|answer| answer)
+            .map_err(|class| self.failure(class))?;
+        let Answer { status, headers, body } = answer;
+        if !(200..300).contains(&status) {
+            return Err(self.refusal(status, &headers, body).await);
+        }
+        match (form(&headers), wants_stream) {
+            (Form::Events, true) => self.begin(body, meter).await,
+            (Form::Events, false) => self.collect(body, meter).await,
+            (Form::Document, _) => self.read(body, meter).await,
+            (Form::Page, _) => Err(self.refusal(status, &headers, body).await),
+        }
+    }
+
+    /// Reads a stream up to its first content.
+    async fn begin(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
+        let mut translator = Translator::new(self.reply.clone(), ids());
+        let mut out = Vec::new();
+        loop {
+            let status = match self.in_time(body.chunk()).await.map_err(|class| self.failure(class))? {
+                Some(Ok(bytes)) => translator.push(&bytes, &mut out),
+                Some(Err(class)) => return Err(self.failure(class)),
+                None => translator.end(&mut out),
+            };
+            let is_over = match status {
+                Status::Held => continue,
+                Status::Streaming => false,
+                Status::Ended { .. } => true,
+                // Content and failure in one read: the content has not gone out, so
+                // the next candidate may still answer.
+                Status::Failed(fault) => return Err(self.said(fault, None)),
+            };
+            meter.first_token(Instant::now());
+            meter.used(translator.usage());
+            return Ok(Reached::Begun { body, translator, out, is_over });
+        }
+    }
+
+    /// Gathers a stream for a client that did not ask for one.
+    async fn collect(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
+        let mut collector = Collector::new(self.reply.clone(), ids());
+        let mut bytes_read = 0;
+        let pace = self.candidate.provider.endpoint.pace;
+        loop {
+            let wait = if collector.is_finishing() { pace.finish_grace } else { pace.idle };
+            let chunk = match tokio::time::timeout(wait, body.chunk()).await {
+                Ok(Some(chunk)) => chunk.map_err(|class| self.failure(class))?,
+                Ok(None) => break,
+                Err(_) if collector.is_finishing() => break,
+                Err(_) => return Err(self.failure(Class::Silent)),
+            };
+            bytes_read += chunk.len();
+            if bytes_read > ANSWER_BYTES_MAX {
+                return Err(self.failure(Class::TooBig));
+            }
+            match collector.push(&chunk) {
+                Status::Held | Status::Streaming => {}
+                Status::Ended { .. } => break,
+                Status::Failed(fault) => return Err(self.said(fault, None)),
+            }
+        }
+        let answer = collector.end().map_err(|fault| self.said(fault, None))?;
+        meter.used(answer.usage);
+        Ok(Reached::Whole(answer.body))
+    }
+
+    /// Reads a whole answer.
+    async fn read(&self, body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
+        let idle = self.candidate.provider.endpoint.pace.idle;
+        let whole = body.collect(idle, ANSWER_BYTES_MAX).await.map_err(|class| self.failure(class))?;
+        let said = |fault| self.said(fault, None);
+        let answer = if self.order.request.is_stream() {
+            let mut events = Vec::with_capacity(whole.len() * 2);
+            let usage = off_reactor(whole.len(), || {
+                response::to_anthropic_events(&whole, self.reply, ids(), &mut events)
+            })
+            .map_err(said)?;
+            meter.used(usage);
+            events
+        } else {
+            let answer =
+                off_reactor(whole.len(), || response::to_anthropic(&whole, self.reply, ids())).map_err(said)?;
+            meter.used(answer.usage);
+            answer.body
+        };
+        meter.first_token(Instant::now());
+        Ok(Reached::Whole(answer))
+    }
+
+    /// Bounds a wait for the first sign of an answer.
+    async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, Class> {
+        let idle = self.candidate.provider.endpoint.pace.idle;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        tokio::time::timeout(idle.min(left), wait).await.map_err(|_| Class::Silent)
+    }
+
+    /// What an upstream says that refuses.
+    async fn refusal(&self, status: u16, headers: &HeaderMap, body: Body) -> Failure {
+        let idle = self.candidate.provider.endpoint.pace.idle;
+        // Without its words the status still says what happened.
+        let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
+        let fault = bridge_translate::error::read(status, content_type(headers), &words, self.reply);
+        self.said(fault, retry_after(headers))
+    }
+
+    fn said(&self, fault: UpstreamFault, wait: Option<Duration>) -> Failure {
+        let UpstreamFault { kind, message, retry_after } = fault;
+        let provider = &self.candidate.provider;
+        let kind = match kind {
+            FaultKind::Overloaded if provider.traits.overload_is_503 => FaultKind::Unavailable,
+            kind => kind,
+        };
+        let words = match kind {
+            FaultKind::ContextOverflow(overflow) => {
+                let window = self.candidate.context_window().map(u64::from);
+                overflow.anthropic_message(window)
+            }
+            _ => mask(&message, &provider.endpoint.secrets),
+        };
+        Failure { words, retry_after: wait.or(retry_after), ..self.failure(Class::Said(kind)) }
+    }
+
+    fn failure(&self, class: Class) -> Failure {
+        let provider = self.candidate.provider.name.clone();
+        Failure { class, provider, words: String::new(), retry_after: None }
+    }
+}
+
+/// By its type, where it has a telling one; anything else is read as a stream, whose
+/// reader takes what servers send under wrong names.
+fn form(headers: &HeaderMap) -> Form {
+    let content_type = content_type(headers).unwrap_or_default().to_ascii_lowercase();
+    if content_type.starts_with("text/html") || content_type.starts_with("application/xml") {
+        Form::Page
+    } else if content_type.starts_with("text/event-stream") || content_type.contains("ndjson") {
+        Form::Events
+    } else {
+        Form::Document
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// Ids that no other answer has.
+fn ids() -> Ids {
+    Ids::new(rand::random())
+}

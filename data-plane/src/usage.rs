@@ -1,0 +1,3 @@
+//! What requests cost.
+
+pub(crate) mod meter;

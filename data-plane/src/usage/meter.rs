@@ -1,0 +1,175 @@
+//! Follows one request from its arrival to its end and records it exactly once: when
+//! it is finished, or when it is dropped because the client left.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use bridge_translate::usage::Usage;
+use tracing::info;
+
+use crate::{
+    metrics::{Metrics, ProviderLabel, RequestLabels, TokenLabels},
+    request_id::RequestId,
+    snapshot::KeyId,
+};
+
+/// What the log calls a request whose client left before the end.
+const CLIENT_LEFT: u16 = 499;
+const LEFT: &str = "client_left";
+
+/// Records on drop.
+pub(crate) struct Meter {
+    metrics: Arc<Metrics>,
+    id: RequestId,
+    started: Instant,
+    caller: Caller,
+    trail: Trail,
+    end: End,
+}
+
+/// Who asked for what.
+#[derive(Debug, Default)]
+struct Caller {
+    key: Option<KeyId>,
+    model: String,
+    is_stream: bool,
+}
+
+/// Where the request went.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trail {
+    /// Provider and upstream model of the latest attempt.
+    pub(crate) latest: Option<(Arc<str>, Arc<str>)>,
+    pub(crate) attempts: u32,
+    /// Revision of the configuration that judged the request.
+    pub(crate) revision: Option<u64>,
+    /// The value of `x-bridge-loss`.
+    pub(crate) losses: Option<String>,
+}
+
+/// How it ended.
+#[derive(Debug, Default)]
+struct End {
+    status: Option<u16>,
+    error: Option<&'static str>,
+    first_token: Option<Duration>,
+    usage: Usage,
+}
+
+impl Meter {
+    pub(crate) fn start(metrics: &Arc<Metrics>, id: RequestId, now: Instant) -> Self {
+        metrics.process.requests_in_flight.inc();
+        Self {
+            metrics: Arc::clone(metrics),
+            id,
+            started: now,
+            caller: Caller::default(),
+            trail: Trail::default(),
+            end: End::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    pub(crate) fn judged_by(&mut self, revision: u64) {
+        self.trail.revision = Some(revision);
+    }
+
+    pub(crate) fn called_by(&mut self, key: KeyId) {
+        self.caller.key = Some(key);
+    }
+
+    pub(crate) fn asked(&mut self, model: &str, is_stream: bool) {
+        self.caller.model = model.to_owned();
+        self.caller.is_stream = is_stream;
+    }
+
+    pub(crate) fn attempt(&mut self, provider: &Arc<str>, model: &Arc<str>) {
+        self.trail.latest = Some((Arc::clone(provider), Arc::clone(model)));
+        self.trail.attempts += 1;
+    }
+
+    pub(crate) fn lost(&mut self, losses: String) {
+        self.trail.losses = Some(losses);
+    }
+
+    /// The first content is there.
+    pub(crate) fn first_token(&mut self, now: Instant) {
+        self.end.first_token.get_or_insert(now.saturating_duration_since(self.started));
+    }
+
+    pub(crate) fn used(&mut self, usage: Usage) {
+        self.end.usage = usage;
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.end.status = Some(200);
+    }
+
+    /// `status` is what the client saw, or would have seen before the head was out.
+    pub(crate) fn failed(&mut self, status: u16, error: &'static str) {
+        self.end.status = Some(status);
+        self.end.error = Some(error);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let Self { metrics, id, started, caller, trail, end } = self;
+        let (status, error) = match end.status {
+            Some(status) => (status, end.error),
+            None => (CLIENT_LEFT, Some(LEFT)),
+        };
+        let latency = started.elapsed();
+        let (provider, upstream_model) = match &trail.latest {
+            Some((provider, model)) => (provider.to_string(), &**model),
+            None => (String::new(), ""),
+        };
+        metrics.process.requests_in_flight.dec();
+        metrics.requests.get_or_create(&RequestLabels { provider: provider.clone(), status }).inc();
+        if trail.losses.is_some() {
+            metrics.process.losses.inc();
+        }
+        if trail.latest.is_some() {
+            let label = ProviderLabel { provider: provider.clone() };
+            metrics.latency.get_or_create(&label).observe(latency.as_secs_f64());
+            if let Some(first_token) = end.first_token {
+                metrics.first_token.get_or_create(&label).observe(first_token.as_secs_f64());
+            }
+        }
+        let usage = &end.usage;
+        for (class, count) in [
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_read", usage.cache_read_input_tokens),
+            ("cache_creation", usage.cache_creation_input_tokens),
+        ] {
+            if count > 0 {
+                let label = TokenLabels { provider: provider.clone(), class };
+                metrics.tokens.get_or_create(&label).inc_by(count);
+            }
+        }
+        info!(
+            request.id = %id,
+            key.id = caller.key.map(tracing::field::display),
+            model = caller.model,
+            stream = caller.is_stream,
+            provider,
+            upstream_model,
+            attempt = trail.attempts,
+            status,
+            error,
+            latency_ms = latency.as_millis() as u64,
+            ttft_ms = end.first_token.map(|first| first.as_millis() as u64),
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            cached_tokens = usage.cache_read_input_tokens,
+            "request served"
+        );
+    }
+}
