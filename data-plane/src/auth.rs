@@ -42,9 +42,13 @@ pub(crate) fn authenticate<'a>(
     now: SystemTime,
 ) -> Result<&'a ApiKey, Error> {
     let from_header = headers.get(API_KEY_HEADER).map(|value| value.as_bytes());
-    let from_bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    let from_bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| bearer(value.as_bytes()));
     if from_header.is_none() && from_bearer.is_none() {
-        let from_query = query.filter(|_| snapshot.settings.allow_query_api_key).and_then(query_key);
+        let from_query = query
+            .filter(|_| snapshot.settings.allow_query_api_key)
+            .and_then(query_key);
         return verify(snapshot, from_query.ok_or(Error::Missing)?.as_bytes(), now);
     }
     [from_header, from_bearer]
@@ -88,7 +92,9 @@ fn parse(presented: &[u8]) -> Option<(KeyId, &[u8])> {
         return None;
     }
     let (id, secret) = parts.split_at_checked(KeyId::CHARS)?;
-    let secret = secret.strip_prefix(b"-").filter(|secret| secret.iter().all(u8::is_ascii_alphanumeric))?;
+    let secret = secret
+        .strip_prefix(b"-")
+        .filter(|secret| secret.iter().all(u8::is_ascii_alphanumeric))?;
     Some((KeyId::parse(id)?, secret))
 }
 
@@ -132,14 +138,25 @@ pub(crate) mod tests {
     }
 
     fn ask(headers: &[(&'static str, String)], query: Option<&str>) -> Result<KeyId, Error> {
-        ask_at(headers, query, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000))
+        ask_at(
+            headers,
+            query,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
+        )
     }
 
-    fn ask_at(headers: &[(&'static str, String)], query: Option<&str>, now: SystemTime) -> Result<KeyId, Error> {
+    fn ask_at(
+        headers: &[(&'static str, String)],
+        query: Option<&str>,
+        now: SystemTime,
+    ) -> Result<KeyId, Error> {
         let headers = headers
             .iter()
             .map(|(name, value)| {
-                (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
             })
             .collect();
         authenticate(&snapshot(), &headers, query, now).map(|key| key.id)
@@ -152,14 +169,35 @@ pub(crate) mod tests {
         assert_eq!(ask(&[("x-api-key", key.clone())], None), Ok(id));
         assert_eq!(ask(&[("authorization", format!("Bearer {key}"))], None), Ok(id));
         assert_eq!(ask(&[("authorization", format!("bearer {key}"))], None), Ok(id));
-        assert_eq!(ask(&[("x-api-key", key.clone()), ("authorization", "Bearer x".into())], None), Ok(id));
-        assert_eq!(ask(&[("x-api-key", "x".into()), ("authorization", format!("Bearer {key}"))], None), Ok(id));
+        assert_eq!(
+            ask(
+                &[("x-api-key", key.clone()), ("authorization", "Bearer x".into())],
+                None
+            ),
+            Ok(id)
+        );
+        assert_eq!(
+            ask(
+                &[
+                    ("x-api-key", "x".into()),
+                    ("authorization", format!("Bearer {key}"))
+                ],
+                None
+            ),
+            Ok(id)
+        );
     }
 
     #[test]
     fn the_api_key_header_names_the_caller() {
         let (first, second) = (key(ID).0, key("zzzzzzzzzzzz").0);
-        let named = ask(&[("authorization", format!("Bearer {second}")), ("x-api-key", first)], None);
+        let named = ask(
+            &[
+                ("authorization", format!("Bearer {second}")),
+                ("x-api-key", first),
+            ],
+            None,
+        );
         assert_eq!(named, Ok(KeyId::parse(ID.as_bytes()).unwrap()));
     }
 
@@ -168,7 +206,10 @@ pub(crate) mod tests {
         let (key, _) = key(ID);
         let query = format!("beta=true&api_key={key}");
         assert!(ask(&[], Some(&query)).is_ok());
-        assert_eq!(ask(&[("x-api-key", "wrong".into())], Some(&query)), Err(Error::Invalid));
+        assert_eq!(
+            ask(&[("x-api-key", "wrong".into())], Some(&query)),
+            Err(Error::Invalid)
+        );
         assert_eq!(ask(&[], Some("beta=true")), Err(Error::Missing));
         assert_eq!(ask(&[], None), Err(Error::Missing));
     }
@@ -189,17 +230,28 @@ pub(crate) mod tests {
             let mut wrong = key.clone().into_bytes();
             wrong[position] = if wrong[position] == b'x' { b'y' } else { b'x' };
             let wrong = String::from_utf8(wrong).unwrap();
-            assert_eq!(ask(&[("x-api-key", wrong)], None), Err(Error::Invalid), "position {position}");
+            assert_eq!(
+                ask(&[("x-api-key", wrong)], None),
+                Err(Error::Invalid),
+                "position {position}"
+            );
         }
     }
 
     #[test]
     fn unknown_ids_wrong_secrets_and_unknown_algorithms_are_refused_alike() {
         for id in ["unknown00000", "algorithm000"] {
-            assert_eq!(ask(&[("x-api-key", key(id).0)], None), Err(Error::Invalid), "{id}");
+            assert_eq!(
+                ask(&[("x-api-key", key(id).0)], None),
+                Err(Error::Invalid),
+                "{id}"
+            );
         }
         let body = format!("{PREFIX}{ID}-{}", SECRET.replace('G', "H"));
-        let wrong = format!("{body}{}", String::from_utf8(checksum_of(body.as_bytes()).to_vec()).unwrap());
+        let wrong = format!(
+            "{body}{}",
+            String::from_utf8(checksum_of(body.as_bytes()).to_vec()).unwrap()
+        );
         assert_eq!(ask(&[("x-api-key", wrong)], None), Err(Error::Invalid));
     }
 
@@ -216,9 +268,9 @@ pub(crate) mod tests {
         assert_eq!(&checksum_of(b""), b"000000");
         // CRC-32 of "123456789" is 0xCBF43926 = 3 421 780 262.
         let digits = checksum_of(b"123456789");
-        let value = digits
-            .iter()
-            .fold(0, |sum, digit| sum * 62 + ALPHABET.iter().position(|c| c == digit).unwrap() as u64);
+        let value = digits.iter().fold(0, |sum, digit| {
+            sum * 62 + ALPHABET.iter().position(|c| c == digit).unwrap() as u64
+        });
         assert_eq!(value, 0xCBF4_3926);
     }
 }

@@ -20,14 +20,22 @@ const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
         discard(body).await;
         return Err(Error::Encoding);
     }
-    let told = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let told = body
+        .size_hint()
+        .exact()
+        .and_then(|bytes| usize::try_from(bytes).ok());
     if told.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         discard(body).await;
-        return Err(Error::TooLarge { limit_bytes: BODY_BYTES_MAX });
+        return Err(Error::TooLarge {
+            limit_bytes: BODY_BYTES_MAX,
+        });
     }
     let end = Instant::now() + TOTAL_MAX;
     let mut whole = Bytes::new();
@@ -37,10 +45,14 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, E
         .and_then(|idle| idle)
         .map_err(|_| Error::SlowBody)?
     {
-        let Ok(bytes) = frame.map_err(|_| Error::BrokenBody)?.into_data() else { continue };
+        let Ok(bytes) = frame.map_err(|_| Error::BrokenBody)?.into_data() else {
+            continue;
+        };
         if whole.len() + many.len() + bytes.len() > BODY_BYTES_MAX {
             discard(body).await;
-            return Err(Error::TooLarge { limit_bytes: BODY_BYTES_MAX });
+            return Err(Error::TooLarge {
+                limit_bytes: BODY_BYTES_MAX,
+            });
         }
         if whole.is_empty() && many.is_empty() {
             whole = bytes;
@@ -93,14 +105,20 @@ mod tests {
         assert_eq!(read(&HeaderMap::new(), fits).await.unwrap().len(), BODY_BYTES_MAX);
         let mut pieces = vec![piece; 4];
         pieces.push(b"x".to_vec());
-        assert!(matches!(read(&HeaderMap::new(), chunks(pieces)).await, Err(Error::TooLarge { .. })));
+        assert!(matches!(
+            read(&HeaderMap::new(), chunks(pieces)).await,
+            Err(Error::TooLarge { .. })
+        ));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_is_given_up() {
         let stops = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let started = Instant::now();
-        assert!(matches!(read(&HeaderMap::new(), stops).await, Err(Error::SlowBody)));
+        assert!(matches!(
+            read(&HeaderMap::new(), stops).await,
+            Err(Error::SlowBody)
+        ));
         assert_eq!(started.elapsed(), IDLE_MAX);
     }
 }

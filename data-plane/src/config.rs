@@ -53,7 +53,12 @@ pub struct Cli {
     #[arg(long, env = "NODE_TOKEN", hide_env_values = true, global = true)]
     node_token: Option<String>,
     /// File that holds the node token; read again at every connection
-    #[arg(long, env = "NODE_TOKEN_FILE", default_value = "./data/node-token", global = true)]
+    #[arg(
+        long,
+        env = "NODE_TOKEN_FILE",
+        default_value = "./data/node-token",
+        global = true
+    )]
     node_token_file: String,
     /// Certificate (PEM) of the authority that signed the control plane's; makes https work
     #[arg(long, env = "CONTROL_PLANE_CA_FILE", global = true)]
@@ -176,7 +181,10 @@ impl TryFrom<Cli> for Config {
         let mut mistakes = Vec::new();
         let public = keep(&mut mistakes, public_address(&host, &port));
         let ops = keep(&mut mistakes, listen_address("OPS_LISTEN", &ops_listen));
-        let urls = keep(&mut mistakes, fleet_urls(&control_plane_url, insecure_fleet_plaintext));
+        let urls = keep(
+            &mut mistakes,
+            fleet_urls(&control_plane_url, insecure_fleet_plaintext),
+        );
         let node_id = keep(&mut mistakes, node_name(node_id, public));
         let delay = keep(&mut mistakes, seconds("DRAIN_DELAY_S", &drain_delay_s));
         let max = keep(&mut mistakes, seconds("DRAIN_MAX_S", &drain_max_s));
@@ -185,7 +193,9 @@ impl TryFrom<Cli> for Config {
         let token = keep(&mut mistakes, token_source(node_token, node_token_file));
         let authority = control_plane_ca_file;
         if authority.is_none() && urls.iter().flatten().any(|url: &Url| url.scheme() == "https") {
-            mistakes.push("CONTROL_PLANE_CA_FILE: an https control plane needs its authority's certificate".into());
+            mistakes.push(
+                "CONTROL_PLANE_CA_FILE: an https control plane needs its authority's certificate".into(),
+            );
         }
         match (public, ops, urls, node_id, delay, max, level, format, token) {
             _ if !mistakes.is_empty() => Err(Mistakes(mistakes)),
@@ -202,7 +212,13 @@ impl TryFrom<Cli> for Config {
             ) => Ok(Self {
                 public,
                 ops,
-                fleet: Fleet { urls, authority, token, node_id, accept_new_cluster },
+                fleet: Fleet {
+                    urls,
+                    authority,
+                    token,
+                    node_id,
+                    accept_new_cluster,
+                },
                 drain: Drain { delay, max },
                 log: Log { level, format },
             }),
@@ -280,7 +296,9 @@ fn fleet_url(text: &str, insecure: bool) -> Result<Url, String> {
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty())
-        .ok_or_else(|| "CONTROL_PLANE_URL: an entry is not an http or https URL without user info".to_owned())?;
+        .ok_or_else(|| {
+            "CONTROL_PLANE_URL: an entry is not an http or https URL without user info".to_owned()
+        })?;
     if url.scheme() == "http" && !is_loopback(&url) && !insecure {
         return Err(format!(
             "CONTROL_PLANE_URL: {} would send provider keys unprotected over the network; use https, \
@@ -324,7 +342,9 @@ fn node_name(given: Option<String>, public: Option<SocketAddr>) -> Result<String
     };
     let is_sound = !name.is_empty()
         && name.len() <= NODE_ID_MAX_CHARS
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
     if is_sound {
         Ok(name)
     } else {
@@ -350,7 +370,11 @@ mod tests {
 
     #[test]
     fn flags_work_before_and_after_the_subcommand() {
-        for arguments in [&["--port", "8123", "serve"][..], &["serve", "--port", "8123"], &["--port", "8123"]] {
+        for arguments in [
+            &["--port", "8123", "serve"][..],
+            &["serve", "--port", "8123"],
+            &["--port", "8123"],
+        ] {
             assert_eq!(parse(arguments).unwrap().public.port(), 8123);
         }
     }
@@ -367,8 +391,18 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        for variable in ["PORT", "OPS_LISTEN", "CONTROL_PLANE_URL", "LOG_LEVEL", "DRAIN_MAX_S", "NODE_ID"] {
-            assert!(mistakes.contains(&format!("- {variable}:")), "{variable} is missing in {mistakes}");
+        for variable in [
+            "PORT",
+            "OPS_LISTEN",
+            "CONTROL_PLANE_URL",
+            "LOG_LEVEL",
+            "DRAIN_MAX_S",
+            "NODE_ID",
+        ] {
+            assert!(
+                mistakes.contains(&format!("- {variable}:")),
+                "{variable} is missing in {mistakes}"
+            );
         }
     }
 

@@ -11,11 +11,7 @@ use bridge_translate::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::{
-    auth, request_id::RequestId, routing,
-    snapshot::live::Unavailable,
-    upstream::outcome::Failure,
-};
+use crate::{auth, request_id::RequestId, routing, snapshot::live::Unavailable, upstream::outcome::Failure};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-bridge-error-source");
@@ -80,7 +76,11 @@ impl Error {
 
     /// Whether an upstream said it, or we.
     pub(crate) fn source_name(&self) -> &'static str {
-        if matches!(self, Self::Upstream(_)) { "upstream" } else { "bridge" }
+        if matches!(self, Self::Upstream(_)) {
+            "upstream"
+        } else {
+            "bridge"
+        }
     }
 
     pub(crate) fn into_response(self, id: &RequestId) -> Response {
@@ -103,7 +103,11 @@ impl Error {
         if let Some(seconds) = wait_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(should_retry) = if is_pointless { Some(false) } else { look.should_retry } {
+        if let Some(should_retry) = if is_pointless {
+            Some(false)
+        } else {
+            look.should_retry
+        } {
             let text = if should_retry { "true" } else { "false" };
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(text));
         }
@@ -112,10 +116,13 @@ impl Error {
 
     fn look(&self) -> Look {
         match self {
-            Self::Unavailable(Unavailable::Empty | Unavailable::Stale) => {
-                Look { wait: Some(WAIT_FOR_CONFIG), ..look(503, ErrorType::Api) }
+            Self::Unavailable(Unavailable::Empty | Unavailable::Stale) => Look {
+                wait: Some(WAIT_FOR_CONFIG),
+                ..look(503, ErrorType::Api)
+            },
+            Self::Auth(auth::Error::Missing | auth::Error::Invalid) => {
+                for_good(401, ErrorType::Authentication)
             }
-            Self::Auth(auth::Error::Missing | auth::Error::Invalid) => for_good(401, ErrorType::Authentication),
             Self::Routing(routing::Error::NotAllowed(_)) => for_good(403, ErrorType::Permission),
             Self::Routing(routing::Error::Unmapped(_) | routing::Error::NoCandidate { .. }) => {
                 for_good(404, ErrorType::NotFound)
@@ -126,7 +133,10 @@ impl Error {
             Self::SlowBody => look(408, ErrorType::InvalidRequest),
             Self::NotFound(_) => for_good(404, ErrorType::NotFound),
             Self::MethodNotAllowed => for_good(405, ErrorType::InvalidRequest),
-            Self::AllOpen { wait } => Look { wait: Some(*wait), ..look(503, ErrorType::Api) },
+            Self::AllOpen { wait } => Look {
+                wait: Some(*wait),
+                ..look(503, ErrorType::Api)
+            },
             Self::Upstream(failure) => of_failure(failure),
             Self::Deadline => look(504, ErrorType::Timeout),
             Self::Draining => look(529, ErrorType::Overloaded),
@@ -136,15 +146,28 @@ impl Error {
 }
 
 fn look(status: u16, error_type: ErrorType) -> Look {
-    Look { status, error_type, should_retry: None, wait: None }
+    Look {
+        status,
+        error_type,
+        should_retry: None,
+        wait: None,
+    }
 }
 
 fn for_good(status: u16, error_type: ErrorType) -> Look {
-    Look { should_retry: Some(false), ..look(status, error_type) }
+    Look {
+        should_retry: Some(false),
+        ..look(status, error_type)
+    }
 }
 
 fn of_failure(failure: &Failure) -> Look {
-    let Failure { class, provider: _, words: _, retry_after } = failure;
+    let Failure {
+        class,
+        provider: _,
+        words: _,
+        retry_after,
+    } = failure;
     let verdict = class.verdict();
     Look {
         status: verdict.status,
@@ -174,22 +197,43 @@ mod tests {
 
     fn failure(kind: FaultKind, wait_s: u64) -> Error {
         let retry_after = Some(Duration::from_secs(wait_s));
-        Error::Upstream(Failure { class: Class::Said(kind), provider: "p".into(), words: "w".into(), retry_after })
+        Error::Upstream(Failure {
+            class: Class::Said(kind),
+            provider: "p".into(),
+            words: "w".into(),
+            retry_after,
+        })
     }
 
     fn header(error: Error, name: &str) -> Option<String> {
         let response = error.into_response(&RequestId::new());
-        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]
     fn waits_are_told_so_that_clients_do_the_right_thing() {
-        for (wait_s, told) in [(0, "1"), (7, "7"), (60, "60"), (61, "60"), (300, "60"), (3600, "3600")] {
+        for (wait_s, told) in [
+            (0, "1"),
+            (7, "7"),
+            (60, "60"),
+            (61, "60"),
+            (300, "60"),
+            (3600, "3600"),
+        ] {
             let told_now = header(failure(FaultKind::RateLimited, wait_s), "retry-after");
             assert_eq!(told_now.as_deref(), Some(told), "{wait_s}");
         }
-        assert_eq!(header(failure(FaultKind::RateLimited, 3600), "x-should-retry").as_deref(), Some("false"));
-        assert_eq!(header(failure(FaultKind::RateLimited, 60), "x-should-retry"), None);
+        assert_eq!(
+            header(failure(FaultKind::RateLimited, 3600), "x-should-retry").as_deref(),
+            Some("false")
+        );
+        assert_eq!(
+            header(failure(FaultKind::RateLimited, 60), "x-should-retry"),
+            None
+        );
         assert_eq!(header(failure(FaultKind::BadRequest, 60), "retry-after"), None);
     }
 

@@ -24,12 +24,18 @@ use crate::{error::Error, node::Node, request_id::RequestId, usage::meter::Meter
 pub(crate) fn public(node: Arc<Node>) -> Router {
     Router::new()
         .route("/v1/messages", post(messages::create).fallback(wrong_method))
-        .route("/v1/messages/count_tokens", post(count_tokens::count).fallback(wrong_method))
+        .route(
+            "/v1/messages/count_tokens",
+            post(count_tokens::count).fallback(wrong_method),
+        )
         .route("/v1/models", get(models::list).fallback(wrong_method))
         .route("/v1/models/{*id}", get(models::find).fallback(wrong_method))
         .route("/health", get(probes::health).fallback(wrong_method))
         .route("/", get(probes::root).fallback(wrong_method))
-        .route("/api/event_logging/batch", post(probes::drop_events).fallback(wrong_method))
+        .route(
+            "/api/event_logging/batch",
+            post(probes::drop_events).fallback(wrong_method),
+        )
         .fallback(any(not_found))
         .layer(middleware::from_fn_with_state(Arc::clone(&node), outermost))
         .with_state(node)
@@ -71,7 +77,9 @@ where
     F: Future<Output = Result<Response, (Meter, Error)>>,
 {
     let meter = Meter::start(&node.metrics, id, Instant::now());
-    serve(meter).await.unwrap_or_else(|(meter, error)| refuse(meter, error))
+    serve(meter)
+        .await
+        .unwrap_or_else(|(meter, error)| refuse(meter, error))
 }
 
 /// An error as an answer, with what is known of the way it took.

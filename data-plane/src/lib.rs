@@ -39,7 +39,10 @@ use crate::{
 /// Bodies above this are parsed off the reactor, so that other requests do not wait.
 const OFF_REACTOR_BYTES: usize = 256 << 10;
 /// The ops listener serves to the last moment and then ends at once.
-const OPS_DRAIN: Drain = Drain { delay: std::time::Duration::ZERO, max: std::time::Duration::ZERO };
+const OPS_DRAIN: Drain = Drain {
+    delay: std::time::Duration::ZERO,
+    max: std::time::Duration::ZERO,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,7 +59,13 @@ pub enum Error {
 /// Serves until a signal or the control plane ends it. The only place that wires and
 /// spawns.
 pub async fn run(config: Config) -> Result<(), Error> {
-    let Config { public, ops, fleet, drain, log: _ } = config;
+    let Config {
+        public,
+        ops,
+        fleet,
+        drain,
+        log: _,
+    } = config;
     let mut signals = Signals::new().map_err(Error::Signal)?;
     let public_listener = listen(public, "PORT (or --port)")?;
     let ops_listener = listen(ops, "OPS_LISTEN (or --ops-listen)")?;
@@ -70,7 +79,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
     });
-    let (shutdown, over, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let (shutdown, over, tasks) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        TaskTracker::new(),
+    );
     let server = |router, drain| Server {
         router,
         metrics: Arc::clone(&metrics),
@@ -82,7 +95,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let ops_server = server(handler::ops(Arc::clone(&node)), OPS_DRAIN);
     info!(node.id = fleet.node_id, %public, %ops, "data plane started");
 
-    let watcher = Watcher { fleet, node, shutdown: shutdown.clone() };
+    let watcher = Watcher {
+        fleet,
+        node,
+        shutdown: shutdown.clone(),
+    };
     tasks.spawn(watcher.run());
     tasks.spawn(ops_server.run(ops_listener, over.clone()));
     let serving = tasks.spawn(public_server.run(public_listener, shutdown.clone()));
@@ -107,7 +124,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
 /// Runs work on a body where it does not hold up other requests.
 fn off_reactor<T>(body_bytes: usize, work: impl FnOnce() -> T) -> T {
-    if body_bytes > OFF_REACTOR_BYTES { tokio::task::block_in_place(work) } else { work() }
+    if body_bytes > OFF_REACTOR_BYTES {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
 }
 
 /// SIGTERM of an orchestrator and Ctrl-C of a person.
@@ -118,7 +139,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

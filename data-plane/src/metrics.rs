@@ -90,11 +90,27 @@ impl Metrics {
             config: Config::register(&mut registry),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests by what the client saw", metrics.requests.clone());
-        registry.register("upstream_attempts", "Calls to upstreams by outcome", metrics.attempts.clone());
+        registry.register(
+            "requests",
+            "Requests by what the client saw",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "upstream_attempts",
+            "Calls to upstreams by outcome",
+            metrics.attempts.clone(),
+        );
         registry.register("tokens", "Tokens by class", metrics.tokens.clone());
-        registry.register("request_seconds", "Time to the end of the answer", metrics.latency.clone());
-        registry.register("first_token_seconds", "Time to the first content", metrics.first_token.clone());
+        registry.register(
+            "request_seconds",
+            "Time to the end of the answer",
+            metrics.latency.clone(),
+        );
+        registry.register(
+            "first_token_seconds",
+            "Time to the first content",
+            metrics.first_token.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -114,10 +130,22 @@ impl Process {
             query_keys: Counter::default(),
             panics: Counter::default(),
         };
-        registry.register("requests_in_flight", "Requests being served", this.requests_in_flight.clone());
+        registry.register(
+            "requests_in_flight",
+            "Requests being served",
+            this.requests_in_flight.clone(),
+        );
         registry.register("connections", "Open client connections", this.connections.clone());
-        registry.register("lossy_requests", "Requests whose translation lost something", this.losses.clone());
-        registry.register("query_key_requests", "Requests with ?api_key=", this.query_keys.clone());
+        registry.register(
+            "lossy_requests",
+            "Requests whose translation lost something",
+            this.losses.clone(),
+        );
+        registry.register(
+            "query_key_requests",
+            "Requests with ?api_key=",
+            this.query_keys.clone(),
+        );
         registry.register("panics", "Requests that ended in a panic", this.panics.clone());
         this
     }
@@ -133,8 +161,16 @@ impl Config {
             resyncs: Counter::default(),
         };
         registry.register("config_revision", "Revision in force", this.revision.clone());
-        registry.register("config_age_seconds", "Time since it was known to be the newest", this.age_seconds.clone());
-        registry.register("control_plane_connected", "1 with a watch stream", this.is_connected.clone());
+        registry.register(
+            "config_age_seconds",
+            "Time since it was known to be the newest",
+            this.age_seconds.clone(),
+        );
+        registry.register(
+            "control_plane_connected",
+            "1 with a watch stream",
+            this.is_connected.clone(),
+        );
         registry.register("snapshots", "Snapshots by result", this.snapshots.clone());
         registry.register("resyncs", "Whole snapshots asked for again", this.resyncs.clone());
         this

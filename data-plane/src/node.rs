@@ -30,7 +30,12 @@ pub(crate) struct Life {
 
 impl Node {
     pub(crate) fn requests_in_flight(&self) -> u64 {
-        self.metrics.process.requests_in_flight.get().try_into().unwrap_or(0)
+        self.metrics
+            .process
+            .requests_in_flight
+            .get()
+            .try_into()
+            .unwrap_or(0)
     }
 
     /// Whether a balancer should send requests here.

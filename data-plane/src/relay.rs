@@ -57,8 +57,14 @@ pub(crate) struct Relay {
 /// How far the answer has come. Only `HeadersSent` can still move to another candidate:
 /// it holds the walk. `ContentSent` holds one upstream and nothing else.
 enum Stage {
-    HeadersSent { walk: BoxFuture<'static, Outcome>, silent_ticks: u32 },
-    ContentSent { flow: Box<Flow>, meter: Meter },
+    HeadersSent {
+        walk: BoxFuture<'static, Outcome>,
+        silent_ticks: u32,
+    },
+    ContentSent {
+        flow: Box<Flow>,
+        meter: Meter,
+    },
     /// The last bytes, still to be handed out.
     Closing(Bytes),
     /// All is said. If the upstream ends its body soon, its connection can be used again.
@@ -75,11 +81,23 @@ impl Relay {
 
     /// The client has waited long enough for a head; content comes later.
     pub(crate) fn waiting(walk: BoxFuture<'static, Outcome>, life: Arc<Life>, id: RequestId) -> Self {
-        Self::new(Stage::HeadersSent { walk, silent_ticks: PING_TICKS }, life, id)
+        Self::new(
+            Stage::HeadersSent {
+                walk,
+                silent_ticks: PING_TICKS,
+            },
+            life,
+            id,
+        )
     }
 
     fn new(stage: Stage, life: Arc<Life>, id: RequestId) -> Self {
-        Self { stage, tick: Box::pin(sleep(TICK)), life, id }
+        Self {
+            stage,
+            tick: Box::pin(sleep(TICK)),
+            life,
+            id,
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -164,8 +182,11 @@ impl Relay {
                 Some(Bytes::from_static(PING))
             }
             Stage::ContentSent { flow, meter } => {
-                let step =
-                    if is_cut { Some(flow.cut(&Error::Draining, meter)) } else { flow.on_tick(TICK, meter) };
+                let step = if is_cut {
+                    Some(flow.cut(&Error::Draining, meter))
+                } else {
+                    flow.on_tick(TICK, meter)
+                };
                 step.map(|step| self.take(step))
             }
             Stage::Closing(_) | Stage::Lingering(_) | Stage::Ended => None,

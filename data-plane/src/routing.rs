@@ -12,7 +12,9 @@ use std::sync::Arc;
 use bridge_translate::request::Target;
 use rand::{Rng, seq::SliceRandom};
 
-use crate::snapshot::{ApiFormat, ApiKey, Fallback, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits};
+use crate::snapshot::{
+    ApiFormat, ApiKey, Fallback, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
+};
 
 pub(crate) use name::{Name, matches};
 pub(crate) use reach::{Limits, line, reachable};
@@ -35,7 +37,10 @@ impl Candidate {
             provider: &self.provider.name,
             model: &self.model,
             dialect: known.map_or(&traits.dialect, |known| &known.dialect),
-            token_limits: bridge_translate::request::TokenLimits { min: min.min(max), max },
+            token_limits: bridge_translate::request::TokenLimits {
+                min: min.min(max),
+                max,
+            },
             max_output_tokens: known.and_then(|known| known.max_output_tokens),
         }
     }
@@ -83,14 +88,20 @@ pub(crate) enum Error {
 }
 
 fn list(skipped: &[Skip]) -> String {
-    skipped.iter().map(|skip| format!("; {}: {}", skip.provider, skip.reason)).collect()
+    skipped
+        .iter()
+        .map(|skip| format!("; {}: {}", skip.provider, skip.reason))
+        .collect()
 }
 
 /// What a name stands for, before providers are looked at.
 enum Destination<'a> {
     Tier(Tier),
     /// One provider, by a rule.
-    Upstream { provider: &'a Arc<str>, model: Arc<str> },
+    Upstream {
+        provider: &'a Arc<str>,
+        model: Arc<str>,
+    },
     /// Providers that list the name, each with its own spelling.
     Listed(Vec<(&'a Arc<Provider>, &'a Arc<str>)>),
 }
@@ -106,7 +117,10 @@ pub(crate) fn plan(
     if !may_use(key, &name) {
         return Err(Error::NotAllowed(asked.to_owned()));
     }
-    let mut plan = Plan { candidates: Vec::new(), skipped: Vec::new() };
+    let mut plan = Plan {
+        candidates: Vec::new(),
+        skipped: Vec::new(),
+    };
     match destination(snapshot, &name).ok_or_else(|| Error::Unmapped(asked.to_owned()))? {
         Destination::Tier(tier) => {
             for provider in order(snapshot, random) {
@@ -127,7 +141,10 @@ pub(crate) fn plan(
         }
     }
     if plan.candidates.is_empty() {
-        return Err(Error::NoCandidate { model: asked.to_owned(), skipped: plan.skipped });
+        return Err(Error::NoCandidate {
+            model: asked.to_owned(),
+            skipped: plan.skipped,
+        });
     }
     Ok(plan)
 }
@@ -149,8 +166,11 @@ fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a
             RuleTarget::Unknown => None,
         };
     }
-    listed(snapshot, name)
-        .or_else(|| name.tier().or(snapshot.settings.default_tier).map(Destination::Tier))
+    listed(snapshot, name).or_else(|| {
+        name.tier()
+            .or(snapshot.settings.default_tier)
+            .map(Destination::Tier)
+    })
 }
 
 /// The closest form of the name that any provider lists.
@@ -169,7 +189,11 @@ fn find<'a>(models: &'a TierModels, form: &str) -> Option<&'a Arc<str>> {
     models
         .all()
         .find(|model| model.eq_ignore_ascii_case(form))
-        .or_else(|| models.all().find(|model| name::undated(model).eq_ignore_ascii_case(form)))
+        .or_else(|| {
+            models
+                .all()
+                .find(|model| name::undated(model).eq_ignore_ascii_case(form))
+        })
 }
 
 /// Equal priorities take turns by chance.
@@ -189,12 +213,18 @@ fn order<'a>(snapshot: &'a Snapshot, random: &mut impl Rng) -> Vec<&'a Arc<Provi
 impl Plan {
     fn add(&mut self, key: &ApiKey, provider: &Arc<Provider>, models: &[Arc<str>]) {
         if let Err(reason) = check(key, provider, models) {
-            self.skipped.push(Skip { provider: Arc::clone(&provider.name), reason });
+            self.skipped.push(Skip {
+                provider: Arc::clone(&provider.name),
+                reason,
+            });
             return;
         }
         for (position, model) in models.iter().enumerate() {
             if !models[..position].contains(model) {
-                self.candidates.push(Candidate { provider: Arc::clone(provider), model: Arc::clone(model) });
+                self.candidates.push(Candidate {
+                    provider: Arc::clone(provider),
+                    model: Arc::clone(model),
+                });
             }
         }
     }

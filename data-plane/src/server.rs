@@ -30,7 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CUT_GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another port with {variable}, or stop what uses this one")]
+#[error(
+    "cannot listen on {address}: {source}; choose another port with {variable}, or stop what uses this one"
+)]
 pub struct ListenError {
     address: SocketAddr,
     variable: &'static str,
@@ -39,12 +41,20 @@ pub struct ListenError {
 
 pub(crate) fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, ListenError> {
     let open = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| ListenError { address, variable, source })
+    open().map_err(|source| ListenError {
+        address,
+        variable,
+        source,
+    })
 }
 
 /// Serves until shutdown, then drains as configured.
@@ -105,7 +115,9 @@ impl Server {
         // Without it small events wait for one another; the stream works all the same.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(self.router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         let open = Open::new(&self.metrics);
         self.tasks.spawn(async move {
@@ -160,6 +172,9 @@ mod tests {
         let taken = listen(SocketAddr::from(([127, 0, 0, 1], 0)), "PORT").unwrap();
         let address = taken.local_addr().unwrap();
         let error = listen(address, "PORT").unwrap_err().to_string();
-        assert!(error.contains(&address.port().to_string()) && error.contains("PORT"), "{error}");
+        assert!(
+            error.contains(&address.port().to_string()) && error.contains("PORT"),
+            "{error}"
+        );
     }
 }

@@ -19,12 +19,13 @@ pub fn start(log: Log) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let filter = LIBRARIES.iter().fold(EnvFilter::default().add_directive(level.into()), |filter, library| {
-        match format!("{library}={}", level.min(LevelFilter::WARN)).parse() {
+    let filter = LIBRARIES.iter().fold(
+        EnvFilter::default().add_directive(level.into()),
+        |filter, library| match format!("{library}={}", level.min(LevelFilter::WARN)).parse() {
             Ok(directive) => filter.add_directive(directive),
             Err(_) => filter,
-        }
-    });
+        },
+    );
     let subscriber = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error only says that a subscriber is there already.
     let _ = match log.format {

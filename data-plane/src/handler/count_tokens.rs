@@ -50,9 +50,16 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
         let request = anthropic::Request::parse_count_tokens(&body)?;
         meter.asked(request.model(), false);
         let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
-        let first = plan.candidates.first().ok_or_else(|| routing::Error::Unmapped(request.model().to_owned()))?;
+        let first = plan
+            .candidates
+            .first()
+            .ok_or_else(|| routing::Error::Unmapped(request.model().to_owned()))?;
         let input_tokens = tokens::count(&request, &first.target(&snapshot))?;
-        let counted = Counted { input_tokens, model: request.model(), context_management: None };
+        let counted = Counted {
+            input_tokens,
+            model: request.model(),
+            context_management: None,
+        };
         serde_json::to_vec(&counted).map_err(|_| Error::Internal)
     })
 }

@@ -53,7 +53,16 @@ async fn serve(node: &Arc<Node>, request: Request, mut meter: Meter) -> Result<R
     };
     let wants_stream = Arc::new(AtomicBool::new(false));
     let id = meter.id().clone();
-    let walk = walk(Arc::clone(node), snapshot, key, body, meter, arrived, Arc::clone(&wants_stream)).boxed();
+    let walk = walk(
+        Arc::clone(node),
+        snapshot,
+        key,
+        body,
+        meter,
+        arrived,
+        Arc::clone(&wants_stream),
+    )
+    .boxed();
     Ok(hold(node, walk, &wants_stream, id).await)
 }
 

@@ -68,13 +68,26 @@ pub(super) async fn list(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    metered(&node, id, async |mut meter| match reachable(&node, &head, &mut meter) {
-        Ok(data) => {
-            let (first, last) = (data.first(), data.last());
-            let (first_id, last_id) = (first.map(|model| model.id.clone()), last.map(|model| model.id.clone()));
-            respond(meter, &Page { data, has_more: false, first_id, last_id })
+    metered(&node, id, async |mut meter| {
+        match reachable(&node, &head, &mut meter) {
+            Ok(data) => {
+                let (first, last) = (data.first(), data.last());
+                let (first_id, last_id) = (
+                    first.map(|model| model.id.clone()),
+                    last.map(|model| model.id.clone()),
+                );
+                respond(
+                    meter,
+                    &Page {
+                        data,
+                        has_more: false,
+                        first_id,
+                        last_id,
+                    },
+                )
+            }
+            Err(error) => Err((meter, error)),
         }
-        Err(error) => Err((meter, error)),
     })
     .await
 }
@@ -107,11 +120,16 @@ fn reachable(node: &Node, head: &Parts, meter: &mut Meter) -> Result<Vec<Model>,
     let query = head.uri.query();
     let key = auth::authenticate(&snapshot, &head.headers, query, SystemTime::now())?;
     meter.called_by(key.id);
-    Ok(routing::reachable(&snapshot, key).into_iter().map(|(id, limits)| Model::new(id, limits)).collect())
+    Ok(routing::reachable(&snapshot, key)
+        .into_iter()
+        .map(|(id, limits)| Model::new(id, limits))
+        .collect())
 }
 
 fn respond(mut meter: Meter, answer: &impl Serialize) -> Result<Response, (Meter, Error)> {
-    let Ok(bytes) = serde_json::to_vec(answer) else { return Err((meter, Error::Internal)) };
+    let Ok(bytes) = serde_json::to_vec(answer) else {
+        return Err((meter, Error::Internal));
+    };
     meter.succeeded();
     let mut response = Response::new(Body::from(bytes));
     stamp::json(response.headers_mut());

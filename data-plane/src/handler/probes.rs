@@ -8,8 +8,10 @@ use http::{StatusCode, header};
 use crate::node::Node;
 
 const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
-const OPEN_METRICS: [(header::HeaderName, &str); 1] =
-    [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+const OPEN_METRICS: [(header::HeaderName, &str); 1] = [(
+    header::CONTENT_TYPE,
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+)];
 
 /// The process answers; it says nothing about providers.
 pub(super) async fn health() -> impl IntoResponse {
@@ -38,7 +40,10 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    node.metrics.config.age_seconds.set(node.live.age(Instant::now()).as_secs_f64());
+    node.metrics
+        .config
+        .age_seconds
+        .set(node.live.age(Instant::now()).as_secs_f64());
     match node.metrics.render() {
         Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, OPEN_METRICS, String::new()),

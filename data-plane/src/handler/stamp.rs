@@ -18,7 +18,12 @@ pub(super) fn request_id(headers: &mut HeaderMap, id: &RequestId) {
 
 /// Where the request went and what was lost on the way.
 pub(super) fn trail(headers: &mut HeaderMap, trail: &Trail) {
-    let Trail { latest, attempts, revision, losses } = trail;
+    let Trail {
+        latest,
+        attempts,
+        revision,
+        losses,
+    } = trail;
     if let Some((provider, model)) = latest {
         set(headers, PROVIDER, provider);
         set(headers, MODEL, model);
@@ -33,14 +38,20 @@ pub(super) fn trail(headers: &mut HeaderMap, trail: &Trail) {
 }
 
 pub(super) fn events(headers: &mut HeaderMap) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 pub(super) fn json(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
 }
 
 /// Asks the client to connect again, to a node that stays.
@@ -67,7 +78,15 @@ mod tests {
     fn a_name_cannot_break_out_of_its_header() {
         let mut headers = HeaderMap::new();
         let latest = Some(("a\r\nx: y".into(), "模型".into()));
-        trail(&mut headers, &Trail { latest, attempts: 2, revision: Some(7), losses: None });
+        trail(
+            &mut headers,
+            &Trail {
+                latest,
+                attempts: 2,
+                revision: Some(7),
+                losses: None,
+            },
+        );
         assert_eq!(headers[PROVIDER], "a%0D%0Ax%3A+y");
         assert_eq!(headers[MODEL].as_bytes(), "模型".as_bytes());
         assert_eq!(headers[ATTEMPTS], "2");

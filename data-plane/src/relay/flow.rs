@@ -65,7 +65,14 @@ impl Flow {
         is_over: bool,
         admission: Admission,
     ) -> Self {
-        Self { upstream, translator, out, is_over, silence: Silence::default(), admission }
+        Self {
+            upstream,
+            translator,
+            out,
+            is_over,
+            silence: Silence::default(),
+            admission,
+        }
     }
 
     /// What is left after the last bytes: a body whose end frees its connection.
@@ -94,16 +101,27 @@ impl Flow {
                 Status::Failed(fault) => {
                     let class = Class::Said(fault.kind);
                     let words = mask(&fault.message, &self.admission.provider().endpoint.secrets);
-                    return Poll::Ready(self.fail(Failure { words, ..self.failure(class) }, meter));
+                    return Poll::Ready(self.fail(
+                        Failure {
+                            words,
+                            ..self.failure(class)
+                        },
+                        meter,
+                    ));
                 }
             }
         }
-        self.take().map_or(Poll::Pending, |bytes| Poll::Ready(Step::Bytes(bytes)))
+        self.take()
+            .map_or(Poll::Pending, |bytes| Poll::Ready(Step::Bytes(bytes)))
     }
 
     /// A tick has passed.
     pub(super) fn on_tick(&mut self, tick: Duration, meter: &mut Meter) -> Option<Step> {
-        let Silence { upstream, client, content } = &mut self.silence;
+        let Silence {
+            upstream,
+            client,
+            content,
+        } = &mut self.silence;
         *upstream += 1;
         *client += 1;
         *content += 1;
@@ -138,7 +156,9 @@ impl Flow {
     fn end_of_grace(&mut self, meter: &mut Meter) -> Step {
         match self.translator.end(&mut self.out) {
             Status::Ended { .. } => self.complete(meter),
-            Status::Held | Status::Streaming | Status::Failed(_) => self.fail(self.failure(Class::Stalled), meter),
+            Status::Held | Status::Streaming | Status::Failed(_) => {
+                self.fail(self.failure(Class::Stalled), meter)
+            }
         }
     }
 
@@ -178,6 +198,11 @@ impl Flow {
 
     fn failure(&self, class: Class) -> Failure {
         let provider = self.admission.provider().name.clone();
-        Failure { class, provider, words: String::new(), retry_after: None }
+        Failure {
+            class,
+            provider,
+            words: String::new(),
+            retry_after: None,
+        }
     }
 }

@@ -26,8 +26,13 @@ pub(crate) struct Name<'a> {
 impl<'a> Name<'a> {
     pub(crate) fn new(asked: &'a str) -> Self {
         let lower = asked.trim().to_ascii_lowercase();
-        let kept = lower.strip_suffix(LONG_CONTEXT_SUFFIX).map_or(lower.len(), str::len);
-        Self { asked: &asked.trim()[..kept], lower: lower[..kept].to_owned() }
+        let kept = lower
+            .strip_suffix(LONG_CONTEXT_SUFFIX)
+            .map_or(lower.len(), str::len);
+        Self {
+            asked: &asked.trim()[..kept],
+            lower: lower[..kept].to_owned(),
+        }
     }
 
     /// The client's spelling, without the suffix that is no part of the name.
@@ -40,8 +45,12 @@ impl<'a> Name<'a> {
     pub(crate) fn forms(&self) -> impl Iterator<Item = &str> {
         let whole = self.lower.as_str();
         let plain = undated(without_vendor(whole));
-        let aliased = ALIAS_PREFIXES.iter().filter_map(move |prefix| whole.strip_prefix(prefix));
-        [whole, undated(whole), without_vendor(whole), plain].into_iter().chain(aliased)
+        let aliased = ALIAS_PREFIXES
+            .iter()
+            .filter_map(move |prefix| whole.strip_prefix(prefix));
+        [whole, undated(whole), without_vendor(whole), plain]
+            .into_iter()
+            .chain(aliased)
     }
 
     pub(crate) fn tier(&self) -> Option<Tier> {
@@ -49,7 +58,10 @@ impl<'a> Name<'a> {
             "small" => Some(Tier::Small),
             "middle" => Some(Tier::Middle),
             "big" => Some(Tier::Big),
-            name => FAMILIES.iter().find(|(family, _)| name.contains(family)).map(|(_, tier)| *tier),
+            name => FAMILIES
+                .iter()
+                .find(|(family, _)| name.contains(family))
+                .map(|(_, tier)| *tier),
         }
     }
 }
@@ -57,7 +69,8 @@ impl<'a> Name<'a> {
 /// Whether a pattern, in which `*` is any run of characters, covers any form of a name.
 pub(crate) fn matches(pattern: &str, name: &Name) -> bool {
     let pattern = undated(pattern);
-    name.forms().any(|form| matches_wild(pattern.as_bytes(), form.as_bytes()))
+    name.forms()
+        .any(|form| matches_wild(pattern.as_bytes(), form.as_bytes()))
         || matches_wild(pattern.as_bytes(), undated(&name.lower).as_bytes())
 }
 
@@ -93,7 +106,9 @@ fn matches_wild(pattern: &[u8], text: &[u8]) -> bool {
                 read += 1;
             }
             Some(_) | None => {
-                let Some((star_at, star_read)) = star else { return false };
+                let Some((star_at, star_read)) = star else {
+                    return false;
+                };
                 star = Some((star_at, star_read + 1));
                 at = star_at + 1;
                 read = star_read + 1;
@@ -108,7 +123,11 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, name: &str, expect: bool) {
-        assert_eq!(matches(pattern, &Name::new(name)), expect, "{pattern} against {name}");
+        assert_eq!(
+            matches(pattern, &Name::new(name)),
+            expect,
+            "{pattern} against {name}"
+        );
     }
 
     #[test]

@@ -26,10 +26,26 @@ pub(crate) fn line(id: &str) -> Option<&'static str> {
 /// Names of rules, names that providers list (and an alias for each that clients would
 /// hide), and the words of tiers. Patterns are no names.
 pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<(String, Limits)> {
-    let of_rules = snapshot.rules.iter().map(|rule| rule.pattern.as_str()).filter(|name| !name.contains('*'));
-    let listed = || snapshot.providers.iter().flat_map(|provider| provider.models.all()).map(|model| &**model);
-    let aliases = listed().filter(|name| !is_visible(name)).map(|name| format!("{DISCOVERY_PREFIX}{name}"));
-    let mut names: Vec<String> = of_rules.chain(listed()).chain(TIER_NAMES).map(str::to_owned).collect();
+    let of_rules = snapshot
+        .rules
+        .iter()
+        .map(|rule| rule.pattern.as_str())
+        .filter(|name| !name.contains('*'));
+    let listed = || {
+        snapshot
+            .providers
+            .iter()
+            .flat_map(|provider| provider.models.all())
+            .map(|model| &**model)
+    };
+    let aliases = listed()
+        .filter(|name| !is_visible(name))
+        .map(|name| format!("{DISCOVERY_PREFIX}{name}"));
+    let mut names: Vec<String> = of_rules
+        .chain(listed())
+        .chain(TIER_NAMES)
+        .map(str::to_owned)
+        .collect();
     names.extend(aliases);
     let mut found: Vec<(String, Limits)> = Vec::with_capacity(names.len());
     for name in names {
@@ -50,7 +66,13 @@ fn is_visible(name: &str) -> bool {
 
 /// `None` if the name leads nowhere. Chance decides only the order, not whether.
 fn limits(snapshot: &Snapshot, key: &ApiKey, name: &str) -> Option<Limits> {
-    let plan = plan(snapshot, key, Name::new(name).as_asked(), &mut SmallRng::seed_from_u64(0)).ok()?;
+    let plan = plan(
+        snapshot,
+        key,
+        Name::new(name).as_asked(),
+        &mut SmallRng::seed_from_u64(0),
+    )
+    .ok()?;
     let first = plan.candidates.first()?;
     let known = first.provider.traits.by_model.get(&*first.model);
     Some(Limits {

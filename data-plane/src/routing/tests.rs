@@ -11,7 +11,10 @@ fn open_key() -> ApiKey {
 }
 
 fn with_providers(providers: Vec<Provider>) -> Snapshot {
-    Snapshot { providers: providers.into_iter().map(Arc::new).collect(), ..snapshot() }
+    Snapshot {
+        providers: providers.into_iter().map(Arc::new).collect(),
+        ..snapshot()
+    }
 }
 
 /// Two providers of one priority and one behind them.
@@ -33,26 +36,39 @@ fn route(snapshot: &Snapshot, key: &ApiKey, asked: &str, seed: u64) -> Result<Ve
 }
 
 fn rule(pattern: &str, target: RuleTarget) -> ModelRule {
-    ModelRule { position: 0, pattern: pattern.into(), target }
+    ModelRule {
+        position: 0,
+        pattern: pattern.into(),
+        target,
+    }
 }
 
 #[test]
 fn a_tier_tries_all_models_of_a_provider_before_the_next() {
-    let orders: Vec<_> = (0..32).map(|seed| route(&three(), &open_key(), "claude-opus-4-8", seed).unwrap()).collect();
+    let orders: Vec<_> = (0..32)
+        .map(|seed| route(&three(), &open_key(), "claude-opus-4-8", seed).unwrap())
+        .collect();
     for order in &orders {
         assert_eq!(order[..2], ["first/big-1", "first/big-2"]);
         assert_eq!(order.len(), 4);
     }
-    assert!(orders.iter().any(|order| order[2] == "second/big-3"), "equal priorities take turns");
-    assert!(orders.iter().any(|order| order[2] == "third/big-1"), "equal priorities take turns");
+    assert!(
+        orders.iter().any(|order| order[2] == "second/big-3"),
+        "equal priorities take turns"
+    );
+    assert!(
+        orders.iter().any(|order| order[2] == "third/big-1"),
+        "equal priorities take turns"
+    );
 }
 
 #[test]
 fn random_starts_anywhere() {
     let mut snapshot = three();
     snapshot.settings.fallback = Fallback::Random;
-    let firsts: std::collections::HashSet<_> =
-        (0..64).map(|seed| route(&snapshot, &open_key(), "opus", seed).unwrap()[0].clone()).collect();
+    let firsts: std::collections::HashSet<_> = (0..64)
+        .map(|seed| route(&snapshot, &open_key(), "opus", seed).unwrap()[0].clone())
+        .collect();
     assert_eq!(firsts.len(), 3, "{firsts:?}");
 }
 
@@ -60,13 +76,19 @@ fn random_starts_anywhere() {
 fn a_listed_name_goes_to_those_who_list_it() {
     let order = route(&three(), &open_key(), "BIG-1", 1).unwrap();
     assert_eq!(order, ["first/big-1", "third/big-1"]);
-    assert_eq!(route(&three(), &open_key(), "anthropic-mid-1", 1).unwrap(), ["first/mid-1"]);
+    assert_eq!(
+        route(&three(), &open_key(), "anthropic-mid-1", 1).unwrap(),
+        ["first/mid-1"]
+    );
 }
 
 #[test]
 fn an_exact_name_beats_its_undated_form() {
     let snapshot = with_providers(vec![provider("p", 1, &["m", "m-20250101"], &[])]);
-    assert_eq!(route(&snapshot, &open_key(), "m-20250101", 1).unwrap(), ["p/m-20250101"]);
+    assert_eq!(
+        route(&snapshot, &open_key(), "m-20250101", 1).unwrap(),
+        ["p/m-20250101"]
+    );
     assert_eq!(route(&snapshot, &open_key(), "m-20260101", 1).unwrap(), ["p/m"]);
 }
 
@@ -75,22 +97,52 @@ fn the_first_rule_that_matches_wins_over_lists_and_words() {
     let mut snapshot = three();
     snapshot.rules = vec![
         rule("claude-opus-*", RuleTarget::Tier(Tier::Middle)),
-        rule("gpt-*", RuleTarget::Upstream { provider: "second".into(), model: None }),
-        rule("big-1", RuleTarget::Upstream { provider: "third".into(), model: Some("other".into()) }),
+        rule(
+            "gpt-*",
+            RuleTarget::Upstream {
+                provider: "second".into(),
+                model: None,
+            },
+        ),
+        rule(
+            "big-1",
+            RuleTarget::Upstream {
+                provider: "third".into(),
+                model: Some("other".into()),
+            },
+        ),
         rule("*", RuleTarget::Unknown),
     ];
-    assert_eq!(route(&snapshot, &open_key(), "claude-opus-4-8", 1).unwrap(), ["first/mid-1"]);
-    assert_eq!(route(&snapshot, &open_key(), "GPT-9[1m]", 1).unwrap(), ["second/GPT-9"]);
-    assert_eq!(route(&snapshot, &open_key(), "big-1", 1).unwrap(), ["third/other"]);
-    assert_eq!(route(&snapshot, &open_key(), "haiku", 1), Err(Error::Unmapped("haiku".into())));
+    assert_eq!(
+        route(&snapshot, &open_key(), "claude-opus-4-8", 1).unwrap(),
+        ["first/mid-1"]
+    );
+    assert_eq!(
+        route(&snapshot, &open_key(), "GPT-9[1m]", 1).unwrap(),
+        ["second/GPT-9"]
+    );
+    assert_eq!(
+        route(&snapshot, &open_key(), "big-1", 1).unwrap(),
+        ["third/other"]
+    );
+    assert_eq!(
+        route(&snapshot, &open_key(), "haiku", 1),
+        Err(Error::Unmapped("haiku".into()))
+    );
 }
 
 #[test]
 fn an_unmapped_name_needs_a_default_tier() {
     let mut snapshot = three();
-    assert_eq!(route(&snapshot, &open_key(), "gpt-9", 1), Err(Error::Unmapped("gpt-9".into())));
+    assert_eq!(
+        route(&snapshot, &open_key(), "gpt-9", 1),
+        Err(Error::Unmapped("gpt-9".into()))
+    );
     snapshot.settings.default_tier = Some(Tier::Middle);
-    assert_eq!(route(&snapshot, &open_key(), "gpt-9", 1).unwrap(), ["first/mid-1"]);
+    assert_eq!(
+        route(&snapshot, &open_key(), "gpt-9", 1).unwrap(),
+        ["first/mid-1"]
+    );
 }
 
 #[test]
@@ -100,12 +152,23 @@ fn who_is_passed_over_is_named_with_the_reason() {
     let mut newer = provider("newer", 1, &["big-1"], &[]);
     newer.format = ApiFormat::Unknown;
     let snapshot = with_providers(vec![native, newer, provider("empty", 1, &[], &["mid-1"])]);
-    let Err(error) = route(&snapshot, &open_key(), "opus", 1) else { panic!("nobody can serve it") };
-    let Error::NoCandidate { model, mut skipped } = error else { panic!("{error}") };
+    let Err(error) = route(&snapshot, &open_key(), "opus", 1) else {
+        panic!("nobody can serve it")
+    };
+    let Error::NoCandidate { model, mut skipped } = error else {
+        panic!("{error}")
+    };
     skipped.sort_by(|one, other| one.provider.cmp(&other.provider));
     let reasons: Vec<_> = skipped.iter().map(|skip| skip.reason).collect();
     assert_eq!(model, "opus");
-    assert_eq!(reasons, [Reason::NoModelOfTier, Reason::NativeAnthropic, Reason::UnknownFormat]);
+    assert_eq!(
+        reasons,
+        [
+            Reason::NoModelOfTier,
+            Reason::NativeAnthropic,
+            Reason::UnknownFormat
+        ]
+    );
 }
 
 #[test]
@@ -115,8 +178,14 @@ fn a_key_is_held_to_its_models_and_providers() {
         allowed_providers: vec!["third".into()],
         ..open_key()
     };
-    assert_eq!(route(&three(), &key, "claude-opus-4-8", 1).unwrap(), ["third/big-1"]);
-    assert_eq!(route(&three(), &key, "haiku", 1), Err(Error::NotAllowed("haiku".into())));
+    assert_eq!(
+        route(&three(), &key, "claude-opus-4-8", 1).unwrap(),
+        ["third/big-1"]
+    );
+    assert_eq!(
+        route(&three(), &key, "haiku", 1),
+        Err(Error::NotAllowed("haiku".into()))
+    );
     assert_eq!(key.id, KeyId::parse(b"abcDEF012345").unwrap());
 }
 

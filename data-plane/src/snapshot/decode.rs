@@ -47,7 +47,10 @@ pub(crate) struct ResourceName {
 
 impl Refusal {
     pub(crate) fn whole(reason: impl Into<String>) -> Self {
-        Self { resource: None, reason: reason.into() }
+        Self {
+            resource: None,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -57,7 +60,12 @@ pub(crate) fn decode(
     held: Option<&Snapshot>,
     accept_new_cluster: bool,
 ) -> Result<Snapshot, Vec<Refusal>> {
-    let Received { version, resources, state_hash, allow_empty } = received;
+    let Received {
+        version,
+        resources,
+        state_hash,
+        allow_empty,
+    } = received;
     let hash = hash(resources);
     version::check(*version, held, accept_new_cluster)
         .and_then(|()| check_hash(&hash, state_hash))
@@ -80,7 +88,11 @@ fn hash(resources: &[Bytes]) -> StateHash {
 }
 
 fn check_hash(actual: &StateHash, told: &[u8]) -> Result<(), String> {
-    if actual.as_slice() == told { Ok(()) } else { Err("the state hash does not fit the resources".into()) }
+    if actual.as_slice() == told {
+        Ok(())
+    } else {
+        Err("the state hash does not fit the resources".into())
+    }
 }
 
 /// Collects resources and what is wrong with them.
@@ -107,7 +119,9 @@ impl Draft {
             Some(Content::Provider(message)) => {
                 let id = message.name.clone();
                 let read = provider::read(message);
-                self.put(Kind::Provider, id, read, |draft, id, value| draft.providers.insert(id, value).is_some());
+                self.put(Kind::Provider, id, read, |draft, id, value| {
+                    draft.providers.insert(id, value).is_some()
+                });
             }
             Some(Content::ApiKey(message)) => {
                 let id = message.id.clone();
@@ -118,12 +132,17 @@ impl Draft {
             Some(Content::ModelRule(message)) => {
                 let id = message.id.clone();
                 let read = rules::model_rule(message);
-                self.put(Kind::ModelRule, id, read, |draft, id, value| draft.rules.insert(id, value).is_some());
+                self.put(Kind::ModelRule, id, read, |draft, id, value| {
+                    draft.rules.insert(id, value).is_some()
+                });
             }
             Some(Content::Settings(message)) => {
-                self.put(Kind::Settings, String::new(), rules::settings(message), |draft, _, value| {
-                    draft.settings.replace(value).is_some()
-                });
+                self.put(
+                    Kind::Settings,
+                    String::new(),
+                    rules::settings(message),
+                    |draft, _, value| draft.settings.replace(value).is_some(),
+                );
             }
             Some(Content::BreakerOverride(message)) => {
                 let id = message.id.clone();
@@ -156,7 +175,10 @@ impl Draft {
 
     fn refuse(&mut self, resource: Option<ResourceName>, reason: impl Into<String>) {
         if self.refusals.len() < REFUSALS_MAX {
-            self.refusals.push(Refusal { resource, reason: reason.into() });
+            self.refusals.push(Refusal {
+                resource,
+                reason: reason.into(),
+            });
         }
     }
 
@@ -169,10 +191,16 @@ impl Draft {
     ) -> Result<Snapshot, Vec<Refusal>> {
         if let Some(held) = held.filter(|_| !allow_empty) {
             if self.keys.is_empty() && !held.keys.is_empty() {
-                self.refuse(None, "it would remove every API key and does not say that this is meant");
+                self.refuse(
+                    None,
+                    "it would remove every API key and does not say that this is meant",
+                );
             }
             if self.providers.is_empty() && !held.providers.is_empty() {
-                self.refuse(None, "it would remove every provider and does not say that this is meant");
+                self.refuse(
+                    None,
+                    "it would remove every provider and does not say that this is meant",
+                );
             }
         }
         if self.settings.is_none() && self.refusals.is_empty() {
@@ -184,7 +212,9 @@ impl Draft {
         let mut providers: Vec<_> = self.providers.into_values().map(Arc::new).collect();
         providers.sort_by(|one, other| (one.priority, &one.name).cmp(&(other.priority, &other.name)));
         let mut rules: Vec<_> = self.rules.into_iter().collect();
-        rules.sort_by(|(one_id, one), (other_id, other)| (one.position, one_id).cmp(&(other.position, other_id)));
+        rules.sort_by(|(one_id, one), (other_id, other)| {
+            (one.position, one_id).cmp(&(other.position, other_id))
+        });
         Ok(Snapshot {
             version,
             state_hash,
@@ -241,7 +271,9 @@ fn loss_policy(value: i32) -> Option<LossPolicy> {
 }
 
 fn instant(timestamp: prost_types::Timestamp) -> Result<SystemTime, String> {
-    timestamp.try_into().map_err(|_| "a point in time is out of range".to_owned())
+    timestamp
+        .try_into()
+        .map_err(|_| "a point in time is out of range".to_owned())
 }
 
 #[cfg(test)]

@@ -19,12 +19,18 @@ const TIMEOUT_LOCAL: Duration = Duration::from_secs(600);
 
 /// How long a provider may take to its first byte, unless an admin says it.
 pub(super) fn default_timeout(preset: &str) -> Duration {
-    if LOCAL_SERVERS.contains(&preset) { TIMEOUT_LOCAL } else { TIMEOUT_DEFAULT }
+    if LOCAL_SERVERS.contains(&preset) {
+        TIMEOUT_LOCAL
+    } else {
+        TIMEOUT_DEFAULT
+    }
 }
 
 /// A preset by name; a name of a newer control plane means the one that assumes least.
 pub(super) fn preset(name: &str) -> Dialect {
-    Dialect::preset(name).or_else(|| Dialect::preset(GENERIC)).unwrap_or_default()
+    Dialect::preset(name)
+        .or_else(|| Dialect::preset(GENERIC))
+        .unwrap_or_default()
 }
 
 /// What a message sets, sorted by who honours it.
@@ -54,13 +60,19 @@ impl Overrides {
     pub(super) fn read(message: Option<proto::Dialect>) -> Result<Self, String> {
         let mut reader = Reader::default();
         let Some(message) = message else {
-            return Ok(Self { body: reader.body, transport: Transport::default() });
+            return Ok(Self {
+                body: reader.body,
+                transport: Transport::default(),
+            });
         };
         let transport = reader.read(message)?;
         for knob in &reader.unhonoured {
             tracing::warn!(knob, "this build does not honour a knob of the dialect");
         }
-        Ok(Self { body: reader.body, transport })
+        Ok(Self {
+            body: reader.body,
+            transport,
+        })
     }
 }
 
@@ -68,7 +80,9 @@ pub(super) fn with_overrides(dialect: &Dialect, knobs: Map<String, Value>) -> Re
     if knobs.is_empty() {
         return Ok(dialect.clone());
     }
-    dialect.with_overrides(knobs).map_err(|error| format!("the dialect is not known: {error}"))
+    dialect
+        .with_overrides(knobs)
+        .map_err(|error| format!("the dialect is not known: {error}"))
 }
 
 #[derive(Default)]
@@ -83,19 +97,76 @@ impl Reader {
             .and_then(|knobs| serde_json::from_str::<Map<String, Value>>(&knobs))
             .map_err(|_| "the dialect cannot be read")?;
         let proto::Dialect {
-            auth, url_template, force_stream, stream_usage, eof_is_end, hold_head_ms, finish_grace_ms,
-            adaptive, retry_codes, overloaded_as, system_role, mid_system, strip_billing_header,
-            merge_same_role, first_must_be_user, assistant_null_content, user_after_tool,
-            empty_tool_result, tool_result_images, prefill, vision, image_urls, pdf, cache_control,
-            max_tokens_field, max_stop, drop_params, temperature_max, top_k, structured_output,
-            strict_schema, forward_user, extra_body_passthrough, extra_body, auto_shrink, max_tools,
-            max_tool_description, schema_level, strict_tools, tool_choice_any, tool_choice_named,
-            parallel_tool_calls, enforce_single_tool, deferred_tools, drop_unknown_tools, web_search,
-            tool_id_format, tool_extra, buffer_tool_args, tools_force_effort, reasoning, efforts,
-            effort_from_budget, thinking_absent, reasoning_back, reasoning_field, reasoning_details,
-            foreign_reasoning, emit_thinking, honor_display, think_tags, template_thinking_key,
-            usage_prompt_includes_cache, tokenizer, token_factor, restore_model, strip_betas, strip_fields,
-            strip_cache_ttl, thinking_adaptive,
+            auth,
+            url_template,
+            force_stream,
+            stream_usage,
+            eof_is_end,
+            hold_head_ms,
+            finish_grace_ms,
+            adaptive,
+            retry_codes,
+            overloaded_as,
+            system_role,
+            mid_system,
+            strip_billing_header,
+            merge_same_role,
+            first_must_be_user,
+            assistant_null_content,
+            user_after_tool,
+            empty_tool_result,
+            tool_result_images,
+            prefill,
+            vision,
+            image_urls,
+            pdf,
+            cache_control,
+            max_tokens_field,
+            max_stop,
+            drop_params,
+            temperature_max,
+            top_k,
+            structured_output,
+            strict_schema,
+            forward_user,
+            extra_body_passthrough,
+            extra_body,
+            auto_shrink,
+            max_tools,
+            max_tool_description,
+            schema_level,
+            strict_tools,
+            tool_choice_any,
+            tool_choice_named,
+            parallel_tool_calls,
+            enforce_single_tool,
+            deferred_tools,
+            drop_unknown_tools,
+            web_search,
+            tool_id_format,
+            tool_extra,
+            buffer_tool_args,
+            tools_force_effort,
+            reasoning,
+            efforts,
+            effort_from_budget,
+            thinking_absent,
+            reasoning_back,
+            reasoning_field,
+            reasoning_details,
+            foreign_reasoning,
+            emit_thinking,
+            honor_display,
+            think_tags,
+            template_thinking_key,
+            usage_prompt_includes_cache,
+            tokenizer,
+            token_factor,
+            restore_model,
+            strip_betas,
+            strip_fields,
+            strip_cache_ttl,
+            thinking_adaptive,
         } = message;
         let knobs = [
             ("force_stream", value(force_stream)),
@@ -181,7 +252,12 @@ impl Reader {
             ("adaptive", adaptive.is_some()),
             ("retry_codes", retry_codes.is_some()),
         ];
-        self.unhonoured.extend(later.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name));
+        self.unhonoured.extend(
+            later
+                .into_iter()
+                .filter(|(_, is_set)| *is_set)
+                .map(|(name, _)| name),
+        );
         Ok(Transport {
             auth: auth.as_deref().map_or(Ok(Auth::Bearer), read_auth)?,
             finish_grace: finish_grace_ms.map(|ms| Duration::from_millis(ms.into())),
@@ -258,7 +334,9 @@ mod tests {
     fn knobs_replace_those_of_the_preset() {
         let dialect = read(proto::Dialect {
             mid_system: Some("top".into()),
-            drop_params: Some(proto::StringList { values: vec!["stop".into()] }),
+            drop_params: Some(proto::StringList {
+                values: vec!["stop".into()],
+            }),
             max_tools: Some(7),
             extra_body: Some(r#"{"a":1}"#.into()),
             ..Default::default()
@@ -273,10 +351,22 @@ mod tests {
     #[test]
     fn a_word_that_nobody_knows_is_refused() {
         let words = [
-            proto::Dialect { mid_system: Some("sideways".into()), ..Default::default() },
-            proto::Dialect { auth: Some("smoke-signal".into()), ..Default::default() },
-            proto::Dialect { overloaded_as: Some("418".into()), ..Default::default() },
-            proto::Dialect { extra_body: Some("[]".into()), ..Default::default() },
+            proto::Dialect {
+                mid_system: Some("sideways".into()),
+                ..Default::default()
+            },
+            proto::Dialect {
+                auth: Some("smoke-signal".into()),
+                ..Default::default()
+            },
+            proto::Dialect {
+                overloaded_as: Some("418".into()),
+                ..Default::default()
+            },
+            proto::Dialect {
+                extra_body: Some("[]".into()),
+                ..Default::default()
+            },
         ];
         for message in words {
             assert!(read(message.clone()).is_err(), "{message:?}");
@@ -285,7 +375,11 @@ mod tests {
 
     #[test]
     fn a_knob_for_later_does_no_harm() {
-        let message = proto::Dialect { adaptive: Some(true), auto_shrink: Some(true), ..Default::default() };
+        let message = proto::Dialect {
+            adaptive: Some(true),
+            auto_shrink: Some(true),
+            ..Default::default()
+        };
         assert_eq!(read(message), Ok(preset("generic")));
     }
 

@@ -33,7 +33,11 @@ pub(crate) enum Unavailable {
 
 impl Live {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { current: ArcSwapOption::empty(), started: now, confirmed_ms: AtomicU64::new(0) }
+        Self {
+            current: ArcSwapOption::empty(),
+            started: now,
+            confirmed_ms: AtomicU64::new(0),
+        }
     }
 
     /// The configuration that judges a request which arrives now.
@@ -100,6 +104,9 @@ mod tests {
         let mut newer = snapshot();
         newer.version.revision += 1;
         live.swap(newer, now);
-        assert_eq!(taken.version.revision + 1, live.current(now).unwrap().version.revision);
+        assert_eq!(
+            taken.version.revision + 1,
+            live.current(now).unwrap().version.revision
+        );
     }
 }

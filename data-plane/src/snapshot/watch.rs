@@ -100,7 +100,11 @@ impl Watcher {
             }
             let pause = backoff.next(&mut rand::rng());
             let Err(reason) = ended else { return };
-            warn!(control_plane = url.host_str(), pause_ms = pause.as_millis() as u64, "watch stream ended: {reason}");
+            warn!(
+                control_plane = url.host_str(),
+                pause_ms = pause.as_millis() as u64,
+                "watch stream ended: {reason}"
+            );
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return,
@@ -115,11 +119,22 @@ impl Watcher {
         let subscribe = message::subscribe(&self.fleet.node_id, boot_id, self.node.live.held().as_deref());
         // The queue is empty and its other end is right here.
         let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
-        let mut down = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward)).await.map_err(|_| Ended::Silent)??;
-        info!(node.id = self.fleet.node_id, control_plane = url.host_str(), "subscribed to the control plane");
+        let mut down = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward))
+            .await
+            .map_err(|_| Ended::Silent)??;
+        info!(
+            node.id = self.fleet.node_id,
+            control_plane = url.host_str(),
+            "subscribed to the control plane"
+        );
         self.node.metrics.config.is_connected.set(1);
 
-        let mut stream = Stream { watcher: self, up, incoming: None, probes: FuturesUnordered::new() };
+        let mut stream = Stream {
+            watcher: self,
+            up,
+            incoming: None,
+            probes: FuturesUnordered::new(),
+        };
         let mut status = interval(STATUS_INTERVAL);
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_since = Instant::now();
@@ -186,36 +201,65 @@ impl Stream<'_> {
     }
 
     fn begin(&mut self, begin: proto::SnapshotBegin) {
-        let proto::SnapshotBegin { version, resource_count, allow_empty } = begin;
+        let proto::SnapshotBegin {
+            version,
+            resource_count,
+            allow_empty,
+        } = begin;
         let Some(read) = decode::version(version.as_ref()) else {
             self.incoming = None;
             return self.refuse(version, vec![decode::Refusal::whole("the version is not one")]);
         };
-        let received =
-            decode::Received { version: read, resources: Vec::new(), state_hash: Vec::new(), allow_empty };
-        self.incoming = Some(Incoming { received, resource_count, bytes: 0 });
+        let received = decode::Received {
+            version: read,
+            resources: Vec::new(),
+            state_hash: Vec::new(),
+            allow_empty,
+        };
+        self.incoming = Some(Incoming {
+            received,
+            resource_count,
+            bytes: 0,
+        });
     }
 
     fn add(&mut self, chunk: proto::SnapshotChunk) {
-        let Some(incoming) = &mut self.incoming else { return };
-        incoming.bytes += chunk.resources.iter().map(|resource| resource.len()).sum::<usize>();
+        let Some(incoming) = &mut self.incoming else {
+            return;
+        };
+        incoming.bytes += chunk
+            .resources
+            .iter()
+            .map(|resource| resource.len())
+            .sum::<usize>();
         incoming.received.resources.extend(chunk.resources);
         let count = incoming.received.resources.len() as u64;
         if incoming.bytes > SNAPSHOT_BYTES_MAX || count > incoming.resource_count {
             let version = Some(message::version(incoming.received.version));
             self.incoming = None;
-            self.refuse(version, vec![decode::Refusal::whole("it is larger than announced or allowed")]);
+            self.refuse(
+                version,
+                vec![decode::Refusal::whole("it is larger than announced or allowed")],
+            );
         }
     }
 
     async fn end(&mut self, end: proto::SnapshotEnd) {
-        let Some(mut incoming) = self.incoming.take() else { return };
+        let Some(mut incoming) = self.incoming.take() else {
+            return;
+        };
         let version = Some(message::version(incoming.received.version));
         if end.version != version || incoming.received.resources.len() as u64 != incoming.resource_count {
-            return self.refuse(version, vec![decode::Refusal::whole("it is not what was announced")]);
+            return self.refuse(
+                version,
+                vec![decode::Refusal::whole("it is not what was announced")],
+            );
         }
         incoming.received.state_hash = end.state_hash;
-        let (held, accept) = (self.watcher.node.live.held(), self.watcher.fleet.accept_new_cluster);
+        let (held, accept) = (
+            self.watcher.node.live.held(),
+            self.watcher.fleet.accept_new_cluster,
+        );
         // A large one takes a while, and a panic in it must not end this node.
         let decoded = tokio::task::spawn_blocking(move || {
             let Incoming { received, .. } = incoming;
@@ -233,26 +277,56 @@ impl Stream<'_> {
         let version = snapshot.version;
         let (keys, providers) = (snapshot.keys.len(), snapshot.providers.len());
         live.swap(snapshot, Instant::now());
-        self.send(Up::Ack(proto::Ack { version: Some(message::version(version)) }));
+        self.send(Up::Ack(proto::Ack {
+            version: Some(message::version(version)),
+        }));
         metrics.config.revision.set(version.revision);
-        metrics.config.snapshots.get_or_create(&ResultLabel { result: "applied" }).inc();
-        info!(snapshot.version = version.revision, epoch = version.epoch, keys, providers, "configuration applied");
+        metrics
+            .config
+            .snapshots
+            .get_or_create(&ResultLabel { result: "applied" })
+            .inc();
+        info!(
+            snapshot.version = version.revision,
+            epoch = version.epoch,
+            keys,
+            providers,
+            "configuration applied"
+        );
     }
 
     fn refuse(&self, version: Option<proto::StoreVersion>, refusals: Vec<decode::Refusal>) {
         let revision = version.as_ref().map(|version| version.revision);
         for decode::Refusal { resource, reason } in &refusals {
-            let id = resource.as_ref().map(|name| format!("{:?} {}", name.kind, name.id));
-            warn!(snapshot.version = revision, resource = id, "configuration refused: {reason}");
+            let id = resource
+                .as_ref()
+                .map(|name| format!("{:?} {}", name.kind, name.id));
+            warn!(
+                snapshot.version = revision,
+                resource = id,
+                "configuration refused: {reason}"
+            );
         }
-        self.watcher.node.metrics.config.snapshots.get_or_create(&ResultLabel { result: "refused" }).inc();
+        self.watcher
+            .node
+            .metrics
+            .config
+            .snapshots
+            .get_or_create(&ResultLabel { result: "refused" })
+            .inc();
         self.send(Up::Nack(message::nack(version, refusals)));
     }
 
     /// The control plane says what it would send now.
     fn compare(&self, heartbeat: proto::Heartbeat) {
-        let proto::Heartbeat { version, state_hash, server_time: _ } = heartbeat;
-        let Some(held) = self.watcher.node.live.held() else { return };
+        let proto::Heartbeat {
+            version,
+            state_hash,
+            server_time: _,
+        } = heartbeat;
+        let Some(held) = self.watcher.node.live.held() else {
+            return;
+        };
         if decode::version(version.as_ref()) != Some(held.version) {
             // Something newer is on its way, or was refused.
             return;
@@ -267,12 +341,21 @@ impl Stream<'_> {
     fn resync(&self, reason: &str) {
         warn!("asking for a whole snapshot: {reason}");
         self.watcher.node.metrics.config.resyncs.inc();
-        self.send(Up::Resync(proto::Resync { reason: reason.to_owned() }));
+        self.send(Up::Resync(proto::Resync {
+            reason: reason.to_owned(),
+        }));
     }
 
     fn probe(&self, probe: proto::Probe) {
-        let proto::Probe { probe_id, provider, model, timeout } = probe;
-        let Some(snapshot) = self.watcher.node.live.held() else { return };
+        let proto::Probe {
+            probe_id,
+            provider,
+            model,
+            timeout,
+        } = probe;
+        let Some(snapshot) = self.watcher.node.live.held() else {
+            return;
+        };
         if self.probes.len() >= PROBES_MAX {
             let report = probe::Report::refused("this node runs as many probes as it may");
             return self.send(Up::ProbeResult(message::probe_result((probe_id, report))));
@@ -280,7 +363,16 @@ impl Stream<'_> {
         let timeout = timeout.and_then(|timeout| timeout.try_into().ok());
         let upstreams = Arc::clone(&self.watcher.node.upstreams);
         self.probes.push(Box::pin(async move {
-            let report = probe::run(&upstreams, &snapshot, Probe { provider, model, timeout }).await;
+            let report = probe::run(
+                &upstreams,
+                &snapshot,
+                Probe {
+                    provider,
+                    model,
+                    timeout,
+                },
+            )
+            .await;
             (probe_id, report)
         }));
     }

@@ -72,8 +72,16 @@ mod tests {
 
     #[test]
     fn homes_of_models_are_allowed() {
-        for address in ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "fd12::1", "8.8.8.8", "::ffff:10.0.0.1"]
-        {
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "10.1.2.3",
+            "192.168.1.1",
+            "172.16.0.1",
+            "fd12::1",
+            "8.8.8.8",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(!is_denied(address.parse().unwrap()), "{address}");
         }
     }

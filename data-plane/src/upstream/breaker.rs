@@ -54,23 +54,35 @@ impl State {
             Self::Closed { .. } => (self, Ok(Permit::Normal)),
             Self::Open { since, until } if now >= until => (Self::HalfOpen { since }, Ok(Permit::Probe)),
             Self::Open { until, .. } => (self, Err(Refused { retry_at: until })),
-            Self::HalfOpen { .. } => (self, Err(Refused { retry_at: now + settings.recovery_timeout })),
+            Self::HalfOpen { .. } => (
+                self,
+                Err(Refused {
+                    retry_at: now + settings.recovery_timeout,
+                }),
+            ),
         }
     }
 
     fn record(self, permit: Permit, outcome: Outcome, now: Instant, settings: &BreakerSettings) -> Self {
-        let open = |since| Self::Open { since, until: now + settings.recovery_timeout };
+        let open = |since| Self::Open {
+            since,
+            until: now + settings.recovery_timeout,
+        };
         match (self, permit, outcome) {
             (Self::Closed { failures }, _, Outcome::HardFailure)
                 if failures.saturating_add(1) >= settings.failure_threshold =>
             {
                 open(now)
             }
-            (Self::Closed { failures }, _, Outcome::HardFailure) => Self::Closed { failures: failures + 1 },
+            (Self::Closed { failures }, _, Outcome::HardFailure) => Self::Closed {
+                failures: failures + 1,
+            },
             (Self::Closed { .. }, _, Outcome::Success) => Self::NEW,
             (Self::Closed { .. }, _, Outcome::SoftFailure | Outcome::Nothing) => self,
             (Self::HalfOpen { .. }, Permit::Probe, Outcome::Success) => Self::NEW,
-            (Self::HalfOpen { since }, Permit::Probe, Outcome::HardFailure | Outcome::SoftFailure) => open(since),
+            (Self::HalfOpen { since }, Permit::Probe, Outcome::HardFailure | Outcome::SoftFailure) => {
+                open(since)
+            }
             // The probe learnt nothing: the next request is the probe.
             (Self::HalfOpen { since }, Permit::Probe, Outcome::Nothing) => Self::Open { since, until: now },
             // Late answers from before it opened.
@@ -94,7 +106,11 @@ impl Breakers {
         now: Instant,
         settings: &BreakerSettings,
     ) -> Result<Permit, Refused> {
-        let Some(state) = self.states.get_mut(provider).and_then(|models| models.get_mut(model)) else {
+        let Some(state) = self
+            .states
+            .get_mut(provider)
+            .and_then(|models| models.get_mut(model))
+        else {
             return Ok(Permit::Normal);
         };
         if !settings.enabled {
@@ -125,7 +141,11 @@ impl Breakers {
     }
 
     pub(crate) fn state(&self, provider: &str, model: &str) -> State {
-        self.states.get(provider).and_then(|models| models.get(model)).copied().unwrap_or(State::NEW)
+        self.states
+            .get(provider)
+            .and_then(|models| models.get(model))
+            .copied()
+            .unwrap_or(State::NEW)
     }
 
     /// Those that are not simply closed.
@@ -139,16 +159,25 @@ impl Breakers {
     }
 
     fn remember(&mut self, provider: &str, model: &str, state: State) {
-        if let Some(known) = self.states.get_mut(provider).and_then(|models| models.get_mut(model)) {
+        if let Some(known) = self
+            .states
+            .get_mut(provider)
+            .and_then(|models| models.get_mut(model))
+        {
             *known = state;
         } else if self.entries < ENTRIES_MAX {
-            self.states.entry(provider.into()).or_default().insert(model.into(), state);
+            self.states
+                .entry(provider.into())
+                .or_default()
+                .insert(model.into(), state);
             self.entries += 1;
         }
     }
 
     fn forget(&mut self, provider: &str, model: &str) {
-        let Some(models) = self.states.get_mut(provider) else { return };
+        let Some(models) = self.states.get_mut(provider) else {
+            return;
+        };
         if models.remove(model).is_some() {
             self.entries -= 1;
         }
@@ -166,8 +195,11 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: BreakerSettings =
-        BreakerSettings { enabled: true, failure_threshold: 3, recovery_timeout: Duration::from_secs(60) };
+    const SETTINGS: BreakerSettings = BreakerSettings {
+        enabled: true,
+        failure_threshold: 3,
+        recovery_timeout: Duration::from_secs(60),
+    };
 
     fn fail(breakers: &mut Breakers, times: u32, now: Instant) {
         for _ in 0..times {
@@ -181,7 +213,10 @@ mod tests {
         let mut breakers = Breakers::default();
         fail(&mut breakers, 3, now);
         let later = now + SETTINGS.recovery_timeout;
-        assert_eq!(breakers.admit("p", "m", now, &SETTINGS), Err(Refused { retry_at: later }));
+        assert_eq!(
+            breakers.admit("p", "m", now, &SETTINGS),
+            Err(Refused { retry_at: later })
+        );
         assert_eq!(breakers.admit("p", "other", now, &SETTINGS), Ok(Permit::Normal));
         assert_eq!(breakers.admit("p", "m", later, &SETTINGS), Ok(Permit::Probe));
         assert!(breakers.admit("p", "m", later, &SETTINGS).is_err());
@@ -216,7 +251,10 @@ mod tests {
         let now = Instant::now();
         let mut breakers = Breakers::default();
         fail(&mut breakers, 3, now);
-        let off = BreakerSettings { enabled: false, ..SETTINGS };
+        let off = BreakerSettings {
+            enabled: false,
+            ..SETTINGS
+        };
         assert_eq!(breakers.admit("p", "m", now, &off), Ok(Permit::Normal));
     }
 

@@ -71,26 +71,42 @@ impl Client {
     }
 
     /// Sends one request and waits for the head of its answer. The caller bounds the wait.
-    pub(crate) async fn send(&self, endpoint: &Endpoint, accept: Accept, body: Bytes) -> Result<Answer, Class> {
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        accept: Accept,
+        body: Bytes,
+    ) -> Result<Answer, Class> {
         if literal_address(endpoint).is_some_and(address::is_denied) {
             return Err(Class::DeniedAddress);
         }
         let mut request = reqwest::Request::new(Method::POST, endpoint.url.clone());
         *request.headers_mut() = endpoint.headers.clone();
-        request.headers_mut().entry(header::ACCEPT).or_insert(HeaderValue::from_static(match accept {
-            Accept::Json => "application/json",
-            Accept::Events => "text/event-stream",
-        }));
+        request
+            .headers_mut()
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static(match accept {
+                Accept::Json => "application/json",
+                Accept::Events => "text/event-stream",
+            }));
         *request.body_mut() = Some(body.into());
         let response = self.0.execute(request).await.map_err(|error| classify(&error))?;
         let (head, body) = http::Response::from(response).into_parts();
         if head.status.is_redirection() {
             return Err(Class::Redirect);
         }
-        if head.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        if head
+            .headers
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding != "identity")
+        {
             return Err(Class::Encoded);
         }
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: Body(body) })
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: Body(body),
+        })
     }
 }
 
@@ -117,7 +133,10 @@ impl Body {
     /// The whole of it. `idle` bounds each wait, `bytes_max` the sum.
     pub(crate) async fn collect(mut self, idle: Duration, bytes_max: usize) -> Result<Vec<u8>, Class> {
         let mut whole = Vec::new();
-        while let Some(chunk) = tokio::time::timeout(idle, self.chunk()).await.map_err(|_| Class::Silent)? {
+        while let Some(chunk) = tokio::time::timeout(idle, self.chunk())
+            .await
+            .map_err(|_| Class::Silent)?
+        {
             let chunk = chunk?;
             if whole.len() + chunk.len() > bytes_max {
                 return Err(Class::TooBig);
@@ -145,16 +164,26 @@ fn classify(error: &reqwest::Error) -> Class {
         };
     }
     if !error.is_connect() {
-        let is_garbage =
-            causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse);
-        return if is_garbage { Class::Said(bridge_translate::error::FaultKind::Nonsense) } else { Class::Reset };
+        let is_garbage = causes(error)
+            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+            .any(hyper::Error::is_parse);
+        return if is_garbage {
+            Class::Said(bridge_translate::error::FaultKind::Nonsense)
+        } else {
+            Class::Reset
+        };
     }
     if error.is_timeout() {
         return Class::ConnectTimeout;
     }
     let is_tls = causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof));
+        .any(|cause| {
+            matches!(
+                cause.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            )
+        });
     if is_tls { Class::Tls } else { Class::Unreachable }
 }
 
@@ -177,13 +206,17 @@ struct GuardedResolver;
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await;
+            let found =
+                tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await;
             let found: Vec<SocketAddr> = match found {
                 Ok(Ok(addresses)) => addresses.collect(),
                 Ok(Err(_)) | Err(_) => return Err(Refusal::NotFound.into()),
             };
-            let allowed: Vec<_> =
-                found.iter().copied().filter(|address| !address::is_denied(address.ip())).collect();
+            let allowed: Vec<_> = found
+                .iter()
+                .copied()
+                .filter(|address| !address::is_denied(address.ip()))
+                .collect();
             match (allowed.is_empty(), found.is_empty()) {
                 (false, _) => Ok(Box::new(allowed.into_iter()) as Addrs),
                 (true, false) => Err(Refusal::Denied.into()),

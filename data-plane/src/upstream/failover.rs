@@ -76,12 +76,19 @@ pub(crate) struct Admission {
 
 impl Upstreams {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, breakers: Mutex::default(), metrics }
+        Self {
+            client,
+            breakers: Mutex::default(),
+            metrics,
+        }
     }
 
     /// The breakers that are not simply closed, one by one.
     pub(crate) fn unhealthy<T>(&self, mut read: impl FnMut(&str, &str, breaker::State) -> T) -> Vec<T> {
-        self.breakers().unhealthy().map(|(provider, model, state)| read(provider, model, state)).collect()
+        self.breakers()
+            .unhealthy()
+            .map(|(provider, model, state)| read(provider, model, state))
+            .collect()
     }
 
     /// Asks the breaker, or the admin who holds it.
@@ -94,9 +101,15 @@ impl Upstreams {
         let (provider, model) = (&*candidate.provider.name, &*candidate.model);
         let held = held_by_admin(snapshot, provider, model);
         let permit = match held {
-            Some(Held::Open) => return Err(breaker::Refused { retry_at: now + snapshot.settings.breaker.recovery_timeout }),
+            Some(Held::Open) => {
+                return Err(breaker::Refused {
+                    retry_at: now + snapshot.settings.breaker.recovery_timeout,
+                });
+            }
             Some(Held::Closed) => Permit::Normal,
-            None => self.breakers().admit(provider, model, now, &snapshot.settings.breaker)?,
+            None => self
+                .breakers()
+                .admit(provider, model, now, &snapshot.settings.breaker)?,
         };
         Ok(Admission {
             upstreams: Arc::clone(self),
@@ -117,7 +130,10 @@ fn held_by_admin(snapshot: &Snapshot, provider: &str, model: &str) -> Option<Hel
         return None;
     }
     let now = SystemTime::now();
-    let mut held = snapshot.overrides.iter().filter(|held| held.covers(provider, model, now));
+    let mut held = snapshot
+        .overrides
+        .iter()
+        .filter(|held| held.covers(provider, model, now));
     held.next().map(|held| held.held)
 }
 
@@ -131,7 +147,9 @@ impl Admission {
         let Some(permit) = self.permit.take() else { return };
         let Candidate { provider, model } = &self.candidate;
         let settings = &self.snapshot.settings.breaker;
-        self.upstreams.breakers().record(&provider.name, model, (permit, outcome), Instant::now(), settings);
+        self.upstreams
+            .breakers()
+            .record(&provider.name, model, (permit, outcome), Instant::now(), settings);
     }
 }
 
@@ -153,7 +171,10 @@ impl Budget {
 /// Runs the plan to its commit point.
 pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Result<Committed, Error> {
     let limits = order.snapshot.settings.attempts;
-    let mut budget = Budget { attempts: limits.max_attempts, deadline: order.arrived + limits.deadline };
+    let mut budget = Budget {
+        attempts: limits.max_attempts,
+        deadline: order.arrived + limits.deadline,
+    };
     let mut failures = Vec::new();
     let mut soonest_probe: Option<Instant> = None;
     for candidate in plan.candidates {
@@ -166,7 +187,8 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
             let admission = match order.upstreams.admit(order.snapshot, &candidate, now) {
                 Ok(admission) => admission,
                 Err(refused) => {
-                    soonest_probe = Some(soonest_probe.map_or(refused.retry_at, |at| at.min(refused.retry_at)));
+                    soonest_probe =
+                        Some(soonest_probe.map_or(refused.retry_at, |at| at.min(refused.retry_at)));
                     break;
                 }
             };
@@ -178,13 +200,14 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
                 None => outbound.insert(translate(&order, &candidate, meter)?),
             };
             meter.attempt(&candidate.provider.name, &candidate.model);
-            let failure = match attempt::run(&order, &candidate, sent, admission, budget.deadline, meter).await {
-                Ok(committed) => {
-                    count(order.upstreams, &candidate, "ok");
-                    return Ok(committed);
-                }
-                Err(failure) => failure,
-            };
+            let failure =
+                match attempt::run(&order, &candidate, sent, admission, budget.deadline, meter).await {
+                    Ok(committed) => {
+                        count(order.upstreams, &candidate, "ok");
+                        return Ok(committed);
+                    }
+                    Err(failure) => failure,
+                };
             let verdict = failure.class.verdict();
             count(order.upstreams, &candidate, verdict.name);
             warn!(
@@ -207,7 +230,9 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
 fn exhausted(failures: Vec<Failure>, soonest_probe: Option<Instant>) -> Error {
     match (outcome::worth_telling(failures), soonest_probe) {
         (Some(failure), _) => Error::Upstream(failure),
-        (None, Some(at)) => Error::AllOpen { wait: at.saturating_duration_since(Instant::now()) },
+        (None, Some(at)) => Error::AllOpen {
+            wait: at.saturating_duration_since(Instant::now()),
+        },
         (None, None) => Error::Deadline,
     }
 }
@@ -223,7 +248,10 @@ fn translate(order: &Order<'_>, candidate: &Candidate, meter: &mut Meter) -> Res
     let mut outbound = off_reactor(order.body_bytes, || {
         bridge_translate::request::to_openai(order.request, &target)
     })?;
-    let policy = order.key.loss_policy.unwrap_or(order.snapshot.settings.loss_policy);
+    let policy = order
+        .key
+        .loss_policy
+        .unwrap_or(order.snapshot.settings.loss_policy);
     report(policy, &outbound.losses, meter)?;
     let body = Bytes::from(std::mem::take(&mut outbound.body));
     Ok(Sent { outbound, body })
@@ -240,7 +268,11 @@ fn report(policy: LossPolicy, losses: &LossList, meter: &mut Meter) -> Result<()
 
 fn count(upstreams: &Upstreams, candidate: &Candidate, outcome: &'static str) {
     let provider = candidate.provider.name.to_string();
-    upstreams.metrics.attempts.get_or_create(&AttemptLabels { provider, outcome }).inc();
+    upstreams
+        .metrics
+        .attempts
+        .get_or_create(&AttemptLabels { provider, outcome })
+        .inc();
 }
 
 /// Full jitter, so that many requests do not come back at once.

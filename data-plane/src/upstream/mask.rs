@@ -23,7 +23,11 @@ pub(crate) fn mask(words: &str, secrets: &[SecretString]) -> String {
     for piece in known.split_inclusive(|c: char| !is_of_token(c)) {
         let token = piece.trim_end_matches(|c: char| !is_of_token(c));
         masked.push_str(replacement(token, follows_bearer).unwrap_or(token));
-        masked.extend(piece[token.len()..].chars().map(|c| if c.is_control() { ' ' } else { c }));
+        masked.extend(
+            piece[token.len()..]
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c }),
+        );
         if !token.is_empty() {
             follows_bearer = token.trim_end_matches(':').eq_ignore_ascii_case("bearer");
         }
@@ -40,11 +44,18 @@ fn replacement(token: &str, follows_bearer: bool) -> Option<&'static str> {
         None
     } else if token.contains("://") {
         Some(URL)
-    } else if follows_bearer || token.contains(KEY_PREFIX) || token.starts_with(TOKEN_PREFIX) {
+    } else if follows_bearer || holds_key(token) || token.starts_with(TOKEN_PREFIX) {
         Some(MASKED)
     } else {
         None
     }
+}
+
+/// `sk-…` at the start of a word: `key=sk-1` holds one, `task-1` does not.
+fn holds_key(token: &str) -> bool {
+    token
+        .match_indices(KEY_PREFIX)
+        .any(|(at, _)| !token[..at].ends_with(|before: char| before.is_ascii_alphanumeric()))
 }
 
 fn clip(mut text: String) -> String {
@@ -64,17 +75,29 @@ mod tests {
 
     #[test]
     fn secrets_and_addresses_are_masked() {
-        check("Incorrect API key provided: sk-abc***xyz.", "Incorrect API key provided: ***");
-        check("header Authorization: Bearer abc.def", "header Authorization: Bearer ***");
+        check(
+            "Incorrect API key provided: sk-abc***xyz.",
+            "Incorrect API key provided: ***",
+        );
+        check(
+            "header Authorization: Bearer abc.def",
+            "header Authorization: Bearer ***",
+        );
         check("token eyJhbGciOi.J9.x was bad", "token *** was bad");
         check("x=hunter2-secret", "x=***");
-        check("see https://internal.host:8443/v1?key=1 for more", "see [url] for more");
-        check("key 'sk-1234' is wrong", "key '***' is wrong");
+        check(
+            "see https://internal.host:8443/v1?key=1 for more",
+            "see [url] for more",
+        );
+        check("key 'sk-1234' is wrong, key=sk-1234 too", "key '***' is wrong, *** too");
     }
 
     #[test]
     fn other_words_stay() {
-        check("model qwen-max: 16 tokens > 8 (task-1)", "model qwen-max: 16 tokens > 8 (task-1)");
+        check(
+            "model qwen-max: 16 tokens > 8 (task-1)",
+            "model qwen-max: 16 tokens > 8 (task-1)",
+        );
         check("余额不足\n", "余额不足 ");
     }
 

@@ -79,7 +79,9 @@ impl Class {
             Self::Encoded => row("encoded", HardFailure, 502, api).next(),
             Self::Said(kind) => match kind {
                 FaultKind::BadRequest => row("bad_request", Nothing, 400, ErrorType::InvalidRequest),
-                FaultKind::ContextOverflow(_) => row("context_overflow", Nothing, 400, ErrorType::InvalidRequest),
+                FaultKind::ContextOverflow(_) => {
+                    row("context_overflow", Nothing, 400, ErrorType::InvalidRequest)
+                }
                 FaultKind::TooLarge => row("too_large", Nothing, 413, ErrorType::RequestTooLarge).for_good(),
                 FaultKind::Credentials => row("credentials", Nothing, 502, api).next().for_good(),
                 FaultKind::Forbidden => row("forbidden", Nothing, 502, api).next().for_good(),
@@ -87,7 +89,9 @@ impl Class {
                 FaultKind::ModelNotFound => row("model_not_found", Nothing, 502, api).next().for_good(),
                 FaultKind::WrongAddress => row("wrong_address", Nothing, 502, api).next().for_good(),
                 FaultKind::RateLimited => row("rate_limited", SoftFailure, 429, ErrorType::RateLimit).next(),
-                FaultKind::Overloaded => row("overloaded", HardFailure, 529, ErrorType::Overloaded).same().next(),
+                FaultKind::Overloaded => row("overloaded", HardFailure, 529, ErrorType::Overloaded)
+                    .same()
+                    .next(),
                 FaultKind::Unavailable => row("unavailable", HardFailure, 503, api).same().next(),
                 FaultKind::Server => row("server_error", HardFailure, 502, api).same().next(),
                 FaultKind::Timeout => row("upstream_timeout", HardFailure, 504, ErrorType::Timeout).next(),
@@ -136,12 +140,26 @@ impl Failure {
 pub(crate) fn worth_telling(failures: Vec<Failure>) -> Option<Failure> {
     let wait = failures.iter().filter_map(|failure| failure.retry_after).min();
     let may_pass = |failure: &Failure| failure.class.verdict().should_retry != Some(false);
-    let told = failures.iter().rposition(may_pass).or(failures.len().checked_sub(1))?;
-    failures.into_iter().nth(told).map(|failure| Failure { retry_after: wait, ..failure })
+    let told = failures
+        .iter()
+        .rposition(may_pass)
+        .or(failures.len().checked_sub(1))?;
+    failures.into_iter().nth(told).map(|failure| Failure {
+        retry_after: wait,
+        ..failure
+    })
 }
 
 fn row(name: &'static str, breaker: breaker::Outcome, status: u16, error_type: ErrorType) -> Verdict {
-    Verdict { same: false, next: false, breaker, status, error_type, should_retry: None, name }
+    Verdict {
+        same: false,
+        next: false,
+        breaker,
+        status,
+        error_type,
+        should_retry: None,
+        name,
+    }
 }
 
 impl Verdict {
@@ -155,7 +173,10 @@ impl Verdict {
 
     /// Another round cannot help.
     fn for_good(self) -> Self {
-        Self { should_retry: Some(false), ..self }
+        Self {
+            should_retry: Some(false),
+            ..self
+        }
     }
 }
 
@@ -183,7 +204,12 @@ mod tests {
 
     fn failure(class: Class, wait_s: Option<u64>) -> Failure {
         let retry_after = wait_s.map(Duration::from_secs);
-        Failure { class, provider: "p".into(), words: String::new(), retry_after }
+        Failure {
+            class,
+            provider: "p".into(),
+            words: String::new(),
+            retry_after,
+        }
     }
 
     #[test]
@@ -214,16 +240,33 @@ mod tests {
         let told = worth_telling(vec![other, limited, credentials.clone()]).unwrap();
         assert_eq!(told.class, Class::Said(FaultKind::RateLimited));
         assert_eq!(told.retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(worth_telling(vec![credentials]).unwrap().class, Class::Said(FaultKind::Credentials));
+        assert_eq!(
+            worth_telling(vec![credentials]).unwrap().class,
+            Class::Said(FaultKind::Credentials)
+        );
         assert!(worth_telling(Vec::new()).is_none());
     }
 
     #[test]
     fn a_message_names_the_provider_unless_clients_act_on_the_words() {
-        assert_eq!(failure(Class::Unreachable, None).message(), "p: could not connect");
-        let overflow = bridge_translate::error::Overflow { prompt_tokens: 9, limit: Some(4), completion_tokens: None };
+        assert_eq!(
+            failure(Class::Unreachable, None).message(),
+            "p: could not connect"
+        );
+        let overflow = bridge_translate::error::Overflow {
+            prompt_tokens: 9,
+            limit: Some(4),
+            completion_tokens: None,
+        };
         let words = overflow.anthropic_message(None);
         let class = Class::Said(FaultKind::ContextOverflow(overflow));
-        assert_eq!(Failure { words: words.clone(), ..failure(class, None) }.message(), words);
+        assert_eq!(
+            Failure {
+                words: words.clone(),
+                ..failure(class, None)
+            }
+            .message(),
+            words
+        );
     }
 }

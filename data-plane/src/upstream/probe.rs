@@ -8,16 +8,12 @@ use std::{
 use bridge_translate::{Ids, anthropic, request, response};
 use bytes::Bytes;
 
-use super::{
-    client::Accept,
-    failover::Upstreams,
-    mask::mask,
-    outcome::Class,
-};
+use super::{client::Accept, failover::Upstreams, mask::mask, outcome::Class};
 use crate::{routing::Candidate, snapshot::Snapshot};
 
 /// As small as a request can be that every model answers.
-const REQUEST: &[u8] = br#"{"model":"probe","max_tokens":16,"messages":[{"role":"user","content":"Say ok."}]}"#;
+const REQUEST: &[u8] =
+    br#"{"model":"probe","max_tokens":16,"messages":[{"role":"user","content":"Say ok."}]}"#;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -40,16 +36,27 @@ pub(crate) struct Report {
 impl Report {
     /// Nobody was called.
     pub(crate) fn refused(reason: &str) -> Self {
-        Self { latency: Duration::ZERO, http_status: 0, failure: Some(("refused".into(), reason.into())) }
+        Self {
+            latency: Duration::ZERO,
+            http_status: 0,
+            failure: Some(("refused".into(), reason.into())),
+        }
     }
 }
 
 pub(crate) async fn run(upstreams: &Arc<Upstreams>, snapshot: &Snapshot, probe: Probe) -> Report {
-    let Probe { provider, model, timeout } = probe;
+    let Probe {
+        provider,
+        model,
+        timeout,
+    } = probe;
     let Some(provider) = snapshot.providers.iter().find(|known| *known.name == *provider) else {
         return Report::refused("this node does not know the provider");
     };
-    let candidate = Candidate { provider: Arc::clone(provider), model: model.into() };
+    let candidate = Candidate {
+        provider: Arc::clone(provider),
+        model: model.into(),
+    };
     let started = Instant::now();
     let mut http_status = 0;
     let call = call(upstreams, snapshot, &candidate, &mut http_status);
@@ -58,7 +65,11 @@ pub(crate) async fn run(upstreams: &Arc<Upstreams>, snapshot: &Snapshot, probe: 
         Ok(Err(failure)) => Some(failure),
         Err(_) => Some(plain(Class::Silent)),
     };
-    Report { latency: started.elapsed(), http_status, failure }
+    Report {
+        latency: started.elapsed(),
+        http_status,
+        failure,
+    }
 }
 
 fn plain(class: Class) -> (String, String) {
@@ -75,14 +86,34 @@ async fn call(
     let parsed = anthropic::Request::parse(REQUEST).map_err(refused)?;
     let outbound = request::to_openai(&parsed, &candidate.target(snapshot)).map_err(refused)?;
     let endpoint = &candidate.provider.endpoint;
-    let accept = if outbound.upstream_streams { Accept::Events } else { Accept::Json };
-    let answer = upstreams.client.send(endpoint, accept, Bytes::from(outbound.body)).await.map_err(plain)?;
+    let accept = if outbound.upstream_streams {
+        Accept::Events
+    } else {
+        Accept::Json
+    };
+    let answer = upstreams
+        .client
+        .send(endpoint, accept, Bytes::from(outbound.body))
+        .await
+        .map_err(plain)?;
     *http_status = answer.status;
-    let content_type = answer.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let whole = answer.body.collect(endpoint.pace.idle, ANSWER_BYTES_MAX).await.map_err(plain)?;
+    let content_type = answer
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let whole = answer
+        .body
+        .collect(endpoint.pace.idle, ANSWER_BYTES_MAX)
+        .await
+        .map_err(plain)?;
     let fault = match answer.status {
         200..300 => response::to_anthropic(&whole, &outbound.reply, Ids::new(rand::random())).err(),
-        status => Some(bridge_translate::error::read(status, content_type, &whole, &outbound.reply)),
+        status => Some(bridge_translate::error::read(
+            status,
+            content_type,
+            &whole,
+            &outbound.reply,
+        )),
     };
     fault.map_or(Ok(()), |fault| {
         let name = Class::Said(fault.kind).verdict().name;

@@ -7,7 +7,11 @@ use http::HeaderMap;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 /// Headers whose value is a length of time.
-const LENGTHS: [&str; 3] = ["retry-after", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
+const LENGTHS: [&str; 3] = [
+    "retry-after",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+];
 
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
@@ -28,7 +32,10 @@ mod tests {
     use super::*;
 
     fn check(name: &'static str, value: &'static str, expect: Option<u64>) {
-        let headers = [(http::HeaderName::from_static(name), http::HeaderValue::from_static(value))];
+        let headers = [(
+            http::HeaderName::from_static(name),
+            http::HeaderValue::from_static(value),
+        )];
         let read = retry_after(&headers.into_iter().collect());
         assert_eq!(read, expect.map(Duration::from_millis), "{name}: {value}");
     }
@@ -47,6 +54,9 @@ mod tests {
     #[test]
     fn a_date_ahead_is_a_wait() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470);
-        assert_eq!(date("Wed, 21 Oct 2015 07:28:00 GMT", now), Some(Duration::from_secs(10)));
+        assert_eq!(
+            date("Wed, 21 Oct 2015 07:28:00 GMT", now),
+            Some(Duration::from_secs(10))
+        );
     }
 }

@@ -100,7 +100,9 @@ impl Meter {
 
     /// The first content is there.
     pub(crate) fn first_token(&mut self, now: Instant) {
-        self.end.first_token.get_or_insert(now.saturating_duration_since(self.started));
+        self.end
+            .first_token
+            .get_or_insert(now.saturating_duration_since(self.started));
     }
 
     pub(crate) fn used(&mut self, usage: Usage) {
@@ -120,7 +122,14 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        let Self { metrics, id, started, caller, trail, end } = self;
+        let Self {
+            metrics,
+            id,
+            started,
+            caller,
+            trail,
+            end,
+        } = self;
         let (status, error) = match end.status {
             Some(status) => (status, end.error),
             None => (CLIENT_LEFT, Some(LEFT)),
@@ -131,15 +140,29 @@ impl Drop for Meter {
             None => (String::new(), ""),
         };
         metrics.process.requests_in_flight.dec();
-        metrics.requests.get_or_create(&RequestLabels { provider: provider.clone(), status }).inc();
+        metrics
+            .requests
+            .get_or_create(&RequestLabels {
+                provider: provider.clone(),
+                status,
+            })
+            .inc();
         if trail.losses.is_some() {
             metrics.process.losses.inc();
         }
         if trail.latest.is_some() {
-            let label = ProviderLabel { provider: provider.clone() };
-            metrics.latency.get_or_create(&label).observe(latency.as_secs_f64());
+            let label = ProviderLabel {
+                provider: provider.clone(),
+            };
+            metrics
+                .latency
+                .get_or_create(&label)
+                .observe(latency.as_secs_f64());
             if let Some(first_token) = end.first_token {
-                metrics.first_token.get_or_create(&label).observe(first_token.as_secs_f64());
+                metrics
+                    .first_token
+                    .get_or_create(&label)
+                    .observe(first_token.as_secs_f64());
             }
         }
         let usage = &end.usage;
@@ -150,7 +173,10 @@ impl Drop for Meter {
             ("cache_creation", usage.cache_creation_input_tokens),
         ] {
             if count > 0 {
-                let label = TokenLabels { provider: provider.clone(), class };
+                let label = TokenLabels {
+                    provider: provider.clone(),
+                    class,
+                };
                 metrics.tokens.get_or_create(&label).inc_by(count);
             }
         }

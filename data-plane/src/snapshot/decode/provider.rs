@@ -59,7 +59,11 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         return Err("the name is empty".into());
     }
     let Overrides { body, transport } = Overrides::read(dialect_overrides)?;
-    let Transport { auth, finish_grace, overload_is_503 } = transport;
+    let Transport {
+        auth,
+        finish_grace,
+        overload_is_503,
+    } = transport;
     let pace = Pace {
         idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
         finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
@@ -74,10 +78,20 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         name: name.into(),
         priority,
         format,
-        endpoint: Endpoint { url: url(&base_url, format)?, headers, pace, secrets },
+        endpoint: Endpoint {
+            url: url(&base_url, format)?,
+            headers,
+            pace,
+            secrets,
+        },
         max_retries: max_retries.unwrap_or(MAX_RETRIES_DEFAULT),
         models: tier_models(models.unwrap_or_default()),
-        traits: Traits { dialect, max_tokens_limit, overload_is_503, by_model },
+        traits: Traits {
+            dialect,
+            max_tokens_limit,
+            overload_is_503,
+            by_model,
+        },
     })
 }
 
@@ -96,7 +110,8 @@ fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
     if !is_plain {
         return Err("the base URL must be http or https, without user info, query and fragment".into());
     }
-    Url::parse(&format!("{}{path}", base.trim_end_matches('/'))).map_err(|_| "the base URL is not a URL".into())
+    Url::parse(&format!("{}{path}", base.trim_end_matches('/')))
+        .map_err(|_| "the base URL is not a URL".into())
 }
 
 /// The head of every request, and what in it is secret.
@@ -113,19 +128,28 @@ fn head(
     let mut secrets = Vec::new();
     if !api_key.expose_secret().is_empty() {
         let (name, value) = match auth {
-            Auth::Bearer => (header::AUTHORIZATION, format!("Bearer {}", api_key.expose_secret())),
+            Auth::Bearer => (
+                header::AUTHORIZATION,
+                format!("Bearer {}", api_key.expose_secret()),
+            ),
             Auth::XApiKey => (X_API_KEY, api_key.expose_secret().to_owned()),
             Auth::ApiKey => (API_KEY, api_key.expose_secret().to_owned()),
         };
-        headers.insert(name, sensitive(&value).ok_or("the API key has characters that no header may have")?);
+        headers.insert(
+            name,
+            sensitive(&value).ok_or("the API key has characters that no header may have")?,
+        );
         secrets.push(api_key);
     }
     for (name, value) in custom {
-        let header: HeaderName = name.parse().map_err(|_| format!("custom header {name:?} is not a header name"))?;
+        let header: HeaderName = name
+            .parse()
+            .map_err(|_| format!("custom header {name:?} is not a header name"))?;
         if RESERVED.contains(&header) {
             return Err(format!("custom header {name:?} belongs to the connection"));
         }
-        let told = sensitive(&value).ok_or_else(|| format!("custom header {name:?} has a value no header may have"))?;
+        let told = sensitive(&value)
+            .ok_or_else(|| format!("custom header {name:?} has a value no header may have"))?;
         headers.insert(header, told);
         secrets.push(value.into());
     }
@@ -141,14 +165,30 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
 fn tier_models(message: proto::TierModels) -> TierModels {
     let proto::TierModels { big, middle, small } = message;
     let names = |models: Vec<String>| models.into_iter().map(Into::into).collect();
-    TierModels { small: names(small), middle: names(middle), big: names(big) }
+    TierModels {
+        small: names(small),
+        middle: names(middle),
+        big: names(big),
+    }
 }
 
 fn model_traits(
     options: proto::ModelOptions,
     dialect: &bridge_translate::dialect::Dialect,
 ) -> Result<(String, ModelTraits), String> {
-    let proto::ModelOptions { model, context_window, max_output_tokens, dialect_overrides } = options;
+    let proto::ModelOptions {
+        model,
+        context_window,
+        max_output_tokens,
+        dialect_overrides,
+    } = options;
     let dialect = dialect::with_overrides(dialect, Overrides::read(dialect_overrides)?.body)?;
-    Ok((model, ModelTraits { dialect, context_window, max_output_tokens }))
+    Ok((
+        model,
+        ModelTraits {
+            dialect,
+            context_window,
+            max_output_tokens,
+        },
+    ))
 }

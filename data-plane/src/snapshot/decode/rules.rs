@@ -6,8 +6,8 @@ use bridge_proto::fleet::v1 as proto;
 
 use super::{instant, loss_policy};
 use crate::snapshot::{
-    AttemptLimits, BreakerOverride, BreakerSettings, Fallback, Held, LossPolicy, ModelRule, RuleTarget, Settings,
-    Tier, TokenLimits,
+    AttemptLimits, BreakerOverride, BreakerSettings, Fallback, Held, LossPolicy, ModelRule, RuleTarget,
+    Settings, Tier, TokenLimits,
 };
 
 const KEEP_ASKED_NAME: &str = "*";
@@ -19,12 +19,19 @@ const FAILURE_THRESHOLD_DEFAULT: u32 = 5;
 const RECOVERY_DEFAULT: Duration = Duration::from_secs(60);
 
 pub(super) fn model_rule(message: proto::ModelRule) -> Result<ModelRule, String> {
-    let proto::ModelRule { id: _, position, r#match, target } = message;
+    let proto::ModelRule {
+        id: _,
+        position,
+        r#match,
+        target,
+    } = message;
     if r#match.trim().is_empty() {
         return Err("the pattern is empty".into());
     }
     let target = match target {
-        Some(proto::model_rule::Target::Tier(value)) => tier(value).map_or(RuleTarget::Unknown, RuleTarget::Tier),
+        Some(proto::model_rule::Target::Tier(value)) => {
+            tier(value).map_or(RuleTarget::Unknown, RuleTarget::Tier)
+        }
         Some(proto::model_rule::Target::Upstream(proto::UpstreamModel { provider, model })) => {
             RuleTarget::Upstream {
                 provider: provider.into(),
@@ -33,7 +40,11 @@ pub(super) fn model_rule(message: proto::ModelRule) -> Result<ModelRule, String>
         }
         None => RuleTarget::Unknown,
     };
-    Ok(ModelRule { position, pattern: r#match, target })
+    Ok(ModelRule {
+        position,
+        pattern: r#match,
+        target,
+    })
 }
 
 fn tier(value: i32) -> Option<Tier> {
@@ -63,14 +74,23 @@ pub(super) fn settings(message: proto::Settings) -> Result<Settings, String> {
         default_tier,
     } = message;
     // Zero is a field that was never set, not a wish to refuse every token.
-    let max = if max_tokens_limit == 0 { u32::MAX } else { max_tokens_limit };
+    let max = if max_tokens_limit == 0 {
+        u32::MAX
+    } else {
+        max_tokens_limit
+    };
     if min_tokens_limit > max {
-        return Err(format!("the lower token limit {min_tokens_limit} is above the upper one {max}"));
+        return Err(format!(
+            "the lower token limit {min_tokens_limit} is above the upper one {max}"
+        ));
     }
     Ok(Settings {
         fallback,
         breaker: breaker_settings(breaker)?,
-        tokens: TokenLimits { min: min_tokens_limit, max },
+        tokens: TokenLimits {
+            min: min_tokens_limit,
+            max,
+        },
         attempts: AttemptLimits {
             max_attempts: match max_attempts {
                 0 => MAX_ATTEMPTS_DEFAULT,
@@ -86,7 +106,12 @@ pub(super) fn settings(message: proto::Settings) -> Result<Settings, String> {
 }
 
 fn breaker_settings(message: Option<proto::BreakerSettings>) -> Result<BreakerSettings, String> {
-    let Some(proto::BreakerSettings { enabled, failure_threshold, recovery_timeout }) = message else {
+    let Some(proto::BreakerSettings {
+        enabled,
+        failure_threshold,
+        recovery_timeout,
+    }) = message
+    else {
         return Ok(BreakerSettings {
             enabled: true,
             failure_threshold: FAILURE_THRESHOLD_DEFAULT,
@@ -95,7 +120,11 @@ fn breaker_settings(message: Option<proto::BreakerSettings>) -> Result<BreakerSe
     };
     Ok(BreakerSettings {
         enabled,
-        failure_threshold: if failure_threshold == 0 { FAILURE_THRESHOLD_DEFAULT } else { failure_threshold },
+        failure_threshold: if failure_threshold == 0 {
+            FAILURE_THRESHOLD_DEFAULT
+        } else {
+            failure_threshold
+        },
         recovery_timeout: duration(recovery_timeout)?.unwrap_or(RECOVERY_DEFAULT),
     })
 }
@@ -104,9 +133,17 @@ pub(super) fn breaker_override(message: proto::BreakerOverride) -> Result<Breake
     // A state that this build does not know is read as the one that calls nobody.
     let held = match message.state() {
         proto::BreakerState::Closed => Held::Closed,
-        proto::BreakerState::Open | proto::BreakerState::HalfOpen | proto::BreakerState::Unspecified => Held::Open,
+        proto::BreakerState::Open | proto::BreakerState::HalfOpen | proto::BreakerState::Unspecified => {
+            Held::Open
+        }
     };
-    let proto::BreakerOverride { id: _, provider, model, state: _, expires_at } = message;
+    let proto::BreakerOverride {
+        id: _,
+        provider,
+        model,
+        state: _,
+        expires_at,
+    } = message;
     Ok(BreakerOverride {
         provider,
         model: (!model.is_empty()).then_some(model),

@@ -31,7 +31,11 @@ fn provider_message(name: &str, priority: i32, big: &[&str], middle: &[&str]) ->
         api_format: proto::ApiFormat::Openai.into(),
         base_url: "http://127.0.0.1:9/v1".into(),
         api_key: "provider-secret-1".into(),
-        models: Some(proto::TierModels { big: names(big), middle: names(middle), small: Vec::new() }),
+        models: Some(proto::TierModels {
+            big: names(big),
+            middle: names(middle),
+            small: Vec::new(),
+        }),
         ..Default::default()
     }
 }
@@ -44,7 +48,10 @@ fn key_message(id: &str) -> proto::ApiKey {
             _ => proto::KeyHashAlgorithm::Sha256V1.into(),
         },
         hash: auth::tests::key(id).1.0.to_vec(),
-        expires_at: (id == "expires00000").then_some(prost_types::Timestamp { seconds: 2_000, nanos: 0 }),
+        expires_at: (id == "expires00000").then_some(prost_types::Timestamp {
+            seconds: 2_000,
+            nanos: 0,
+        }),
         ..Default::default()
     }
 }
@@ -63,12 +70,17 @@ fn encode(kind: proto::resource::Kind) -> Bytes {
     proto::Resource { kind: Some(kind) }.encode_to_vec().into()
 }
 
-fn resources() -> Vec<Bytes> {
+pub(crate) fn resources() -> Vec<Bytes> {
     use proto::resource::Kind;
     let keys = [auth::tests::ID, "zzzzzzzzzzzz", "expires00000", "algorithm000"];
     let keys = keys.into_iter().map(|id| encode(Kind::ApiKey(key_message(id))));
     keys.chain([
-        encode(Kind::Provider(provider_message("alpha", 1, &["big-1"], &["mid-1"]))),
+        encode(Kind::Provider(provider_message(
+            "alpha",
+            1,
+            &["big-1"],
+            &["mid-1"],
+        ))),
         encode(Kind::Settings(settings_message())),
     ])
     .collect()
@@ -76,7 +88,11 @@ fn resources() -> Vec<Bytes> {
 
 fn received(revision: u64, resources: Vec<Bytes>) -> Received {
     Received {
-        version: Version { cluster: CLUSTER, epoch: 1, revision },
+        version: Version {
+            cluster: CLUSTER,
+            epoch: 1,
+            revision,
+        },
         state_hash: hash(&resources).to_vec(),
         resources,
         allow_empty: false,
@@ -98,7 +114,10 @@ fn refused_resource(resource: proto::resource::Kind) -> String {
 fn a_sound_configuration_is_read_whole() {
     let snapshot = snapshot();
     assert_eq!(snapshot.keys.len(), 4);
-    assert_eq!(snapshot.providers[0].endpoint.url.as_str(), "http://127.0.0.1:9/v1/chat/completions");
+    assert_eq!(
+        snapshot.providers[0].endpoint.url.as_str(),
+        "http://127.0.0.1:9/v1/chat/completions"
+    );
     assert_eq!(snapshot.settings.attempts.max_attempts, 4);
     assert_eq!(snapshot.settings.breaker.failure_threshold, 5);
     let printed = format!("{snapshot:?}");
@@ -126,7 +145,10 @@ fn time_does_not_run_backwards() {
     assert!(decode(&received(5, resources()), Some(&held), false).is_ok());
     let mut restored = received(1, resources());
     restored.version.epoch = 2;
-    assert!(decode(&restored, Some(&held), false).is_ok(), "a restore starts a new epoch");
+    assert!(
+        decode(&restored, Some(&held), false).is_ok(),
+        "a restore starts a new epoch"
+    );
 }
 
 #[test]
@@ -144,7 +166,10 @@ fn removing_everything_must_be_meant() {
     let settings = vec![encode(proto::resource::Kind::Settings(settings_message()))];
     let mut empty = received(2, settings);
     let reasons = refusals(&empty, Some(&held));
-    assert!(reasons.contains("every API key") && reasons.contains("every provider"), "{reasons}");
+    assert!(
+        reasons.contains("every API key") && reasons.contains("every provider"),
+        "{reasons}"
+    );
     empty.allow_empty = true;
     assert!(decode(&empty, Some(&held), false).is_ok());
 }
@@ -154,18 +179,39 @@ fn each_bad_resource_is_named_with_its_reason() {
     use proto::resource::Kind;
     let twice = refused_resource(Kind::Provider(provider_message("alpha", 1, &[], &[])));
     assert!(twice.contains("alpha") && twice.contains("twice"), "{twice}");
-    for base_url in ["ftp://a/", "http://user:word@a/", "http://a/?q", "http://a/#f", "nonsense", ""] {
-        let bad = proto::Provider { base_url: base_url.into(), ..provider_message("bad", 1, &[], &[]) };
+    for base_url in [
+        "ftp://a/",
+        "http://user:word@a/",
+        "http://a/?q",
+        "http://a/#f",
+        "nonsense",
+        "",
+    ] {
+        let bad = proto::Provider {
+            base_url: base_url.into(),
+            ..provider_message("bad", 1, &[], &[])
+        };
         let reasons = refused_resource(Kind::Provider(bad));
-        assert!(reasons.contains("base URL") && !reasons.contains("word"), "{reasons}");
+        assert!(
+            reasons.contains("base URL") && !reasons.contains("word"),
+            "{reasons}"
+        );
     }
-    for (header, value) in [("host", "a"), ("content-length", "1"), ("a b", "c"), ("x-a", "b\r\nc: d")] {
+    for (header, value) in [
+        ("host", "a"),
+        ("content-length", "1"),
+        ("a b", "c"),
+        ("x-a", "b\r\nc: d"),
+    ] {
         let mut bad = provider_message("bad", 1, &[], &[]);
         bad.custom_headers = [(header.to_owned(), value.to_owned())].into();
         let reasons = refused_resource(Kind::Provider(bad));
         assert!(reasons.contains("custom header"), "{reasons}");
     }
-    let key = proto::ApiKey { hash: vec![1], ..key_message("shorthash000") };
+    let key = proto::ApiKey {
+        hash: vec![1],
+        ..key_message("shorthash000")
+    };
     assert!(refused_resource(Kind::ApiKey(key)).contains("32 bytes"));
     assert!(refused_resource(Kind::ApiKey(proto::ApiKey::default())).contains("ApiKey"));
     assert!(refused_resource(Kind::Settings(settings_message())).contains("twice"));
@@ -175,15 +221,27 @@ fn each_bad_resource_is_named_with_its_reason() {
 fn what_is_not_known_is_read_in_the_strictest_way() {
     use proto::resource::Kind;
     let mut all = resources();
-    let newer = proto::Provider { api_format: 77, dialect: "newer".into(), ..provider_message("newer", 2, &["m"], &[]) };
+    let newer = proto::Provider {
+        api_format: 77,
+        dialect: "newer".into(),
+        ..provider_message("newer", 2, &["m"], &[])
+    };
     let rule = proto::ModelRule {
         id: "r".into(),
         r#match: "x".into(),
         target: Some(proto::model_rule::Target::Tier(9)),
         ..Default::default()
     };
-    let held = proto::BreakerOverride { id: "o".into(), provider: "newer".into(), state: 42, ..Default::default() };
-    let strict = proto::ApiKey { loss_policy: 55, ..key_message("losspolicy00") };
+    let held = proto::BreakerOverride {
+        id: "o".into(),
+        provider: "newer".into(),
+        state: 42,
+        ..Default::default()
+    };
+    let strict = proto::ApiKey {
+        loss_policy: 55,
+        ..key_message("losspolicy00")
+    };
     all.extend([
         encode(Kind::Provider(newer)),
         encode(Kind::ModelRule(rule)),
@@ -194,7 +252,10 @@ fn what_is_not_known_is_read_in_the_strictest_way() {
     ]);
     let snapshot = decode(&received(1, all), None, false).unwrap();
     assert_eq!(snapshot.providers[1].format, super::super::ApiFormat::Unknown);
-    assert!(matches!(snapshot.rules[0].target, super::super::RuleTarget::Unknown));
+    assert!(matches!(
+        snapshot.rules[0].target,
+        super::super::RuleTarget::Unknown
+    ));
     assert_eq!(snapshot.overrides[0].held, super::super::Held::Open);
     let id = KeyId::parse(b"losspolicy00").unwrap();
     assert_eq!(snapshot.keys[&id].loss_policy, Some(LossPolicy::Strict));
@@ -209,11 +270,20 @@ fn missing_settings_are_refused() {
 
 #[test]
 fn a_duration_must_be_one() {
-    let bad = prost_types::Duration { seconds: -5, nanos: 0 };
+    let bad = prost_types::Duration {
+        seconds: -5,
+        nanos: 0,
+    };
     assert!(rules::duration(Some(bad)).is_err());
     assert_eq!(rules::duration(Some(prost_types::Duration::default())), Ok(None));
-    let good = prost_types::Duration { seconds: 1, nanos: 500_000_000 };
-    assert_eq!(rules::duration(Some(good)), Ok(Some(Duration::from_millis(1_500))));
+    let good = prost_types::Duration {
+        seconds: 1,
+        nanos: 500_000_000,
+    };
+    assert_eq!(
+        rules::duration(Some(good)),
+        Ok(Some(Duration::from_millis(1_500)))
+    );
 }
 
 proptest! {

@@ -41,6 +41,9 @@ mod tests {
         assert!(pauses[0] <= FIRST);
         assert!(pauses.iter().all(|pause| *pause <= LAST));
         assert!(pauses[20..].iter().any(|pause| *pause > LAST / 2), "they grow");
-        assert!(pauses[20..].iter().any(|pause| *pause < LAST / 2), "they are spread");
+        assert!(
+            pauses[20..].iter().any(|pause| *pause < LAST / 2),
+            "they are spread"
+        );
     }
 }

@@ -33,14 +33,17 @@ pub(super) async fn open(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     if let Some(path) = &fleet.authority {
-        let authority = tokio::fs::read(path)
-            .await
-            .map_err(|source| Ended::Authority { path: path.display().to_string(), source })?;
-        endpoint = endpoint
-            .tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)))?;
+        let authority = tokio::fs::read(path).await.map_err(|source| Ended::Authority {
+            path: path.display().to_string(),
+            source,
+        })?;
+        endpoint =
+            endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)))?;
     }
     let mut request = Request::new(ReceiverStream::new(upward));
-    request.metadata_mut().insert("authorization", bearer(&fleet.token).await?);
+    request
+        .metadata_mut()
+        .insert("authorization", bearer(&fleet.token).await?);
     let channel = endpoint.connect().await?;
     let mut client = WatchServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Ok(client.watch(request).await?.into_inner())
@@ -52,7 +55,10 @@ async fn bearer(source: &TokenSource) -> Result<MetadataValue<Ascii>, Ended> {
         TokenSource::Given(token) => token.clone(),
         TokenSource::File(path) => tokio::fs::read_to_string(path)
             .await
-            .map_err(|source| Ended::Token { path: path.display().to_string(), source })?
+            .map_err(|source| Ended::Token {
+                path: path.display().to_string(),
+                source,
+            })?
             .into(),
     };
     let text = format!("Bearer {}", token.expose_secret().trim());

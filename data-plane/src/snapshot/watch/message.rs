@@ -14,12 +14,22 @@ use crate::{
 const SCHEMA_MAX: u32 = 1;
 
 pub(super) fn request(message: proto::watch_request::Message) -> proto::WatchRequest {
-    proto::WatchRequest { message: Some(message) }
+    proto::WatchRequest {
+        message: Some(message),
+    }
 }
 
 pub(super) fn version(version: Version) -> proto::StoreVersion {
-    let Version { cluster, epoch, revision } = version;
-    proto::StoreVersion { cluster_id: cluster.to_vec(), epoch, revision }
+    let Version {
+        cluster,
+        epoch,
+        revision,
+    } = version;
+    proto::StoreVersion {
+        cluster_id: cluster.to_vec(),
+        epoch,
+        revision,
+    }
 }
 
 pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -> proto::Subscribe {
@@ -39,8 +49,10 @@ pub(super) fn nack(version: Option<proto::StoreVersion>, refusals: Vec<decode::R
     let refusals = refusals
         .into_iter()
         .map(|decode::Refusal { resource, reason }| proto::Refusal {
-            resource: resource
-                .map(|decode::ResourceName { kind, id }| proto::ResourceKey { kind: kind.into(), id }),
+            resource: resource.map(|decode::ResourceName { kind, id }| proto::ResourceKey {
+                kind: kind.into(),
+                id,
+            }),
             reason,
         })
         .collect();
@@ -51,18 +63,25 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
     let held = node.live.held();
     proto::NodeStatus {
         held: held.as_ref().map(|held| version(held.version)),
-        state_hash: held.as_ref().map(|held| held.state_hash.to_vec()).unwrap_or_default(),
+        state_hash: held
+            .as_ref()
+            .map(|held| held.state_hash.to_vec())
+            .unwrap_or_default(),
         requests_in_flight: node.requests_in_flight(),
         config_age: node.live.age(now).try_into().ok(),
         draining: node.life.is_draining(),
-        breakers: node.upstreams.unhealthy(|provider, model, state| breaker(provider, model, state, now)),
+        breakers: node
+            .upstreams
+            .unhealthy(|provider, model, state| breaker(provider, model, state, now)),
     }
 }
 
 fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> proto::BreakerStatus {
     let (state, since, reason) = match state {
         breaker::State::Closed { .. } => (proto::BreakerState::Closed, now, ""),
-        breaker::State::Open { since, .. } => (proto::BreakerState::Open, since, "it failed too often in a row"),
+        breaker::State::Open { since, .. } => {
+            (proto::BreakerState::Open, since, "it failed too often in a row")
+        }
         breaker::State::HalfOpen { since } => (proto::BreakerState::HalfOpen, since, "a probe is under way"),
     };
     let since = SystemTime::now().checked_sub(now.saturating_duration_since(since));
@@ -76,7 +95,11 @@ fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> 
 }
 
 pub(super) fn probe_result((probe_id, report): (String, probe::Report)) -> proto::ProbeResult {
-    let probe::Report { latency, http_status, failure } = report;
+    let probe::Report {
+        latency,
+        http_status,
+        failure,
+    } = report;
     let (error_class, message) = failure.unwrap_or_default();
     proto::ProbeResult {
         probe_id,

@@ -50,15 +50,25 @@ pub(super) async fn run(
     deadline: Instant,
     meter: &mut Meter,
 ) -> Result<Committed, Failure> {
-    let call = Call { order, candidate, reply: &sent.outbound.reply, deadline };
+    let call = Call {
+        order,
+        candidate,
+        reply: &sent.outbound.reply,
+        deadline,
+    };
     match call.run(sent, meter).await {
         Ok(Reached::Whole(body)) => {
             admission.settle(breaker::Outcome::Success);
             Ok(Committed::Whole(body))
         }
-        Ok(Reached::Begun { body, translator, out, is_over }) => {
-            Ok(Committed::Flow(Box::new(Flow::new(body, translator, out, is_over, admission))))
-        }
+        Ok(Reached::Begun {
+            body,
+            translator,
+            out,
+            is_over,
+        }) => Ok(Committed::Flow(Box::new(Flow::new(
+            body, translator, out, is_over, admission,
+        )))),
         Err(failure) => {
             admission.settle(failure.class.verdict().breaker);
             Err(failure)
@@ -68,7 +78,12 @@ pub(super) async fn run(
 
 enum Reached {
     Whole(Vec<u8>),
-    Begun { body: Body, translator: Translator, out: Vec<u8>, is_over: bool },
+    Begun {
+        body: Body,
+        translator: Translator,
+        out: Vec<u8>,
+        is_over: bool,
+    },
 }
 
 struct Call<'a> {
@@ -81,14 +96,27 @@ struct Call<'a> {
 impl Call<'_> {
     async fn run(&self, sent: &Sent, meter: &mut Meter) -> Result<Reached, Failure> {
         let wants_stream = self.order.request.is_stream();
-        let accept = if wants_stream || sent.outbound.upstream_streams { Accept::Events } else { Accept::Json };
+        let accept = if wants_stream || sent.outbound.upstream_streams {
+            Accept::Events
+        } else {
+            Accept::Json
+        };
         let endpoint = &self.candidate.provider.endpoint;
         let answer = self
-            .in_time(self.order.upstreams.client.send(endpoint, accept, sent.body.clone()))
+            .in_time(
+                self.order
+                    .upstreams
+                    .client
+                    .send(endpoint, accept, sent.body.clone()),
+            )
             .await
             .and_then(|answer| answer)
             .map_err(|class| self.failure(class))?;
-        let Answer { status, headers, body } = answer;
+        let Answer {
+            status,
+            headers,
+            body,
+        } = answer;
         if !(200..300).contains(&status) {
             return Err(self.refusal(status, &headers, body).await);
         }
@@ -105,7 +133,11 @@ impl Call<'_> {
         let mut translator = Translator::new(self.reply.clone(), ids());
         let mut out = Vec::new();
         loop {
-            let status = match self.in_time(body.chunk()).await.map_err(|class| self.failure(class))? {
+            let status = match self
+                .in_time(body.chunk())
+                .await
+                .map_err(|class| self.failure(class))?
+            {
                 Some(Ok(bytes)) => translator.push(&bytes, &mut out),
                 Some(Err(class)) => return Err(self.failure(class)),
                 None => translator.end(&mut out),
@@ -120,7 +152,12 @@ impl Call<'_> {
             };
             meter.first_token(Instant::now());
             meter.used(translator.usage());
-            return Ok(Reached::Begun { body, translator, out, is_over });
+            return Ok(Reached::Begun {
+                body,
+                translator,
+                out,
+                is_over,
+            });
         }
     }
 
@@ -130,7 +167,11 @@ impl Call<'_> {
         let mut bytes_read = 0;
         let pace = self.candidate.provider.endpoint.pace;
         loop {
-            let wait = if collector.is_finishing() { pace.finish_grace } else { pace.idle };
+            let wait = if collector.is_finishing() {
+                pace.finish_grace
+            } else {
+                pace.idle
+            };
             let chunk = match tokio::time::timeout(wait, body.chunk()).await {
                 Ok(Some(chunk)) => chunk.map_err(|class| self.failure(class))?,
                 Ok(None) => break,
@@ -155,7 +196,10 @@ impl Call<'_> {
     /// Reads a whole answer.
     async fn read(&self, body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
         let idle = self.candidate.provider.endpoint.pace.idle;
-        let whole = body.collect(idle, ANSWER_BYTES_MAX).await.map_err(|class| self.failure(class))?;
+        let whole = body
+            .collect(idle, ANSWER_BYTES_MAX)
+            .await
+            .map_err(|class| self.failure(class))?;
         let said = |fault| self.said(fault, None);
         let answer = if self.order.request.is_stream() {
             let mut events = Vec::with_capacity(whole.len() * 2);
@@ -166,8 +210,8 @@ impl Call<'_> {
             meter.used(usage);
             events
         } else {
-            let answer =
-                off_reactor(whole.len(), || response::to_anthropic(&whole, self.reply, ids())).map_err(said)?;
+            let answer = off_reactor(whole.len(), || response::to_anthropic(&whole, self.reply, ids()))
+                .map_err(said)?;
             meter.used(answer.usage);
             answer.body
         };
@@ -179,7 +223,9 @@ impl Call<'_> {
     async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, Class> {
         let idle = self.candidate.provider.endpoint.pace.idle;
         let left = self.deadline.saturating_duration_since(Instant::now());
-        tokio::time::timeout(idle.min(left), wait).await.map_err(|_| Class::Silent)
+        tokio::time::timeout(idle.min(left), wait)
+            .await
+            .map_err(|_| Class::Silent)
     }
 
     /// What an upstream says that refuses.
@@ -192,7 +238,11 @@ impl Call<'_> {
     }
 
     fn said(&self, fault: UpstreamFault, wait: Option<Duration>) -> Failure {
-        let UpstreamFault { kind, message, retry_after } = fault;
+        let UpstreamFault {
+            kind,
+            message,
+            retry_after,
+        } = fault;
         let provider = &self.candidate.provider;
         let kind = match kind {
             FaultKind::Overloaded if provider.traits.overload_is_503 => FaultKind::Unavailable,
@@ -205,12 +255,21 @@ impl Call<'_> {
             }
             _ => mask(&message, &provider.endpoint.secrets),
         };
-        Failure { words, retry_after: wait.or(retry_after), ..self.failure(Class::Said(kind)) }
+        Failure {
+            words,
+            retry_after: wait.or(retry_after),
+            ..self.failure(Class::Said(kind))
+        }
     }
 
     fn failure(&self, class: Class) -> Failure {
         let provider = self.candidate.provider.name.clone();
-        Failure { class, provider, words: String::new(), retry_after: None }
+        Failure {
+            class,
+            provider,
+            words: String::new(),
+            retry_after: None,
+        }
     }
 }
 
