@@ -339,3 +339,6 @@ fn new_session(user_id: UserId, now: SystemTime) -> Session {
 fn end_of(created_at: SystemTime, now: SystemTime) -> SystemTime {
     (now + SESSION_IDLE).min(created_at + SESSION_LIFETIME)
 }
+
+#[cfg(test)]
+mod tests;

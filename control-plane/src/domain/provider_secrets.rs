@@ -9,11 +9,11 @@ use super::{FieldViolation, Invalid, Violations};
 /// Longest API key of a provider, in bytes.
 const API_KEY_BYTES_MAX: usize = 2 * 1024;
 /// Most custom headers of a provider.
-const HEADERS_MAX: usize = 16;
+const HEADERS_MAX: usize = 8;
 /// Longest name of a custom header, in bytes.
 const HEADER_NAME_BYTES_MAX: usize = 64;
 /// Values of all custom headers together, in bytes.
-const HEADER_VALUES_BYTES_MAX: usize = 3 * 1024;
+const HEADER_VALUES_BYTES_MAX: usize = 2 * 1024;
 /// A hint is shown only of keys at least this long, in bytes.
 const HINTED_KEY_BYTES_MIN: usize = 16;
 /// Characters of a hint.

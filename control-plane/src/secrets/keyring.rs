@@ -339,7 +339,7 @@ mod tests {
     fn a_ciphertext_opens_nowhere_else() {
         let keyring = keyring();
         let original = sealed(&keyring);
-        let credentials = original.credentials.clone();
+        let credentials = original.credentials;
         let check = |provider: Provider| assert!(keyring.open_provider(&provider).is_err());
         check(provider("b", "https://a.example/v1", credentials.clone()));
         check(provider("a", "https://evil.example/v1", credentials.clone()));

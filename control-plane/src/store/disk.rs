@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -46,28 +46,24 @@ impl Disk {
         })
     }
 
-    /// sled never changes a blob; it writes new ones, without a sync.
+    /// Large records side by side make a page of sled's large enough for a file of its
+    /// own. sled never changes such a file, but does not sync it either.
     fn sync_blobs(&mut self) -> io::Result<()> {
         let dir = self.path.join(BLOBS_DIR);
-        let mut new = Vec::new();
-        for entry in std::fs::read_dir(&dir)? {
-            let name = entry?.file_name();
-            if !self.synced_blobs.contains(&name) {
-                new.push(name);
+        let names = fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name()));
+        let present = names.collect::<io::Result<BTreeSet<OsString>>>()?;
+        let mut synced_any = false;
+        for name in present.difference(&self.synced_blobs) {
+            match File::open(dir.join(name)) {
+                Ok(blob) => blob.sync_data()?,
+                // sled removes what it no longer needs.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
             }
+            synced_any = true;
         }
-        if new.is_empty() {
-            return Ok(());
-        }
-        tracing::warn!(
-            count = new.len(),
-            "records are large enough for files of their own"
-        );
-        for name in new {
-            File::open(dir.join(&name))?.sync_data()?;
-            self.synced_blobs.insert(name);
-        }
-        sync_dir(&dir)
+        self.synced_blobs = present;
+        if synced_any { sync_dir(&dir) } else { Ok(()) }
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Store {
     messages: mpsc::Sender<Message>,
     revision: watch::Receiver<u64>,
     is_writable: Arc<AtomicBool>,
-    /// Lets nobody else in for as long as a handle lives.
+    /// Lets nobody else in until the last handle and the writer are gone.
     _lock: Arc<File>,
 }
 
@@ -105,6 +105,7 @@ impl Store {
             lock,
         } = open::open_watched(path)?;
         let disk = wrap(Disk::open(path, trees.clone(), marker).map_err(io_error)?);
+        let lock = Arc::new(lock);
         let durable = Arc::new(RwLock::new(()));
         let is_writable = Arc::new(AtomicBool::new(true));
         let (sender, revision) = watch::channel(head.revision);
@@ -113,6 +114,7 @@ impl Store {
             durable: Arc::clone(&durable),
             revision: sender,
             is_writable: Arc::clone(&is_writable),
+            _lock: Arc::clone(&lock),
         };
         let writer = Writer {
             trees: trees.clone(),
@@ -132,7 +134,7 @@ impl Store {
             messages,
             revision,
             is_writable,
-            _lock: Arc::new(lock),
+            _lock: lock,
         })
     }
 

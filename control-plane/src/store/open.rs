@@ -47,7 +47,10 @@ pub(super) fn open_watched(path: &Path) -> Result<Opened, OpenError> {
     let owned = path.to_owned();
     let thread = thread::Builder::new()
         .name("store-open".to_owned())
-        .spawn(move || sender.send(open(&owned)));
+        .spawn(move || {
+            // Nobody waits any more if it took too long.
+            let _ = sender.send(open(&owned));
+        });
     thread.map_err(|source| OpenError::Io {
         path: path.to_owned(),
         source,

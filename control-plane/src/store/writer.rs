@@ -4,9 +4,12 @@
 //! A request is answered only after both. When the disk fails that promise, nothing
 //! more is written until the control plane restarts; reads go on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
@@ -44,6 +47,8 @@ pub(super) struct Shared {
     pub(super) durable: Arc<RwLock<()>>,
     pub(super) revision: watch::Sender<u64>,
     pub(super) is_writable: Arc<AtomicBool>,
+    /// Lets nobody else in until the last handle and the writer are gone.
+    pub(super) _lock: Arc<File>,
 }
 
 impl<D: disk::Durability> Writer<D> {

@@ -1,1 +1,188 @@
-//! Tests of the store.
+//! Tests of the store, by what could go wrong.
+
+mod commit;
+mod damage;
+mod durability;
+mod logs;
+mod model;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use super::{Change, Commit, CommitError, Committed, Expect, Idempotency, Store};
+use crate::domain::{
+    DisplayName, Email, Times,
+    api_key::{self, ApiKey, KeyHash, KeyId},
+    audit::{Actor, AuditEntry, Origin},
+    provider::{self, ApiFormat, Credentials, ModelsDraft, Provider},
+    settings::{self, Settings},
+    user::{self, PasswordHash, Role, User, UserId},
+};
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// A store in a folder of its own.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.path()).unwrap()
+    }
+
+    /// What a crash would leave behind right now.
+    fn crash_image(&self) -> Self {
+        let image = Self::new();
+        copy_dir(&self.path(), &image.path());
+        image
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn id(n: u8) -> UserId {
+    UserId::from_bytes([n; 16])
+}
+
+fn user(n: u8) -> User {
+    user_with(n, &format!("u{n}@example.com"), Role::Admin)
+}
+
+fn user_with(n: u8, email: &str, role: Role) -> User {
+    let spec = user::Spec {
+        email: Email::parse(email).unwrap(),
+        name: DisplayName::parse("Ann").unwrap(),
+        role,
+        enabled: true,
+    };
+    let password_hash = PasswordHash::from_phc("$argon2id$…".into());
+    let credentials = user::Credentials {
+        password_hash,
+        must_change_password: false,
+        session_epoch: 0,
+    };
+    User {
+        id: id(n),
+        spec,
+        credentials,
+        times: Times::new(NOW),
+    }
+}
+
+fn key_id(n: u8) -> KeyId {
+    KeyId::parse(&format!("key{n:09}")).unwrap()
+}
+
+fn api_key(n: u8, owner: u8) -> ApiKey {
+    let draft = api_key::Draft {
+        name: "ci".into(),
+        email: "ci@example.com".into(),
+        owner: id(owner),
+        enabled: true,
+        expires_at: Some(NOW + Duration::from_secs(60)),
+        allowed_models: vec!["claude-*".into()],
+        allowed_providers: vec!["a".into()],
+    };
+    ApiKey {
+        id: key_id(n),
+        hash: KeyHash::from_bytes([n; 32]),
+        spec: draft.check().unwrap(),
+        times: Times::new(NOW),
+    }
+}
+
+fn provider(name: &str, model: &str) -> Provider {
+    let draft = provider::Draft {
+        name: name.into(),
+        enabled: true,
+        priority: 1,
+        api_format: ApiFormat::Openai,
+        base_url: "http://a.example/v1".into(),
+        dialect: "vllm".into(),
+        models: ModelsDraft {
+            big: vec![model.into()],
+            ..ModelsDraft::default()
+        },
+        timeout_s: 3,
+        max_retries: Some(0),
+        max_tokens_limit: Some(7),
+    };
+    Provider {
+        spec: draft.check().unwrap(),
+        credentials: Credentials::default(),
+        times: Times::new(NOW),
+    }
+}
+
+fn settings(max_attempts: u32) -> Settings {
+    settings::Draft {
+        max_attempts,
+        ..settings::Draft::default()
+    }
+    .check()
+    .unwrap()
+}
+
+fn audit(at: SystemTime) -> AuditEntry {
+    let origin = Origin {
+        peer_ip: Some([127, 0, 0, 1].into()),
+        request_id: Some("req_1".into()),
+    };
+    AuditEntry::new(Actor::User(id(1)), "Test.Change", "thing/1", origin, at)
+}
+
+async fn commit(store: &Store, changes: Vec<Change>) -> Result<Committed, CommitError> {
+    store
+        .commit(Commit {
+            changes,
+            audit: audit(NOW),
+            idempotency: None,
+        })
+        .await
+}
+
+async fn commit_once(
+    store: &Store,
+    changes: Vec<Change>,
+    key: &str,
+    fingerprint: u8,
+    at: SystemTime,
+) -> Result<Committed, CommitError> {
+    let idempotency = Idempotency {
+        caller: id(1),
+        key: key.into(),
+        fingerprint: [fingerprint; 32],
+        result: format!("made by {key}"),
+    };
+    store
+        .commit(Commit {
+            changes,
+            audit: audit(at),
+            idempotency: Some(idempotency),
+        })
+        .await
+}
