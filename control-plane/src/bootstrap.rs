@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     auth::password::{self, Hasher},
@@ -17,7 +17,7 @@ use crate::{
         DisplayName, Email, FieldViolation, Invalid, Times,
         audit::{Actor, AuditEntry, Origin, Summary},
         settings::Settings,
-        user::{Credentials, NewPassword, Role, Spec, User, UserId},
+        user::{Credentials, NewPassword, PASSWORD_BYTES_MAX, Role, Spec, User, UserId},
     },
     import::{self, Imported, Lookup},
     secrets::{Keyring, MasterKey, MasterKeyError, MasterKeySource, SealError},
@@ -43,8 +43,8 @@ pub enum Error {
     Seal(#[from] SealError),
     #[error(transparent)]
     Password(#[from] password::Error),
-    #[error("the name of the first admin cannot be used: {0}")]
-    Name(#[from] Invalid),
+    #[error("the first admin cannot be made: {0}")]
+    Admin(#[from] Invalid),
     #[error("{} cannot be read: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{} cannot be imported:{}", .path.display(), listed(.violations))]
@@ -173,6 +173,13 @@ async fn first_admin(
     password: SecretString,
     now: SystemTime,
 ) -> Result<User, Error> {
+    let bytes = password.expose_secret().len();
+    if bytes == 0 || bytes > PASSWORD_BYTES_MAX {
+        return Err(Invalid::new(format!(
+            "ADMIN_PASSWORD must have 1 to {PASSWORD_BYTES_MAX} bytes"
+        ))
+        .into());
+    }
     let must_change_password = NewPassword::parse(password.clone()).is_err();
     let credentials = Credentials {
         password_hash: hasher.hash(&password).await?,
@@ -216,8 +223,6 @@ fn read_file(path: &Path, lookup: Lookup<'_>) -> Result<Imported, Error> {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
-
-    use secrecy::ExposeSecret;
 
     use super::*;
     use crate::domain::settings::Draft;

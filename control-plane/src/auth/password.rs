@@ -1,7 +1,7 @@
 //! Hashing and checking passwords with argon2, off the runtime and never many at
 //! once: each takes 19 MiB and some milliseconds, which strangers can ask for.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use argon2::{
     Argon2,
@@ -16,6 +16,10 @@ use crate::domain::user::{PASSWORD_BYTES_MAX, PasswordHash};
 const AT_ONCE: usize = 2;
 /// Callers that wait beyond those; more are turned away.
 const QUEUE_MAX: usize = 16;
+/// What unknown users are checked against: random bytes, the hash of nothing that
+/// anybody knows, as costly as a real one.
+const DUMMY_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c7n0ZQ5hX2m1T8vJrY4KwA$pV9sD3kqL0uXeB7yRz2fHcG5tN8mWj1oAi6EaQ4xUvM";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,8 +34,6 @@ pub enum Error {
 pub struct Hasher {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-    /// Hash of nothing that anybody knows: what unknown users are checked against.
-    dummy: Arc<OnceLock<PasswordHash>>,
 }
 
 impl Default for Hasher {
@@ -39,7 +41,6 @@ impl Default for Hasher {
         Self {
             running: Arc::new(Semaphore::new(AT_ONCE)),
             admitted: Arc::new(Semaphore::new(AT_ONCE + QUEUE_MAX)),
-            dummy: Arc::default(),
         }
     }
 }
@@ -53,11 +54,10 @@ impl Hasher {
     /// Whether the password is the one that was hashed. Takes as long without a hash.
     pub async fn verify(&self, password: &SecretString, hash: Option<&PasswordHash>) -> Result<bool, Error> {
         let (password, known) = (password.clone(), hash.cloned());
-        let dummy = Arc::clone(&self.dummy);
         self.run(move || match known {
             Some(hash) => Ok(verify(&password, &hash)),
             None => {
-                verify(&password, dummy_hash(&dummy)?);
+                verify(&password, &PasswordHash::from_phc(DUMMY_HASH.to_owned()));
                 Ok(false)
             }
         })
@@ -82,18 +82,6 @@ impl Hasher {
         });
         done.await.map_err(|_| Error::Failed)?
     }
-}
-
-fn dummy_hash(dummy: &OnceLock<PasswordHash>) -> Result<&PasswordHash, Error> {
-    if let Some(hash) = dummy.get() {
-        return Ok(hash);
-    }
-    let random: String = rand::random::<[u8; 16]>()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let made = hash(&SecretString::from(random))?;
-    Ok(dummy.get_or_init(|| made))
 }
 
 fn hash(password: &SecretString) -> Result<PasswordHash, Error> {
@@ -142,6 +130,16 @@ mod tests {
                 .await,
             Ok(false)
         );
+    }
+
+    #[test]
+    fn the_dummy_costs_what_a_real_hash_costs() {
+        let real = hash(&"x".into()).unwrap();
+        let cost = |phc: &str| phc.rsplitn(3, '$').last().map(ToOwned::to_owned);
+        assert_eq!(cost(DUMMY_HASH), cost(real.as_phc()));
+        let dummy = phc::PasswordHash::new(DUMMY_HASH).unwrap();
+        let real = phc::PasswordHash::new(real.as_phc()).unwrap();
+        assert_eq!(dummy.hash.unwrap().len(), real.hash.unwrap().len());
     }
 
     #[tokio::test]

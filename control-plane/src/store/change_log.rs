@@ -8,17 +8,17 @@ use super::{
 };
 
 /// How many revisions back the log reaches, at least.
-pub const CHANGE_LOG_REVISIONS: u64 = 10_000;
+pub(super) const CHANGE_LOG_REVISIONS: u64 = 10_000;
 
 /// A thing that a revision changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedChange {
-    pub revision: u64,
-    pub kind: Kind,
+pub(super) struct LoggedChange {
+    pub(super) revision: u64,
+    pub(super) kind: Kind,
     /// The settings have the empty one.
-    pub id: String,
+    pub(super) id: String,
     /// Takes something away from somebody: it must not wait for later changes.
-    pub urgent: bool,
+    pub(super) urgent: bool,
 }
 
 /// Adds what one revision changed, and drops the revision that is too old now.

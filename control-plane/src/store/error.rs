@@ -95,6 +95,12 @@ pub enum OpenError {
         found: u64,
         acknowledged: u64,
     },
+    #[error(
+        "{} is damaged, so that nobody can tell whether the store is complete; \
+         put it back, or delete it if you are sure that nothing else was touched",
+        .marker.display()
+    )]
+    MarkerDamaged { marker: PathBuf },
     #[error("{} is damaged ({reason}); restore a backup. Nothing in it was changed", .path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error("{} did not open within {seconds} s: it is damaged or its disk hangs; check the disk, or restore a backup", .path.display())]

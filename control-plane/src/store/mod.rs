@@ -36,10 +36,10 @@ use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 pub use audit_log::AuditRow;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
-pub use change_log::{CHANGE_LOG_REVISIONS, LoggedChange};
 pub use error::{CommitError, Error, OpenError};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
 
+use change_log::LoggedChange;
 use disk::{Disk, Durability};
 use head::Installation;
 use idempotency::Sweep;
@@ -155,10 +155,10 @@ impl Store {
         self.revision.clone()
     }
 
-    /// False once a write failed: only a restart helps.
+    /// False once a write failed or the store was closed: only a restart helps.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.is_writable.load(Ordering::Acquire)
+        self.is_writable.load(Ordering::Acquire) && !self.messages.is_closed()
     }
 
     /// Carries out changes together or not at all; `Ok` means they survive a crash.

@@ -76,7 +76,7 @@ fn open(path: &Path) -> Result<Opened, OpenError> {
         .create(path)
         .map_err(io_error)?;
     let lock = lock(path)?;
-    let mark = marker::read(path).map_err(io_error)?;
+    let mark = read_mark(path)?;
     if let Some(mark) = mark {
         check_data_is_there(path, &mark)?;
     }
@@ -118,6 +118,18 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         }),
         Err(TryLockError::Error(source)) => Err(io_error(source)),
     }
+}
+
+fn read_mark(path: &Path) -> Result<Option<Mark>, OpenError> {
+    marker::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => OpenError::MarkerDamaged {
+            marker: marker::path(path),
+        },
+        _ => OpenError::Io {
+            path: path.to_owned(),
+            source,
+        },
+    })
 }
 
 /// Asked before sled opens, which would make an empty file in its place.

@@ -1,7 +1,7 @@
 //! The change log and the audit log.
 
 use super::*;
-use crate::store::{CHANGE_LOG_REVISIONS, Kind, Resource};
+use crate::store::{Kind, Resource, change_log::CHANGE_LOG_REVISIONS};
 
 fn names(changes: &crate::store::Changes) -> Vec<(Kind, &str, bool, bool)> {
     changes
