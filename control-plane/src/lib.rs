@@ -15,11 +15,14 @@ mod server;
 mod snapshot;
 pub mod store;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,58 +86,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
     telemetry::start_logs(config.log_level, config.log_format);
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let sockets = Sockets::bind(&config).await?;
-    let (admin_tls, fleet_tls) =
-        (identity(config.admin.listener.tls.as_ref())?, identity(config.fleet.tls.as_ref())?);
     let store = open_store(&config.store.database_path).await?;
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let metrics = Metrics::new();
-
-    let hasher = Hasher::default();
-    let keyring = prepare(&store, &hasher, &config.store, config.first_start).await?;
-    let node_token = node_token(&config.store)?;
-    let jwt_secret = config.store.jwt_secret.as_ref();
-    let keys = SigningKeys::load_or_make(&store, &keyring, jwt_secret, SystemTime::now()).await?;
-    let sessions = Sessions::new(store.clone(), hasher.clone(), keys);
-    let nodes = Nodes::new(metrics.nodes_connected.clone());
-    let probes = Probes::default();
-    let hub = Hub::open(store.clone(), keyring.clone(), metrics.clone()).await?;
-
-    let (health, health_server) = tonic_health::server::health_reporter();
-    let parts = AdminParts {
-        store: store.clone(),
-        keyring,
-        hasher,
-        sessions: sessions.clone(),
-        nodes: nodes.clone(),
-        probes: probes.clone(),
-        metrics: metrics.clone(),
-    };
-    let mut services = grpc::admin_routes(parts, health_server);
-    if config.admin.serves_reflection {
-        services = grpc::with_reflection(services)?;
-    }
-    let rules = AdminRules { hosts: config.admin.hosts.into(), has_tls: admin_tls.is_some() };
-    let admin = server::admin_app(services, sessions, rules);
-    let streams = StreamParts {
-        published: hub.subscribe(),
-        nodes,
-        probes,
-        metrics: metrics.clone(),
-        shutdown: stopping.clone(),
-        turns: Turns::default(),
-    };
-    let watch = grpc::fleet_routes(Watch::new(streams, tasks.clone()));
-    let fleet = server::fleet_app(watch, NodeCheck::new(&node_token));
-    let ops = server::ops_app(store.clone(), metrics, stopping.clone());
-
+    let plane = Plane::wire(config, &store, &stopping, &tasks).await?;
+    let health = plane.health.clone();
+    let mut failed = plane.start(sockets, &stopping, &tasks);
     tell_health(&health, ServingStatus::Serving).await;
-    let (failures, mut failed) = mpsc::channel(1);
-    let listeners = Listeners { tasks: &tasks, stopping: &stopping, failures };
-    tasks.spawn(hub.run(stopping.clone()));
-    listeners.start("admin", server::serve_grpc(sockets.admin, admin_tls, admin, stopping.clone()));
-    listeners.start("fleet", server::serve_grpc(sockets.fleet, fleet_tls, fleet, stopping.clone()));
-    listeners.start("ops", server::serve_ops(sockets.ops, ops, stopping.clone()));
-    drop(listeners);
     tracing::info!("ready");
 
     let ended = tokio::select! {
@@ -153,6 +110,85 @@ pub async fn run(config: Config) -> Result<(), Error> {
     }
     store.close().await;
     ended
+}
+
+/// What is served, wired together but not started.
+struct Plane {
+    hub: Hub,
+    health: HealthReporter,
+    admin: Listening,
+    fleet: Listening,
+    ops: Router,
+}
+
+/// What a gRPC listener serves.
+struct Listening {
+    app: Router,
+    tls: Option<Identity>,
+}
+
+impl Plane {
+    async fn wire(
+        config: Config,
+        store: &Store,
+        stopping: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Self, Error> {
+        let Config { admin, fleet, ops: _, store: places, first_start, log_level: _, log_format: _ } = config;
+        let (admin_tls, fleet_tls) = (identity(admin.listener.tls.as_ref())?, identity(fleet.tls.as_ref())?);
+        let (metrics, hasher) = (Metrics::new(), Hasher::default());
+        let keyring = prepare(store, &hasher, &places, first_start).await?;
+        let node_check = NodeCheck::new(&node_token(&places)?);
+        let keys =
+            SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), SystemTime::now()).await?;
+        let parts = AdminParts {
+            store: store.clone(),
+            keyring: keyring.clone(),
+            sessions: Sessions::new(store.clone(), hasher.clone(), keys),
+            hasher,
+            nodes: Nodes::new(metrics.nodes_connected.clone()),
+            probes: Probes::default(),
+            metrics: metrics.clone(),
+        };
+        let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
+        let streams = StreamParts {
+            published: hub.subscribe(),
+            nodes: parts.nodes.clone(),
+            probes: parts.probes.clone(),
+            metrics: metrics.clone(),
+            shutdown: stopping.clone(),
+            turns: Turns::default(),
+        };
+        let fleet_services = grpc::fleet_routes(Watch::new(streams, tasks.clone()));
+        let (health, health_server) = tonic_health::server::health_reporter();
+        let (sessions, rules) = (parts.sessions.clone(), AdminRules::new(admin.hosts, admin_tls.is_some()));
+        let mut admin_services = grpc::admin_routes(parts, health_server);
+        if admin.serves_reflection {
+            admin_services = grpc::with_reflection(admin_services)?;
+        }
+        Ok(Self {
+            hub,
+            health,
+            admin: Listening { app: server::admin_app(admin_services, sessions, rules), tls: admin_tls },
+            fleet: Listening { app: server::fleet_app(fleet_services, node_check), tls: fleet_tls },
+            ops: server::ops_app(store.clone(), metrics, stopping.clone()),
+        })
+    }
+
+    /// Starts the hub and the listeners. The first listener that fails is told.
+    fn start(self, sockets: Sockets, stopping: &CancellationToken, tasks: &TaskTracker) -> mpsc::Receiver<Error> {
+        let Self { hub, health: _, admin, fleet, ops } = self;
+        let (failures, failed) = mpsc::channel(1);
+        let listeners = Listeners { tasks, stopping, failures };
+        tasks.spawn(hub.run(stopping.clone()));
+        let serve = |socket, listening: Listening| {
+            server::serve_grpc(socket, listening.tls, listening.app, stopping.clone())
+        };
+        listeners.start("admin", serve(sockets.admin, admin));
+        listeners.start("fleet", serve(sockets.fleet, fleet));
+        listeners.start("ops", server::serve_ops(sockets.ops, ops, stopping.clone()));
+        failed
+    }
 }
 
 /// Starts listeners; the first that fails ends the control plane.

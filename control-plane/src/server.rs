@@ -67,8 +67,8 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 pub(crate) struct AdminRules {
     /// Names under which it may be called, in lower case, besides addresses and
     /// localhost. A web page whose name was rebound to us calls by another one.
-    pub(crate) hosts: Arc<[String]>,
-    pub(crate) has_tls: bool,
+    hosts: Arc<[String]>,
+    has_tls: bool,
 }
 
 /// The admin listener: the services behind the table of methods, and nothing else.
@@ -201,6 +201,10 @@ async fn check_host(State(rules): State<AdminRules>, request: Request, next: Nex
 }
 
 impl AdminRules {
+    pub(crate) fn new(hosts: Vec<String>, has_tls: bool) -> Self {
+        Self { hosts: hosts.into(), has_tls }
+    }
+
     fn admits(&self, request: &Request) -> bool {
         let from_header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
         let authority: Option<http::uri::Authority> = request.uri().authority().cloned().or_else(from_header);
@@ -248,7 +252,7 @@ mod tests {
     use super::*;
 
     fn check(host: &str, expected: bool) {
-        let rules = AdminRules { hosts: Arc::new(["bridge.example".to_owned()]), has_tls: false };
+        let rules = AdminRules::new(vec!["bridge.example".to_owned()], false);
         let request = Request::builder().header(header::HOST, host).body(axum::body::Body::empty()).unwrap();
         assert_eq!(rules.admits(&request), expected, "{host}");
     }

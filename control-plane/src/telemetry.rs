@@ -2,6 +2,7 @@
 //!
 //! No metric has an id, a name or an address as a label: their number is fixed.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -86,7 +87,11 @@ impl Metrics {
 
 /// Sends the logs of this process to standard error. Later calls change nothing.
 pub(crate) fn start_logs(level: LogLevel, format: LogFormat) {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

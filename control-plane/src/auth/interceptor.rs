@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -17,7 +16,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use super::policy::{self, Access};
 use super::session::{Caller, Sessions};
 use crate::domain::audit::Origin;
-use crate::grpc::call::Call;
+use crate::grpc::call::{self, Call};
 use crate::grpc::status::Error;
 
 /// What API keys begin with.
@@ -59,7 +58,7 @@ impl Attempt {
         if access == Access::Open {
             return Ok(None);
         }
-        let now = SystemTime::now();
+        let now = call::now();
         let token = self.token.ok_or(Error::TokenMissing)?;
         if token.expose_secret().starts_with(API_KEY_PREFIX) {
             return Err(Error::ApiKeyAsToken);

@@ -1,7 +1,5 @@
 //! `AuthService`.
 
-use std::time::SystemTime;
-
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::auth_service_server::AuthService;
 use secrecy::{ExposeSecret, SecretString};
@@ -9,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::auth::session::{self, Sessions, SignedIn, TokenPair};
 use crate::domain::audit::Origin;
-use crate::grpc::call::Call;
+use crate::grpc::call::{self, Call};
 use crate::grpc::convert;
 use crate::grpc::status::Error;
 use crate::store::{Kind, Store};
@@ -27,7 +25,7 @@ impl AuthService for Auth {
         &self,
         request: Request<admin::LoginRequest>,
     ) -> Result<Response<admin::LoginResponse>, Status> {
-        let (origin, now) = (origin_of(&request), SystemTime::now());
+        let (origin, now) = (origin_of(&request), call::now());
         let admin::LoginRequest { email, password } = request.into_inner();
         let password = SecretString::from(password);
         let signed_in = self.sessions.login(&email, &password, origin, now).await;
@@ -50,7 +48,7 @@ impl AuthService for Auth {
     ) -> Result<Response<admin::RefreshResponse>, Status> {
         let origin = origin_of(&request);
         let token = SecretString::from(request.into_inner().refresh_token);
-        let tokens = self.sessions.refresh(&token, origin, SystemTime::now()).await.map_err(refresh_error)?;
+        let tokens = self.sessions.refresh(&token, origin, call::now()).await.map_err(refresh_error)?;
         let TokenPair { access_token, expires_at, refresh_token } = tokens;
         Ok(Response::new(admin::RefreshResponse {
             access_token: access_token.expose_secret().to_owned(),

@@ -1,6 +1,6 @@
 //! Who calls, from where and when: what every service needs of a request.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tonic::Request;
 
@@ -17,6 +17,14 @@ pub(crate) struct Call {
     /// Such as `ApiKeyService.CreateApiKey`.
     pub(crate) method: String,
     pub(crate) now: SystemTime,
+}
+
+/// To the millisecond, as the store keeps times: what is answered to a change and
+/// what is read later are the same.
+pub(crate) fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let sub_millis = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+    SystemTime::UNIX_EPOCH + since.saturating_sub(sub_millis)
 }
 
 impl Call {
