@@ -8,6 +8,7 @@ use std::{
 
 use bridge_translate::{
     anthropic::ErrorBody,
+    error::UpstreamFault,
     stream::{KeepAlive, Status, Translator},
 };
 use bytes::Bytes;
@@ -43,8 +44,8 @@ pub(crate) struct Flow {
     upstream: Body,
     translator: Translator,
     out: Vec<u8>,
-    /// Everything is in `out`.
-    is_over: bool,
+    /// The end came together with the first content.
+    end: Option<Result<(), UpstreamFault>>,
     silence: Silence,
     admission: Admission,
 }
@@ -62,14 +63,14 @@ impl Flow {
         upstream: Body,
         translator: Translator,
         out: Vec<u8>,
-        is_over: bool,
+        end: Option<Result<(), UpstreamFault>>,
         admission: Admission,
     ) -> Self {
         Self {
             upstream,
             translator,
             out,
-            is_over,
+            end,
             silence: Silence::default(),
             admission,
         }
@@ -82,8 +83,10 @@ impl Flow {
 
     /// Takes all that is there, and hands it on as one write.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, meter: &mut Meter) -> Poll<Step> {
-        if self.is_over {
-            return Poll::Ready(self.complete(meter));
+        match self.end.take() {
+            None => {}
+            Some(Ok(())) => return Poll::Ready(self.complete(meter)),
+            Some(Err(fault)) => return Poll::Ready(self.broke(&fault, meter)),
         }
         while self.out.len() < BATCH_BYTES {
             let status = match self.upstream.poll_chunk(context) {
@@ -98,17 +101,7 @@ impl Flow {
             match status {
                 Status::Held | Status::Streaming => {}
                 Status::Ended { .. } => return Poll::Ready(self.complete(meter)),
-                Status::Failed(fault) => {
-                    let class = Class::Said(fault.kind);
-                    let words = mask(&fault.message, &self.admission.provider().endpoint.secrets);
-                    return Poll::Ready(self.fail(
-                        Failure {
-                            words,
-                            ..self.failure(class)
-                        },
-                        meter,
-                    ));
-                }
+                Status::Failed(fault) => return Poll::Ready(self.broke(&fault, meter)),
             }
         }
         self.take()
@@ -125,7 +118,8 @@ impl Flow {
         *upstream += 1;
         *client += 1;
         *content += 1;
-        let (silent, client, content) = (tick * *upstream, *client, *content);
+        // The first tick may come right after the last byte.
+        let (silent, client, content) = (tick * (*upstream - 1), *client, *content);
         let pace = self.admission.provider().endpoint.pace;
         if self.translator.is_finishing() && silent >= pace.finish_grace {
             return Some(self.end_of_grace(meter));
@@ -167,6 +161,13 @@ impl Flow {
         meter.succeeded();
         self.admission.settle(breaker::Outcome::Success);
         Step::Complete(std::mem::take(&mut self.out).into())
+    }
+
+    /// The upstream says itself that it cannot go on.
+    fn broke(&mut self, fault: &UpstreamFault, meter: &mut Meter) -> Step {
+        let words = mask(&fault.message, &self.admission.provider().endpoint.secrets);
+        let failure = self.failure(Class::Said(fault.kind));
+        self.fail(Failure { words, ..failure }, meter)
     }
 
     fn fail(&mut self, failure: Failure, meter: &mut Meter) -> Step {

@@ -89,7 +89,10 @@ mod tests {
             "see https://internal.host:8443/v1?key=1 for more",
             "see [url] for more",
         );
-        check("key 'sk-1234' is wrong, key=sk-1234 too", "key '***' is wrong, *** too");
+        check(
+            "key 'sk-1234' is wrong, key=sk-1234 too",
+            "key '***' is wrong, *** too",
+        );
     }
 
     #[test]

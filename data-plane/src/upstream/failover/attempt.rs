@@ -54,7 +54,7 @@ pub(super) async fn run(
         order,
         candidate,
         reply: &sent.outbound.reply,
-        deadline,
+        first_by: deadline.min(Instant::now() + candidate.provider.endpoint.pace.idle),
     };
     match call.run(sent, meter).await {
         Ok(Reached::Whole(body)) => {
@@ -65,9 +65,9 @@ pub(super) async fn run(
             body,
             translator,
             out,
-            is_over,
+            end,
         }) => Ok(Committed::Flow(Box::new(Flow::new(
-            body, translator, out, is_over, admission,
+            body, translator, out, end, admission,
         )))),
         Err(failure) => {
             admission.settle(failure.class.verdict().breaker);
@@ -82,7 +82,7 @@ enum Reached {
         body: Body,
         translator: Translator,
         out: Vec<u8>,
-        is_over: bool,
+        end: Option<Result<(), UpstreamFault>>,
     },
 }
 
@@ -90,7 +90,8 @@ struct Call<'a> {
     order: &'a Order<'a>,
     candidate: &'a Candidate,
     reply: &'a Reply,
-    deadline: Instant,
+    /// When the answer must have begun.
+    first_by: Instant,
 }
 
 impl Call<'_> {
@@ -120,7 +121,7 @@ impl Call<'_> {
         if !(200..300).contains(&status) {
             return Err(self.refusal(status, &headers, body).await);
         }
-        match (form(&headers), wants_stream) {
+        match (form(&headers, accept), wants_stream) {
             (Form::Events, true) => self.begin(body, meter).await,
             (Form::Events, false) => self.collect(body, meter).await,
             (Form::Document, _) => self.read(body, meter).await,
@@ -142,12 +143,12 @@ impl Call<'_> {
                 Some(Err(class)) => return Err(self.failure(class)),
                 None => translator.end(&mut out),
             };
-            let is_over = match status {
+            let end = match status {
                 Status::Held => continue,
-                Status::Streaming => false,
-                Status::Ended { .. } => true,
-                // Content and failure in one read: the content has not gone out, so
-                // the next candidate may still answer.
+                Status::Streaming => None,
+                Status::Ended { .. } => Some(Ok(())),
+                // What is committed must not depend on how the bytes were cut.
+                Status::Failed(fault) if translator.is_committed() => Some(Err(fault)),
                 Status::Failed(fault) => return Err(self.said(fault, None)),
             };
             meter.first_token(Instant::now());
@@ -156,7 +157,7 @@ impl Call<'_> {
                 body,
                 translator,
                 out,
-                is_over,
+                end,
             });
         }
     }
@@ -219,11 +220,9 @@ impl Call<'_> {
         Ok(Reached::Whole(answer))
     }
 
-    /// Bounds a wait for the first sign of an answer.
+    /// Bounds the wait for first content; comments and pings are no content.
     async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, Class> {
-        let idle = self.candidate.provider.endpoint.pace.idle;
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        tokio::time::timeout(idle.min(left), wait)
+        tokio::time::timeout_at(self.first_by.into(), wait)
             .await
             .map_err(|_| Class::Silent)
     }
@@ -273,16 +272,17 @@ impl Call<'_> {
     }
 }
 
-/// By its type, where it has a telling one; anything else is read as a stream, whose
-/// reader takes what servers send under wrong names.
-fn form(headers: &HeaderMap) -> Form {
+/// By its type where that is telling, else by what was asked for.
+fn form(headers: &HeaderMap, asked: Accept) -> Form {
     let content_type = content_type(headers).unwrap_or_default().to_ascii_lowercase();
     if content_type.starts_with("text/html") || content_type.starts_with("application/xml") {
         Form::Page
-    } else if content_type.starts_with("text/event-stream") || content_type.contains("ndjson") {
+    } else if content_type.starts_with("text/event-stream") {
         Form::Events
-    } else {
+    } else if content_type.starts_with("application/json") || asked == Accept::Json {
         Form::Document
+    } else {
+        Form::Events
     }
 }
 
