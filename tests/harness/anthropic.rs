@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub struct Stream {
     response: reqwest::Response,
     rest: Vec<u8>,
     ready: VecDeque<Event>,
+    seen: Vec<Event>,
 }
 
 // === impl Client ===
@@ -83,6 +84,7 @@ impl Client {
             response,
             rest: Vec::new(),
             ready: VecDeque::new(),
+            seen: Vec::new(),
         })
     }
 
@@ -157,6 +159,7 @@ impl Stream {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
+                self.seen.push(event.clone());
                 return Ok(Some(event));
             }
             let Some(chunk) = self.response.chunk().await? else {
@@ -168,7 +171,7 @@ impl Stream {
         }
     }
 
-    /// Reads until an event of this type; the events before it are lost.
+    /// Reads until an event of this type.
     pub async fn next_of(&mut self, kind: &str) -> Result<Event> {
         loop {
             let event = self.next().await?;
@@ -179,17 +182,12 @@ impl Stream {
         }
     }
 
+    /// Reads the rest, and judges the stream from its beginning.
     pub async fn to_end(mut self) -> Result<Transcript> {
-        anyhow::ensure!(
-            self.status == 200,
-            "status {}: {}",
-            self.status,
-            self.response.text().await?
-        );
-        let mut events = Vec::new();
-        while let Some(event) = self.next().await? {
-            events.push(event);
+        if self.status != 200 {
+            bail!("status {}: {}", self.status, self.response.text().await?);
         }
-        Transcript::parse(events)
+        while self.next().await?.is_some() {}
+        Transcript::parse(self.seen)
     }
 }

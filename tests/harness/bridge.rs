@@ -113,20 +113,22 @@ impl Bridge {
     }
 
     pub async fn wait_until_accepted(&self, key: &str) -> Result<()> {
-        self.wait_for_key_status(key, 200).await
+        // Whatever else is wrong with the request: the key was not.
+        self.wait_for_key("accept", key, |status| ![401, 503].contains(&status))
+            .await
     }
 
     pub async fn wait_until_refused(&self, key: &str) -> Result<()> {
-        self.wait_for_key_status(key, 401).await
+        self.wait_for_key("refuse", key, |status| status == 401).await
     }
 
-    async fn wait_for_key_status(&self, key: &str, status: u16) -> Result<()> {
+    async fn wait_for_key(&self, verb: &str, key: &str, is_done: impl Fn(u16) -> bool) -> Result<()> {
         for node in &self.nodes {
             let client = Client::new(&node.base_url(), key);
-            let what = format!("{} to answer {status} to a key", node.name);
+            let what = format!("{} to {verb} a key", node.name);
             wait::until(&what, || async {
                 let answer = client.try_key().await.ok()?;
-                (answer.status == status).then_some(())
+                is_done(answer.status).then_some(())
             })
             .await?;
         }

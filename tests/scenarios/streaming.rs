@@ -69,25 +69,28 @@ async fn thinking_is_a_block_of_its_own_and_only_on_demand() -> Result<()> {
 #[tokio::test]
 async fn a_stream_that_breaks_after_content_ends_in_one_error() -> Result<()> {
     let stage = Stage::without_memory().await?;
-    let garbage = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Once\"}}]}\n\ndata: {]\n\n";
-    let inner_error = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Once\"}}]}\n\ndata: {\"error\":{\"message\":\"the engine is on fire\"}}\n\n";
+    let content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Once\"}}]}\n\n";
+    let garbage = "data: {]\n\n";
+    let inner_error = "data: {\"error\":{\"message\":\"the engine is on fire\"}}\n\n";
+    let cut = |after, end| Script::text(STORY).cut(after, end);
+    // How many writes bring the first content, and what comes after it.
     let broken = [
-        ("fin", Script::text(STORY).cut(After::Events(3), End::Fin)),
-        ("reset", Script::text(STORY).cut(After::Events(3), End::Reset)),
-        (
-            "clean end without a finish",
-            Script::text(STORY).cut(After::Events(3), End::Early),
-        ),
-        (
-            "cut inside an event",
-            Script::text(STORY).cut(After::Bytes(700), End::Fin),
-        ),
-        ("garbage", Script::stream([garbage])),
-        ("error inside", Script::stream([inner_error])),
+        ("fin", 2, cut(After::Events(3), End::Fin)),
+        ("reset", 2, cut(After::Events(3), End::Reset)),
+        ("clean end without a finish", 2, cut(After::Events(3), End::Early)),
+        ("cut inside an event", 2, cut(After::Bytes(700), End::Fin)),
+        ("garbage", 1, Script::stream([content, garbage])),
+        ("error inside", 1, Script::stream([content, inner_error])),
     ];
-    for (name, script) in broken {
-        stage.upstream.once(MODEL, script);
-        let transcript = stage.client()?.stream_to_end(&ask("haiku", "A story")).await?;
+    for (name, content_writes, script) in broken {
+        let gate = Gate::closed();
+        stage
+            .upstream
+            .once(MODEL, script.hold_after(content_writes, &gate));
+        let mut stream = stage.client()?.stream(&ask("haiku", "A story")).await?;
+        stream.next_of("content_block_delta").await?;
+        gate.open();
+        let transcript = stream.to_end().await?;
         assert_eq!(
             transcript.error_type(),
             "api_error",
@@ -96,8 +99,9 @@ async fn a_stream_that_breaks_after_content_ends_in_one_error() -> Result<()> {
         );
         assert!(transcript.is_block_open, "{name}");
         assert!(
-            STORY.starts_with(&transcript.text()) && !transcript.text().is_empty(),
-            "{name}"
+            STORY.starts_with(&transcript.text()),
+            "{name}: {}",
+            transcript.text()
         );
     }
     Ok(())
@@ -106,14 +110,19 @@ async fn a_stream_that_breaks_after_content_ends_in_one_error() -> Result<()> {
 #[tokio::test]
 async fn a_tool_call_that_breaks_is_never_completed() -> Result<()> {
     let stage = Stage::without_memory().await?;
+    let gate = Gate::closed();
     let answer = Answer::default()
         .tool_call("call_1", "write_file", r#"{"path":"/a","text":"all of it"}"#)
         .tool_call("call_2", "write_file", r#"{"path":"/b","text":"all of it"}"#)
         .interleaved();
-    stage
-        .upstream
-        .once(MODEL, Script::answer(answer).cut(After::Events(7), End::Reset));
-    let transcript = stage.client()?.stream_to_end(&ask("haiku", "Write")).await?;
+    let script = Script::answer(answer)
+        .cut(After::Events(7), End::Reset)
+        .hold_after(4, &gate);
+    stage.upstream.once(MODEL, script);
+    let mut stream = stage.client()?.stream(&ask("haiku", "Write")).await?;
+    stream.next_of("content_block_start").await?;
+    gate.open();
+    let transcript = stream.to_end().await?;
     assert_eq!(transcript.error_type(), "api_error");
     assert!(
         !transcript.kinds().contains(&"content_block_stop"),
