@@ -1,0 +1,21 @@
+//! Goldens: one case per file under `fixtures/`, and properties over all of them.
+//!
+//! A case holds its input and what must come of it. `ACCEPT_GOLDENS=1 cargo test -p
+//! bridge-translate` writes what came instead of comparing; read the diff before you commit it.
+
+#[path = "golden/case.rs"]
+mod case;
+#[path = "golden/error.rs"]
+mod error;
+#[path = "golden/grammar.rs"]
+mod grammar;
+#[path = "golden/pretty.rs"]
+mod pretty;
+#[path = "golden/property.rs"]
+mod property;
+#[path = "golden/request.rs"]
+mod request;
+#[path = "golden/response.rs"]
+mod response;
+#[path = "golden/stream.rs"]
+mod stream;
