@@ -207,7 +207,10 @@ impl Cli {
             Some(Command::Serve(args)) => args,
             None => self.args,
         };
-        let mut check = Check { mistakes: Vec::new(), environment };
+        let mut check = Check {
+            mistakes: Vec::new(),
+            environment,
+        };
         let config = check.config(args);
         match config {
             Some(config) if check.mistakes.is_empty() => Ok(config),
@@ -250,8 +253,16 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         let fleet_tls = self.tls("FLEET_TLS_CERT", fleet_tls_cert, "FLEET_TLS_KEY", fleet_tls_key);
         let fleet = self.listener(&fleet_listen, ("FLEET_LISTEN", "--fleet-listen"), fleet_tls);
         let ops = self.listener(&ops_listen, ("OPS_LISTEN", "--ops-listen"), None);
-        self.needs_encryption(admin.as_ref(), insecure_admin_plaintext, "--insecure-admin-plaintext");
-        self.needs_encryption(fleet.as_ref(), insecure_fleet_plaintext, "--insecure-fleet-plaintext");
+        self.needs_encryption(
+            admin.as_ref(),
+            insecure_admin_plaintext,
+            "--insecure-admin-plaintext",
+        );
+        self.needs_encryption(
+            fleet.as_ref(),
+            insecure_fleet_plaintext,
+            "--insecure-fleet-plaintext",
+        );
         self.are_distinct([admin.as_ref(), fleet.as_ref(), ops.as_ref()]);
 
         let admin_email = self.value("ADMIN_EMAIL", Email::parse(&admin_email));
@@ -268,9 +279,16 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             node_token_file,
             jwt_secret,
         };
-        let hosts = admin_hosts.iter().map(|host| host.trim().to_ascii_lowercase()).collect();
+        let hosts = admin_hosts
+            .iter()
+            .map(|host| host.trim().to_ascii_lowercase())
+            .collect();
         Some(Config {
-            admin: AdminListener { listener: admin?, hosts, serves_reflection: reflection },
+            admin: AdminListener {
+                listener: admin?,
+                hosts,
+                serves_reflection: reflection,
+            },
             fleet: fleet?,
             ops: ops?,
             store,
@@ -290,12 +308,16 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     }
 
     fn value<T>(&mut self, variable: &str, parsed: Result<T, impl fmt::Display>) -> Option<T> {
-        parsed.map_err(|reason| self.mistake(format!("{variable}: {reason}"))).ok()
+        parsed
+            .map_err(|reason| self.mistake(format!("{variable}: {reason}")))
+            .ok()
     }
 
     /// An empty variable is like an absent one.
     fn secret(&self, variable: &str) -> Option<SecretString> {
-        (self.environment)(variable).filter(|value| !value.is_empty()).map(SecretString::from)
+        (self.environment)(variable)
+            .filter(|value| !value.is_empty())
+            .map(SecretString::from)
     }
 
     fn listener(
@@ -304,9 +326,16 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         (variable, flag): (&'static str, &'static str),
         tls: Option<TlsFiles>,
     ) -> Option<Listener> {
-        let parsed = address.parse().map_err(|_| format!("`{address}` is not an address like 127.0.0.1:8001"));
+        let parsed = address
+            .parse()
+            .map_err(|_| format!("`{address}` is not an address like 127.0.0.1:8001"));
         let address = self.value(variable, parsed)?;
-        Some(Listener { address, variable, flag, tls })
+        Some(Listener {
+            address,
+            variable,
+            flag,
+            tls,
+        })
     }
 
     fn tls(
@@ -320,7 +349,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                self.mistake(format!("{cert_variable} and {key_variable} must be given together"));
+                self.mistake(format!(
+                    "{cert_variable} and {key_variable} must be given together"
+                ));
                 None
             }
         }
@@ -329,7 +360,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     fn needs_encryption(&mut self, listener: Option<&Listener>, may_be_plaintext: bool, insecure_flag: &str) {
         let Some(listener) = listener else { return };
         if !listener.is_loopback() && listener.tls.is_none() && !may_be_plaintext {
-            let Listener { address, variable, .. } = listener;
+            let Listener {
+                address, variable, ..
+            } = listener;
             self.mistake(format!(
                 "{variable}: {address} is not loopback and would carry secrets in plaintext; give it a certificate \
                  ({cert} and {key}), or accept that everybody on the network can read them with {insecure_flag}",
@@ -342,7 +375,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     fn are_distinct(&mut self, listeners: [Option<&Listener>; 3]) {
         let mut seen: Vec<&Listener> = Vec::new();
         for listener in listeners.into_iter().flatten() {
-            let twin = seen.iter().find(|it| it.address == listener.address && it.address.port() != 0);
+            let twin = seen
+                .iter()
+                .find(|it| it.address == listener.address && it.address.port() != 0);
             if let Some(twin) = twin {
                 self.mistake(format!(
                     "{} and {} are both {}; each listener needs its own",
@@ -354,7 +389,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     }
 
     fn admin_password(&mut self, admin: Option<&Listener>) -> SecretString {
-        let password = self.secret("ADMIN_PASSWORD").unwrap_or_else(|| ADMIN_PASSWORD_DEFAULT.into());
+        let password = self
+            .secret("ADMIN_PASSWORD")
+            .unwrap_or_else(|| ADMIN_PASSWORD_DEFAULT.into());
         if is_well_known_password(&password) && admin.is_some_and(|admin| !admin.is_loopback()) {
             self.mistake(
                 "ADMIN_PASSWORD: everybody tries this password first, and ADMIN_LISTEN is not loopback; choose another",
@@ -378,13 +415,20 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     fn settings(&mut self, min: &str, max: &str) -> Option<settings::Settings> {
         let min = self.value("MIN_TOKENS_LIMIT", number(min));
         let max = self.value("MAX_TOKENS_LIMIT", number(max));
-        let draft =
-            settings::Draft { min_tokens_limit: min?, max_tokens_limit: max?, ..settings::Draft::default() };
+        let draft = settings::Draft {
+            min_tokens_limit: min?,
+            max_tokens_limit: max?,
+            ..settings::Draft::default()
+        };
         match draft.check() {
             Ok(settings) => Some(settings),
             Err(violations) => {
                 for violation in violations {
-                    self.mistake(format!("{}: {}", violation.field.to_uppercase(), violation.description));
+                    self.mistake(format!(
+                        "{}: {}",
+                        violation.field.to_uppercase(),
+                        violation.description
+                    ));
                 }
                 None
             }
@@ -399,7 +443,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             "info" => Ok(LogLevel::Info),
             "debug" => Ok(LogLevel::Debug),
             "trace" => Ok(LogLevel::Trace),
-            _ => Err(format!("`{text}` is not one of critical, error, warning, info, debug, trace")),
+            _ => Err(format!(
+                "`{text}` is not one of critical, error, warning, info, debug, trace"
+            )),
         };
         self.value("LOG_LEVEL", level)
     }
@@ -415,7 +461,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
 }
 
 fn number(text: &str) -> Result<u32, String> {
-    text.trim().parse().map_err(|_| format!("`{text}` is not a whole number"))
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is not a whole number"))
 }
 
 impl StoreConfig {
@@ -438,10 +486,15 @@ mod tests {
 
     fn check(args: &[&str], environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
         let args = std::iter::once("bridge-control-plane").chain(args.iter().copied());
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Cli::try_parse_from(args).unwrap().check(move |name| {
-            environment.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone())
+            environment
+                .iter()
+                .find(|(it, _)| it == name)
+                .map(|(_, value)| value.clone())
         })
     }
 
@@ -454,7 +507,14 @@ mod tests {
         let config = check(&[], &[]).unwrap();
         assert_eq!(config.admin.listener.address.to_string(), "127.0.0.1:8001");
         assert_eq!(config.first_start.admin_email.as_str(), "admin@example.com");
-        assert_eq!(check(&["serve", "--ops-listen", "127.0.0.1:1"], &[]).unwrap().ops.address.port(), 1);
+        assert_eq!(
+            check(&["serve", "--ops-listen", "127.0.0.1:1"], &[])
+                .unwrap()
+                .ops
+                .address
+                .port(),
+            1
+        );
     }
 
     #[test]
@@ -471,7 +531,10 @@ mod tests {
             ],
             &[("JWT_SECRET_KEY", "short")],
         );
-        let subjects: Vec<_> = mistakes.iter().map(|it| it.split([':', ' ']).next().unwrap()).collect();
+        let subjects: Vec<_> = mistakes
+            .iter()
+            .map(|it| it.split([':', ' ']).next().unwrap())
+            .collect();
         assert_eq!(
             subjects,
             [
@@ -493,7 +556,13 @@ mod tests {
         let open = "--admin-listen=0.0.0.0:8001";
         assert!(mistakes(&[open], &strong)[0].contains("--insecure-admin-plaintext"));
         assert!(check(&[open, "--insecure-admin-plaintext"], &strong).is_ok());
-        assert!(check(&[open, "--admin-tls-cert=c.pem", "--admin-tls-key=k.pem"], &strong).is_ok());
+        assert!(
+            check(
+                &[open, "--admin-tls-cert=c.pem", "--admin-tls-key=k.pem"],
+                &strong
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -506,7 +575,10 @@ mod tests {
     #[test]
     fn a_known_signing_key_is_refused() {
         for known in JWT_SECRETS_KNOWN {
-            assert!(mistakes(&[], &[("JWT_SECRET_KEY", known)])[0].contains("everybody knows"), "{known}");
+            assert!(
+                mistakes(&[], &[("JWT_SECRET_KEY", known)])[0].contains("everybody knows"),
+                "{known}"
+            );
         }
         assert!(check(&[], &[("JWT_SECRET_KEY", &"0123456789abcdef".repeat(4))]).is_ok());
     }
@@ -514,6 +586,9 @@ mod tests {
     #[test]
     fn two_listeners_cannot_share_a_port() {
         let mistakes = mistakes(&["--ops-listen=127.0.0.1:8001"], &[]);
-        assert!(mistakes[0].contains("ADMIN_LISTEN and OPS_LISTEN are both 127.0.0.1:8001"), "{mistakes:?}");
+        assert!(
+            mistakes[0].contains("ADMIN_LISTEN and OPS_LISTEN are both 127.0.0.1:8001"),
+            "{mistakes:?}"
+        );
     }
 }

@@ -134,8 +134,19 @@ impl Plane {
         stopping: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Self, Error> {
-        let Config { admin, fleet, ops: _, store: places, first_start, log_level: _, log_format: _ } = config;
-        let (admin_tls, fleet_tls) = (identity(admin.listener.tls.as_ref())?, identity(fleet.tls.as_ref())?);
+        let Config {
+            admin,
+            fleet,
+            ops: _,
+            store: places,
+            first_start,
+            log_level: _,
+            log_format: _,
+        } = config;
+        let (admin_tls, fleet_tls) = (
+            identity(admin.listener.tls.as_ref())?,
+            identity(fleet.tls.as_ref())?,
+        );
         let (metrics, hasher) = (Metrics::new(), Hasher::default());
         let keyring = prepare(store, &hasher, &places, first_start).await?;
         let node_check = NodeCheck::new(&node_token(&places)?);
@@ -161,7 +172,10 @@ impl Plane {
         };
         let fleet_services = grpc::fleet_routes(Watch::new(streams, tasks.clone()));
         let (health, health_server) = tonic_health::server::health_reporter();
-        let (sessions, rules) = (parts.sessions.clone(), AdminRules::new(admin.hosts, admin_tls.is_some()));
+        let (sessions, rules) = (
+            parts.sessions.clone(),
+            AdminRules::new(admin.hosts, admin_tls.is_some()),
+        );
         let mut admin_services = grpc::admin_routes(parts, health_server);
         if admin.serves_reflection {
             admin_services = grpc::with_reflection(admin_services)?;
@@ -169,17 +183,38 @@ impl Plane {
         Ok(Self {
             hub,
             health,
-            admin: Listening { app: server::admin_app(admin_services, sessions, rules), tls: admin_tls },
-            fleet: Listening { app: server::fleet_app(fleet_services, node_check), tls: fleet_tls },
+            admin: Listening {
+                app: server::admin_app(admin_services, sessions, rules),
+                tls: admin_tls,
+            },
+            fleet: Listening {
+                app: server::fleet_app(fleet_services, node_check),
+                tls: fleet_tls,
+            },
             ops: server::ops_app(store.clone(), metrics, stopping.clone()),
         })
     }
 
     /// Starts the hub and the listeners. The first listener that fails is told.
-    fn start(self, sockets: Sockets, stopping: &CancellationToken, tasks: &TaskTracker) -> mpsc::Receiver<Error> {
-        let Self { hub, health: _, admin, fleet, ops } = self;
+    fn start(
+        self,
+        sockets: Sockets,
+        stopping: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> mpsc::Receiver<Error> {
+        let Self {
+            hub,
+            health: _,
+            admin,
+            fleet,
+            ops,
+        } = self;
         let (failures, failed) = mpsc::channel(1);
-        let listeners = Listeners { tasks, stopping, failures };
+        let listeners = Listeners {
+            tasks,
+            stopping,
+            failures,
+        };
         tasks.spawn(hub.run(stopping.clone()));
         let serve = |socket, listening: Listening| {
             server::serve_grpc(socket, listening.tls, listening.app, stopping.clone())
@@ -225,8 +260,7 @@ struct Sockets {
 
 impl Sockets {
     async fn bind(config: &Config) -> Result<Self, BindError> {
-        let [admin, fleet, ops] =
-            server::bind([&config.admin.listener, &config.fleet, &config.ops]).await?;
+        let [admin, fleet, ops] = server::bind([&config.admin.listener, &config.fleet, &config.ops]).await?;
         Ok(Self { admin, fleet, ops })
     }
 }
@@ -246,7 +280,12 @@ async fn prepare(
 ) -> Result<Keyring, bootstrap::Error> {
     let now = SystemTime::now();
     let keyring = bootstrap::unlock(store, &master_key_source(config), now).await?;
-    let FirstStart { admin_email, admin_password, provider_config_path, settings } = first;
+    let FirstStart {
+        admin_email,
+        admin_password,
+        provider_config_path,
+        settings,
+    } = first;
     let first = bootstrap::FirstStart {
         admin_email,
         admin_password,
@@ -256,8 +295,10 @@ async fn prepare(
     };
     if let Some(report) = bootstrap::first_start(store, &keyring, hasher, first, now).await? {
         tracing::info!(
-            providers = report.providers, model_rules = report.model_rules,
-            must_change_password = report.must_change_password, "a new installation was set up"
+            providers = report.providers,
+            model_rules = report.model_rules,
+            must_change_password = report.must_change_password,
+            "a new installation was set up"
         );
         for warning in report.warnings {
             tracing::warn!(warning, path = %provider_config_path.display(), "the imported file is not taken over as it is");
@@ -285,9 +326,14 @@ fn node_token(config: &StoreConfig) -> Result<SecretString, SecretFileError> {
 
 fn identity(files: Option<&TlsFiles>) -> Result<Option<Identity>, Error> {
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| Error::TlsFile { path: path.to_owned(), source })
+        std::fs::read(path).map_err(|source| Error::TlsFile {
+            path: path.to_owned(),
+            source,
+        })
     };
-    let Some(TlsFiles { cert, key }) = files else { return Ok(None) };
+    let Some(TlsFiles { cert, key }) = files else {
+        return Ok(None);
+    };
     Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
 }
 
@@ -305,7 +351,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

@@ -65,9 +65,14 @@ impl Default for Probes {
         let shared = Shared {
             pending: Mutex::default(),
             running: Semaphore::new(PROBES_MAX),
-            started: Mutex::new(Window { began: Instant::now(), starts: 0 }),
+            started: Mutex::new(Window {
+                began: Instant::now(),
+                starts: 0,
+            }),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 }
 
@@ -79,13 +84,21 @@ impl Probes {
         target: Target,
         timeout: Duration,
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
-        let _running = self.shared.running.try_acquire().map_err(|_| Error::TooMany { retry_after: timeout })?;
+        let _running = self
+            .shared
+            .running
+            .try_acquire()
+            .map_err(|_| Error::TooMany { retry_after: timeout })?;
         self.count_start()?;
         let deadline = Instant::now() + timeout + ANSWER_GRACE;
-        let (node, sender) = nodes.wait_prober(target.revision, deadline).await.map_err(|reason| match reason {
-            NoProber::NotConnected => Error::NoNode,
-            NoProber::NotYet => Error::NotYetHeld,
-        })?;
+        let (node, sender) =
+            nodes
+                .wait_prober(target.revision, deadline)
+                .await
+                .map_err(|reason| match reason {
+                    NoProber::NotConnected => Error::NoNode,
+                    NoProber::NotYet => Error::NotYetHeld,
+                })?;
         let (pending, answer) = self.expect_answer();
         let probe = fleet::Probe {
             probe_id: pending.id.to_string(),
@@ -93,7 +106,10 @@ impl Probes {
             model: target.model,
             timeout: prost_types::Duration::try_from(timeout).ok(),
         };
-        let asked = async { sender.send(probe).await.ok()?; answer.await.ok() };
+        let asked = async {
+            sender.send(probe).await.ok()?;
+            answer.await.ok()
+        };
         match timeout_at(deadline, asked).await {
             Ok(Some(result)) => Ok((node, result)),
             Ok(None) | Err(_) => Err(Error::NoAnswer { node }),
@@ -102,7 +118,9 @@ impl Probes {
 
     /// Takes a node's answer; one that nobody waits for any more is dropped.
     pub(crate) fn answered(&self, result: fleet::ProbeResult) {
-        let waiting = Uuid::try_parse(&result.probe_id).ok().and_then(|id| self.pending().remove(&id));
+        let waiting = Uuid::try_parse(&result.probe_id)
+            .ok()
+            .and_then(|id| self.pending().remove(&id));
         if let Some(waiting) = waiting {
             // Whoever asked may have gone.
             let _ = waiting.send(result);
@@ -113,10 +131,15 @@ impl Probes {
         let mut window = self.shared.started.lock().unwrap_or_else(PoisonError::into_inner);
         let age = window.began.elapsed();
         if age >= MINUTE {
-            *window = Window { began: Instant::now(), starts: 0 };
+            *window = Window {
+                began: Instant::now(),
+                starts: 0,
+            };
         }
         if window.starts >= PROBES_PER_MINUTE {
-            return Err(Error::TooMany { retry_after: MINUTE.saturating_sub(age) });
+            return Err(Error::TooMany {
+                retry_after: MINUTE.saturating_sub(age),
+            });
         }
         window.starts += 1;
         Ok(())
@@ -155,7 +178,11 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn target(revision: u64) -> Target {
-        Target { provider: "qwen".into(), model: "qwen-max".into(), revision }
+        Target {
+            provider: "qwen".into(),
+            model: "qwen-max".into(),
+            revision,
+        }
     }
 
     fn node(nodes: &Nodes, acked: u64) -> crate::snapshot::nodes::Membership {
@@ -168,9 +195,19 @@ mod tests {
         let mut member = node(&nodes, 3);
         let answering = async {
             let probe = member.probes.recv().await.unwrap();
-            assert_eq!((probe.provider.as_str(), probe.model.as_str()), ("qwen", "qwen-max"));
-            probes.answered(fleet::ProbeResult { probe_id: "unknown".into(), ..Default::default() });
-            probes.answered(fleet::ProbeResult { probe_id: probe.probe_id, ok: true, ..Default::default() });
+            assert_eq!(
+                (probe.provider.as_str(), probe.model.as_str()),
+                ("qwen", "qwen-max")
+            );
+            probes.answered(fleet::ProbeResult {
+                probe_id: "unknown".into(),
+                ..Default::default()
+            });
+            probes.answered(fleet::ProbeResult {
+                probe_id: probe.probe_id,
+                ok: true,
+                ..Default::default()
+            });
         };
         let (result, ()) = tokio::join!(probes.run(&nodes, target(3), TIMEOUT), answering);
         assert!(result.unwrap().1.ok);
@@ -180,16 +217,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_an_able_node_there_is_no_test() {
         let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
-        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NoNode)));
+        assert!(matches!(
+            probes.run(&nodes, target(3), TIMEOUT).await,
+            Err(Error::NoNode)
+        ));
         let _member = node(&nodes, 2);
-        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NotYetHeld)));
+        assert!(matches!(
+            probes.run(&nodes, target(3), TIMEOUT).await,
+            Err(Error::NotYetHeld)
+        ));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_node_is_named_and_forgotten() {
         let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
         let _member = node(&nodes, 3);
-        assert!(matches!(probes.run(&nodes, target(3), TIMEOUT).await, Err(Error::NoAnswer { .. })));
+        assert!(matches!(
+            probes.run(&nodes, target(3), TIMEOUT).await,
+            Err(Error::NoAnswer { .. })
+        ));
         assert!(probes.pending().is_empty());
     }
 
@@ -197,10 +243,19 @@ mod tests {
     async fn tests_are_limited_by_the_minute() {
         let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
         for _ in 0..PROBES_PER_MINUTE {
-            assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::NoNode)));
+            assert!(matches!(
+                probes.run(&nodes, target(1), TIMEOUT).await,
+                Err(Error::NoNode)
+            ));
         }
-        assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::TooMany { .. })));
+        assert!(matches!(
+            probes.run(&nodes, target(1), TIMEOUT).await,
+            Err(Error::TooMany { .. })
+        ));
         tokio::time::advance(MINUTE).await;
-        assert!(matches!(probes.run(&nodes, target(1), TIMEOUT).await, Err(Error::NoNode)));
+        assert!(matches!(
+            probes.run(&nodes, target(1), TIMEOUT).await,
+            Err(Error::NoNode)
+        ));
     }
 }

@@ -51,7 +51,10 @@ const BROWSER_HEADERS: [(HeaderName, HeaderValue); 6] = [
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     ),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (
@@ -88,7 +91,10 @@ pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules)
 
 /// The fleet listener: data planes that know the node token.
 pub(crate) fn fleet_app(services: Routes, check: NodeCheck) -> Router {
-    services.prepare().into_axum_router().layer(from_fn_with_state(check, admit_node))
+    services
+        .prepare()
+        .into_axum_router()
+        .layer(from_fn_with_state(check, admit_node))
 }
 
 /// The ops listener.
@@ -130,7 +136,10 @@ pub(crate) async fn serve_grpc(
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server.add_routes(Routes::from(app)).serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await
+    server
+        .add_routes(Routes::from(app))
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .await
 }
 
 /// Serves probes and metrics until the shutdown.
@@ -139,7 +148,9 @@ pub(crate) async fn serve_ops(
     app: Router,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
 }
 
 /// Why a listener cannot be had, and what to do about it.
@@ -159,7 +170,15 @@ pub(crate) async fn bind<const N: usize>(listeners: [&Listener; N]) -> Result<[T
     bound.try_into().map_err(|_| BindError(refused))
 }
 
-fn bind_message(Listener { address, variable, flag, tls: _ }: &Listener, error: &std::io::Error) -> String {
+fn bind_message(
+    Listener {
+        address,
+        variable,
+        flag,
+        tls: _,
+    }: &Listener,
+    error: &std::io::Error,
+) -> String {
     let port = address.port();
     match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
@@ -175,13 +194,18 @@ async fn identify(State(rules): State<AdminRules>, mut request: Request, next: N
     let peer_ip = peer_ip(request.extensions());
     let span = tracing::info_span!("call", request.id = id, path = request.uri().path());
     let header = HeaderValue::from_str(&id).ok();
-    request.extensions_mut().insert(Origin { peer_ip, request_id: Some(id) });
+    request.extensions_mut().insert(Origin {
+        peer_ip,
+        request_id: Some(id),
+    });
     let mut response = next.run(request).instrument(span).await;
     if !is_grpc(response.headers()) {
         response.headers_mut().extend(BROWSER_HEADERS);
     }
     if rules.has_tls {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     if let Some(id) = header {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -202,11 +226,19 @@ async fn check_host(State(rules): State<AdminRules>, request: Request, next: Nex
 
 impl AdminRules {
     pub(crate) fn new(hosts: Vec<String>, has_tls: bool) -> Self {
-        Self { hosts: hosts.into(), has_tls }
+        Self {
+            hosts: hosts.into(),
+            has_tls,
+        }
     }
 
     fn admits(&self, request: &Request) -> bool {
-        let from_header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+        let from_header = || {
+            request
+                .headers()
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()?.parse().ok())
+        };
         let authority: Option<http::uri::Authority> = request.uri().authority().cloned().or_else(from_header);
         let Some(authority) = authority else { return false };
         let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
@@ -230,19 +262,25 @@ async fn no_such_path(request: Request) -> Response {
 
 async fn no_store(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()))
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|it| it.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
 /// A status in the caller's own content type: a grpc-web client refuses another one.
 fn grpc_answer(request: &Request, status: Status) -> Response {
     let mut response = status.into_http();
     if let Some(content_type) = request.headers().get(header::CONTENT_TYPE) {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type.clone());
     }
     response
 }
@@ -253,16 +291,32 @@ mod tests {
 
     fn check(host: &str, expected: bool) {
         let rules = AdminRules::new(vec!["bridge.example".to_owned()], false);
-        let request = Request::builder().header(header::HOST, host).body(axum::body::Body::empty()).unwrap();
+        let request = Request::builder()
+            .header(header::HOST, host)
+            .body(axum::body::Body::empty())
+            .unwrap();
         assert_eq!(rules.admits(&request), expected, "{host}");
     }
 
     #[test]
     fn a_rebound_name_is_not_admitted() {
-        for host in ["localhost:8001", "LOCALHOST", "127.0.0.1:8001", "[::1]:8001", "10.0.0.7", "Bridge.Example:443"] {
+        for host in [
+            "localhost:8001",
+            "LOCALHOST",
+            "127.0.0.1:8001",
+            "[::1]:8001",
+            "10.0.0.7",
+            "Bridge.Example:443",
+        ] {
             check(host, true);
         }
-        for host in ["evil.example", "localhost.evil.example", "bridge.example.evil", "", "a b"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "bridge.example.evil",
+            "",
+            "a b",
+        ] {
             check(host, false);
         }
     }
@@ -271,10 +325,20 @@ mod tests {
     async fn a_used_port_is_named_with_its_remedy() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let listener = Listener { address, variable: "OPS_LISTEN", flag: "--ops-listen", tls: None };
+        let listener = Listener {
+            address,
+            variable: "OPS_LISTEN",
+            flag: "--ops-listen",
+            tls: None,
+        };
         let text = bind([&listener, &listener]).await.unwrap_err().to_string();
         assert_eq!(text.lines().count(), 2, "every port is told of: {text}");
-        for part in [&address.port().to_string(), "in use", "OPS_LISTEN", "--ops-listen"] {
+        for part in [
+            &address.port().to_string(),
+            "in use",
+            "OPS_LISTEN",
+            "--ops-listen",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -63,18 +63,38 @@ impl Metrics {
         let published_revision = Gauge::default();
         let (acks, nacks, logins_failed) = (Counter::default(), Counter::default(), Counter::default());
         let commits = Family::default();
-        registry.register("nodes_connected", "Data planes with an open stream", nodes_connected.clone());
+        registry.register(
+            "nodes_connected",
+            "Data planes with an open stream",
+            nodes_connected.clone(),
+        );
         registry.register(
             "published_revision",
             "Store revision that data planes are sent",
             published_revision.clone(),
         );
-        registry.register("snapshot_acks", "Snapshots that a data plane acknowledged", acks.clone());
-        registry.register("snapshot_nacks", "Snapshots that a data plane refused", nacks.clone());
+        registry.register(
+            "snapshot_acks",
+            "Snapshots that a data plane acknowledged",
+            acks.clone(),
+        );
+        registry.register(
+            "snapshot_nacks",
+            "Snapshots that a data plane refused",
+            nacks.clone(),
+        );
         registry.register("commits", "Changes by their result", commits.clone());
         registry.register("logins_failed", "Logins that were refused", logins_failed.clone());
         let registry = Arc::new(registry);
-        Self { nodes_connected, published_revision, acks, nacks, commits, logins_failed, registry }
+        Self {
+            nodes_connected,
+            published_revision,
+            acks,
+            nacks,
+            commits,
+            logins_failed,
+            registry,
+        }
     }
 
     /// All metrics in the text format.
@@ -123,7 +143,12 @@ mod tests {
         let metrics = Metrics::new();
         metrics.acks.inc();
         metrics.published_revision.set(7);
-        metrics.commits.get_or_create(&CommitLabels { result: CommitResult::Refused }).inc();
+        metrics
+            .commits
+            .get_or_create(&CommitLabels {
+                result: CommitResult::Refused,
+            })
+            .inc();
         let text = metrics.encode().unwrap();
         for line in [
             "bridge_control_plane_nodes_connected 0",

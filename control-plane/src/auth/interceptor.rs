@@ -65,7 +65,12 @@ impl Attempt {
         }
         let caller = sessions.verify(&token, now).await?;
         permit(&caller, access)?;
-        Ok(Some(Call { caller, origin: self.origin, method: method_of(&self.path), now }))
+        Ok(Some(Call {
+            caller,
+            origin: self.origin,
+            method: method_of(&self.path),
+            now,
+        }))
     }
 }
 
@@ -87,7 +92,10 @@ fn bearer(headers: &http::HeaderMap) -> Option<SecretString> {
 
 /// `/bridge.admin.v1.UserService/GetUser` → `UserService.GetUser`.
 fn method_of(path: &str) -> String {
-    let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or((path, ""));
+    let (service, method) = path
+        .trim_start_matches('/')
+        .rsplit_once('/')
+        .unwrap_or((path, ""));
     let service = service.rsplit('.').next().unwrap_or(service);
     format!("{service}.{method}")
 }
@@ -95,8 +103,12 @@ fn method_of(path: &str) -> String {
 /// The address at the other end of a connection to a tonic listener.
 pub(crate) fn peer_ip(extensions: &http::Extensions) -> Option<IpAddr> {
     let tcp = extensions.get::<TcpConnectInfo>();
-    let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
-    tcp.or(tls).and_then(TcpConnectInfo::remote_addr).map(|address| address.ip().to_canonical())
+    let tls = extensions
+        .get::<TlsConnectInfo<TcpConnectInfo>>()
+        .map(TlsConnectInfo::get_ref);
+    tcp.or(tls)
+        .and_then(TcpConnectInfo::remote_addr)
+        .map(|address| address.ip().to_canonical())
 }
 
 /// Lets data planes in that know the node token.
@@ -108,7 +120,9 @@ pub(crate) struct NodeCheck {
 
 impl NodeCheck {
     pub(crate) fn new(token: &SecretString) -> Self {
-        Self { token_hash: Arc::new(hash(token)) }
+        Self {
+            token_hash: Arc::new(hash(token)),
+        }
     }
 
     fn admits(&self, headers: &http::HeaderMap) -> bool {
@@ -126,8 +140,10 @@ pub(crate) async fn admit_node(State(check): State<NodeCheck>, request: Request,
         return next.run(request).await;
     }
     tracing::warn!(peer.ip = ?peer_ip(request.extensions()), "a data plane without the right node token was refused");
-    Status::unauthenticated("send the node token in `authorization: Bearer`; see NODE_TOKEN and NODE_TOKEN_FILE")
-        .into_http()
+    Status::unauthenticated(
+        "send the node token in `authorization: Bearer`; see NODE_TOKEN and NODE_TOKEN_FILE",
+    )
+    .into_http()
 }
 
 #[cfg(test)]
@@ -135,14 +151,22 @@ mod tests {
     use super::*;
 
     fn headers(authorization: &str) -> http::HeaderMap {
-        [(http::header::AUTHORIZATION, authorization.parse().unwrap())].into_iter().collect()
+        [(http::header::AUTHORIZATION, authorization.parse().unwrap())]
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn only_the_node_token_opens_the_fleet_listener() {
         let check = NodeCheck::new(&"node-secret".into());
         assert!(check.admits(&headers("Bearer node-secret")));
-        for refused in ["node-secret", "Bearer node-secre", "Bearer node-secret1", "Basic node-secret", "Bearer "] {
+        for refused in [
+            "node-secret",
+            "Bearer node-secre",
+            "Bearer node-secret1",
+            "Basic node-secret",
+            "Bearer ",
+        ] {
             assert!(!check.admits(&headers(refused)), "{refused}");
         }
         assert!(!check.admits(&http::HeaderMap::new()));
@@ -150,6 +174,9 @@ mod tests {
 
     #[test]
     fn the_audit_names_methods_briefly() {
-        assert_eq!(method_of("/bridge.admin.v1.UserService/GetUser"), "UserService.GetUser");
+        assert_eq!(
+            method_of("/bridge.admin.v1.UserService/GetUser"),
+            "UserService.GetUser"
+        );
     }
 }

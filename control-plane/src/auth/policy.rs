@@ -32,7 +32,10 @@ const TABLE: &[(&str, Access)] = &[
     ("/bridge.admin.v1.AuthService/Refresh", Open),
     ("/bridge.admin.v1.AuthService/Logout", ANY),
     ("/bridge.admin.v1.AuthService/GetMe", ANY),
-    ("/bridge.admin.v1.AuthService/ChangePassword", BeforePasswordChange),
+    (
+        "/bridge.admin.v1.AuthService/ChangePassword",
+        BeforePasswordChange,
+    ),
     ("/bridge.admin.v1.UserService/ListUsers", ADMIN_READ),
     ("/bridge.admin.v1.UserService/GetUser", ADMIN_READ),
     ("/bridge.admin.v1.UserService/CreateUser", ADMIN),
@@ -57,12 +60,18 @@ const TABLE: &[(&str, Access)] = &[
     ("/grpc.health.v1.Health/Check", Open),
     ("/grpc.health.v1.Health/Watch", Open),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANY),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ANY),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ANY,
+    ),
 ];
 
 /// What the method at this path asks; `None`: nobody may call it.
 pub(crate) fn access(path: &str) -> Option<Access> {
-    TABLE.iter().find(|(method, _)| *method == path).map(|(_, access)| *access)
+    TABLE
+        .iter()
+        .find(|(method, _)| *method == path)
+        .map(|(_, access)| *access)
 }
 
 #[cfg(test)]

@@ -66,7 +66,9 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<admin::GetApiKeyResponse>, Status> {
         let call = Call::of(&request)?;
         let key = self.reached(&call, &request.into_inner().id).await?;
-        Ok(Response::new(admin::GetApiKeyResponse { api_key: Some(convert::api_key(key)) }))
+        Ok(Response::new(admin::GetApiKeyResponse {
+            api_key: Some(convert::api_key(key)),
+        }))
     }
 
     async fn create_api_key(
@@ -76,7 +78,11 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let made = self.create(&call, request.into_inner()).await?;
         let (api_key, key, secret_already_delivered) = made.into_parts();
-        Ok(Response::new(admin::CreateApiKeyResponse { api_key, key, secret_already_delivered }))
+        Ok(Response::new(admin::CreateApiKeyResponse {
+            api_key,
+            key,
+            secret_already_delivered,
+        }))
     }
 
     async fn update_api_key(
@@ -86,7 +92,9 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let key = commits::update(request.revision, || self.update(&call, request.clone())).await?;
-        Ok(Response::new(admin::UpdateApiKeyResponse { api_key: Some(convert::api_key(key)) }))
+        Ok(Response::new(admin::UpdateApiKeyResponse {
+            api_key: Some(convert::api_key(key)),
+        }))
     }
 
     async fn delete_api_key(
@@ -96,7 +104,9 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let admin::DeleteApiKeyRequest { id, revision } = request.into_inner();
         let key = self.reached(&call, &id).await?.value;
-        let audit = call.audit(&target(&key)).with_summaries(Some(summary::api_key(&key)), None);
+        let audit = call
+            .audit(&target(&key))
+            .with_summaries(Some(summary::api_key(&key)), None);
         let change = Change::DeleteApiKey(key.id, commits::expect_any(revision));
         self.commits.commit(vec![change], audit).await?;
         Ok(Response::new(admin::DeleteApiKeyResponse {}))
@@ -110,7 +120,11 @@ impl ApiKeyService for ApiKeys {
         let request = request.into_inner();
         let made = commits::update(0, || self.rotate(&call, request.clone())).await?;
         let (api_key, key, secret_already_delivered) = made.into_parts();
-        Ok(Response::new(admin::RotateApiKeyResponse { api_key, key, secret_already_delivered }))
+        Ok(Response::new(admin::RotateApiKeyResponse {
+            api_key,
+            key,
+            secret_already_delivered,
+        }))
     }
 
     async fn revoke_api_key(
@@ -142,9 +156,11 @@ enum Made {
 impl Made {
     fn into_parts(self) -> (Option<admin::ApiKey>, String, bool) {
         match self {
-            Self::Now(key, minted) => {
-                (Some(convert::api_key(key)), minted.secret.expose_secret().to_owned(), false)
-            }
+            Self::Now(key, minted) => (
+                Some(convert::api_key(key)),
+                minted.secret.expose_secret().to_owned(),
+                false,
+            ),
             Self::Before(key) => (Some(convert::api_key(key)), String::new(), true),
         }
     }
@@ -167,9 +183,19 @@ impl ApiKeys {
         } = request;
         let owner = self.owner(call, &owner_user_id).await?;
         let expires_at = convert::time(expires_at).map_err(|reason| expires_at_violation(&reason))?;
-        let draft = Draft { name, email, owner, enabled: true, expires_at, allowed_models, allowed_providers };
+        let draft = Draft {
+            name,
+            email,
+            owner,
+            enabled: true,
+            expires_at,
+            allowed_models,
+            allowed_providers,
+        };
         let key = new_key(&minted, draft.check()?, call.now);
-        let audit = call.audit(&target(&key)).with_summaries(None, Some(summary::api_key(&key)));
+        let audit = call
+            .audit(&target(&key))
+            .with_summaries(None, Some(summary::api_key(&key)));
         let change = Change::PutApiKey(key.clone(), Expect::Absent);
         match self.commits.create(vec![change], audit, idempotency).await? {
             Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
@@ -177,8 +203,16 @@ impl ApiKeys {
         }
     }
 
-    async fn update(&self, call: &Call, request: admin::UpdateApiKeyRequest) -> Result<Stored<ApiKey>, Error> {
-        let admin::UpdateApiKeyRequest { api_key, update_mask, revision } = request;
+    async fn update(
+        &self,
+        call: &Call,
+        request: admin::UpdateApiKeyRequest,
+    ) -> Result<Stored<ApiKey>, Error> {
+        let admin::UpdateApiKeyRequest {
+            api_key,
+            update_mask,
+            revision,
+        } = request;
         let wire = api_key.unwrap_or_default();
         let before = self.reached(call, &wire.id).await?;
         let mut draft = before.value.spec.to_draft();
@@ -193,7 +227,10 @@ impl ApiKeys {
         if !before.value.spec.enabled {
             return Ok(before);
         }
-        let spec = Spec { enabled: false, ..before.value.spec.clone() };
+        let spec = Spec {
+            enabled: false,
+            ..before.value.spec.clone()
+        };
         self.put(call, before, spec, 0).await
     }
 
@@ -205,12 +242,16 @@ impl ApiKeys {
         asked_revision: u64,
     ) -> Result<Stored<ApiKey>, Error> {
         let after = changed(&before.value, spec, call.now);
-        let audit = call
-            .audit(&target(&after))
-            .with_summaries(Some(summary::api_key(&before.value)), Some(summary::api_key(&after)));
+        let audit = call.audit(&target(&after)).with_summaries(
+            Some(summary::api_key(&before.value)),
+            Some(summary::api_key(&after)),
+        );
         let change = Change::PutApiKey(after.clone(), commits::expect(asked_revision, before.revision));
         let revision = self.commits.commit(vec![change], audit).await?;
-        Ok(Stored { value: after, revision })
+        Ok(Stored {
+            value: after,
+            revision,
+        })
     }
 
     async fn rotate(&self, call: &Call, mut request: admin::RotateApiKeyRequest) -> Result<Made, Error> {
@@ -221,10 +262,15 @@ impl ApiKeys {
         let result = minted.id.as_str();
         let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
         let key = new_key(&minted, before.value.spec.clone(), call.now);
-        let old = changed(&before.value, ending(&before.value.spec, overlap, call.now), call.now);
-        let audit = call
-            .audit(&target(&before.value))
-            .with_summaries(Some(summary::api_key(&before.value)), Some(summary::api_key(&key)));
+        let old = changed(
+            &before.value,
+            ending(&before.value.spec, overlap, call.now),
+            call.now,
+        );
+        let audit = call.audit(&target(&before.value)).with_summaries(
+            Some(summary::api_key(&before.value)),
+            Some(summary::api_key(&key)),
+        );
         let changes = vec![
             Change::PutApiKey(key.clone(), Expect::Absent),
             Change::PutApiKey(old, Expect::Revision(before.revision)),
@@ -237,10 +283,14 @@ impl ApiKeys {
 
     /// The key, if the caller reaches it; otherwise it is as if it were not there.
     async fn reached(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
-        let missing = || Error::NotFound { kind: Kind::ApiKey, id: id.to_owned() };
+        let missing = || Error::NotFound {
+            kind: Kind::ApiKey,
+            id: id.to_owned(),
+        };
         let parsed = KeyId::parse(id).map_err(|reason| Error::invalid("id", reason.to_string()))?;
         let key = self.store.api_key(&parsed).await?;
-        key.filter(|key| call.reaches(key.value.spec.owner)).ok_or_else(missing)
+        key.filter(|key| call.reaches(key.value.spec.owner))
+            .ok_or_else(missing)
     }
 
     async fn owner(&self, call: &Call, text: &str) -> Result<UserId, Error> {
@@ -250,15 +300,24 @@ impl ApiKeys {
         let refused = |reason: &str| Error::invalid("owner_user_id", reason);
         let owner = UserId::parse(text).map_err(|reason| refused(&reason.to_string()))?;
         if !call.reaches(owner) {
-            return Err(Error::RoleRefused { role: call.caller.role });
+            return Err(Error::RoleRefused {
+                role: call.caller.role,
+            });
         }
         let user = self.store.user(&owner).await?;
-        user.map(|user| user.value.id).ok_or_else(|| refused("is not a user"))
+        user.map(|user| user.value.id)
+            .ok_or_else(|| refused("is not a user"))
     }
 }
 
 fn is_asked_for(key: &ApiKey, request: &admin::ListApiKeysRequest) -> bool {
-    let Draft { name, email, owner, enabled, .. } = key.spec.to_draft();
+    let Draft {
+        name,
+        email,
+        owner,
+        enabled,
+        ..
+    } = key.spec.to_draft();
     matches_query(&request.query, &[&name, &email, key.id.as_str()])
         && request.enabled.is_none_or(|asked| asked == enabled)
         && (request.owner_user_id.is_empty() || request.owner_user_id == owner.to_string())
@@ -269,21 +328,36 @@ fn mint() -> Minted {
 }
 
 fn new_key(minted: &Minted, spec: Spec, now: SystemTime) -> ApiKey {
-    ApiKey { id: minted.id.clone(), hash: minted.hash, spec, times: Times::new(now) }
+    ApiKey {
+        id: minted.id.clone(),
+        hash: minted.hash,
+        spec,
+        times: Times::new(now),
+    }
 }
 
 fn changed(key: &ApiKey, spec: Spec, now: SystemTime) -> ApiKey {
-    ApiKey { spec, times: key.times.touched(now), ..key.clone() }
+    ApiKey {
+        spec,
+        times: key.times.touched(now),
+        ..key.clone()
+    }
 }
 
 /// The settings of a key whose successor exists.
 fn ending(spec: &Spec, overlap: Duration, now: SystemTime) -> Spec {
     if overlap.is_zero() {
-        return Spec { enabled: false, ..spec.clone() };
+        return Spec {
+            enabled: false,
+            ..spec.clone()
+        };
     }
     let end = now + overlap;
     let expires_at = spec.expires_at.map_or(end, |at| at.min(end));
-    Spec { expires_at: Some(expires_at), ..spec.clone() }
+    Spec {
+        expires_at: Some(expires_at),
+        ..spec.clone()
+    }
 }
 
 fn target(key: &ApiKey) -> String {

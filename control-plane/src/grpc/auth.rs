@@ -33,7 +33,11 @@ impl AuthService for Auth {
             self.metrics.logins_failed.inc();
             login_error(error)
         })?;
-        let TokenPair { access_token, expires_at, refresh_token } = tokens;
+        let TokenPair {
+            access_token,
+            expires_at,
+            refresh_token,
+        } = tokens;
         Ok(Response::new(admin::LoginResponse {
             access_token: access_token.expose_secret().to_owned(),
             expires_at: Some(expires_at.into()),
@@ -48,8 +52,16 @@ impl AuthService for Auth {
     ) -> Result<Response<admin::RefreshResponse>, Status> {
         let origin = origin_of(&request);
         let token = SecretString::from(request.into_inner().refresh_token);
-        let tokens = self.sessions.refresh(&token, origin, call::now()).await.map_err(refresh_error)?;
-        let TokenPair { access_token, expires_at, refresh_token } = tokens;
+        let tokens = self
+            .sessions
+            .refresh(&token, origin, call::now())
+            .await
+            .map_err(refresh_error)?;
+        let TokenPair {
+            access_token,
+            expires_at,
+            refresh_token,
+        } = tokens;
         Ok(Response::new(admin::RefreshResponse {
             access_token: access_token.expose_secret().to_owned(),
             expires_at: Some(expires_at.into()),
@@ -63,7 +75,10 @@ impl AuthService for Auth {
     ) -> Result<Response<admin::LogoutResponse>, Status> {
         let call = Call::of(&request)?;
         let audit = call.audit(&format!("session/{}", call.caller.session_id));
-        self.sessions.logout(&call.caller, audit).await.map_err(Error::from)?;
+        self.sessions
+            .logout(&call.caller, audit)
+            .await
+            .map_err(Error::from)?;
         Ok(Response::new(admin::LogoutResponse {}))
     }
 
@@ -72,7 +87,12 @@ impl AuthService for Auth {
         request: Request<admin::GetMeRequest>,
     ) -> Result<Response<admin::GetMeResponse>, Status> {
         let id = Call::of(&request)?.caller.user_id;
-        let user = self.store.user(&id).await.map_err(Error::from)?.ok_or(Error::TokenRefused)?;
+        let user = self
+            .store
+            .user(&id)
+            .await
+            .map_err(Error::from)?
+            .ok_or(Error::TokenRefused)?;
         let logins = self.store.last_logins().await.map_err(Error::from)?;
         let user = convert::user(user, logins.get(&id).copied());
         Ok(Response::new(admin::GetMeResponse { user: Some(user) }))
@@ -83,11 +103,24 @@ impl AuthService for Auth {
         request: Request<admin::ChangePasswordRequest>,
     ) -> Result<Response<admin::ChangePasswordResponse>, Status> {
         let call = Call::of(&request)?;
-        let admin::ChangePasswordRequest { current_password, new_password } = request.into_inner();
-        let (current, new) = (SecretString::from(current_password), SecretString::from(new_password));
+        let admin::ChangePasswordRequest {
+            current_password,
+            new_password,
+        } = request.into_inner();
+        let (current, new) = (
+            SecretString::from(current_password),
+            SecretString::from(new_password),
+        );
         let audit = call.audit(&format!("{}/{}", Kind::User, call.caller.user_id));
-        let changed = self.sessions.change_password(&call.caller, &current, new, audit).await;
-        let TokenPair { access_token, expires_at, refresh_token } = changed.map_err(change_error)?;
+        let changed = self
+            .sessions
+            .change_password(&call.caller, &current, new, audit)
+            .await;
+        let TokenPair {
+            access_token,
+            expires_at,
+            refresh_token,
+        } = changed.map_err(change_error)?;
         Ok(Response::new(admin::ChangePasswordResponse {
             access_token: access_token.expose_secret().to_owned(),
             expires_at: Some(expires_at.into()),

@@ -22,14 +22,20 @@ pub(crate) struct Call {
 /// To the millisecond, as the store keeps times: what is answered to a change and
 /// what is read later are the same.
 pub(crate) fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let sub_millis = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
     SystemTime::UNIX_EPOCH + since.saturating_sub(sub_millis)
 }
 
 impl Call {
     pub(crate) fn of<T>(request: &Request<T>) -> Result<Self, Error> {
-        request.extensions().get::<Self>().cloned().ok_or(Error::TokenMissing)
+        request
+            .extensions()
+            .get::<Self>()
+            .cloned()
+            .ok_or(Error::TokenMissing)
     }
 
     pub(crate) fn audit(&self, target: &str) -> AuditEntry {

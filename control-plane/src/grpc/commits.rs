@@ -23,9 +23,13 @@ pub(crate) struct Commits {
 
 /// What became of a create that may be a repetition.
 pub(crate) enum Created {
-    New { revision: u64 },
+    New {
+        revision: u64,
+    },
     /// It was done before and made the thing with this id.
-    Before { id: String },
+    Before {
+        id: String,
+    },
 }
 
 impl Commits {
@@ -58,7 +62,14 @@ impl Commits {
         idempotency: Option<Idempotency>,
     ) -> Result<u64, CommitError> {
         let (method, target) = (audit.method.clone(), audit.target.clone());
-        let written = self.store.commit(Commit { changes, audit, idempotency }).await;
+        let written = self
+            .store
+            .commit(Commit {
+                changes,
+                audit,
+                idempotency,
+            })
+            .await;
         let result = match &written {
             Ok(_) => CommitResult::Committed,
             Err(error) => result_of(error),
@@ -102,12 +113,20 @@ where
 /// The revision that a change must be based on: what the caller says, or else what
 /// was read for it.
 pub(crate) fn expect(asked_revision: u64, read_revision: u64) -> Expect {
-    Expect::Revision(if asked_revision == 0 { read_revision } else { asked_revision })
+    Expect::Revision(if asked_revision == 0 {
+        read_revision
+    } else {
+        asked_revision
+    })
 }
 
 /// For a change that does not depend on what is there.
 pub(crate) fn expect_any(asked_revision: u64) -> Expect {
-    if asked_revision == 0 { Expect::Present } else { Expect::Revision(asked_revision) }
+    if asked_revision == 0 {
+        Expect::Present
+    } else {
+        Expect::Revision(asked_revision)
+    }
 }
 
 /// What makes a repeated create harmless; `None` if the caller gave no key.
@@ -126,5 +145,10 @@ pub(crate) fn idempotency(
         return Err(Error::invalid("idempotency_key", reason));
     }
     let fingerprint = Sha256::digest(request.encode_to_vec()).into();
-    Ok(Some(Idempotency { caller, key: key.to_owned(), fingerprint, result: result.to_owned() }))
+    Ok(Some(Idempotency {
+        caller,
+        key: key.to_owned(),
+        fingerprint,
+        result: result.to_owned(),
+    }))
 }

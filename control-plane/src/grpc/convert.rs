@@ -17,10 +17,30 @@ use crate::store::Stored;
 // === users ===
 
 pub(crate) fn user(stored: Stored<User>, last_login_at: Option<SystemTime>) -> admin::User {
-    let Stored { value: User { id, spec, credentials, times }, revision } = stored;
-    let user::Spec { email, name, role, enabled } = spec;
-    let user::Credentials { password_hash: _, must_change_password, session_epoch: _ } = credentials;
-    let Times { created_at, updated_at } = times;
+    let Stored {
+        value: User {
+            id,
+            spec,
+            credentials,
+            times,
+        },
+        revision,
+    } = stored;
+    let user::Spec {
+        email,
+        name,
+        role,
+        enabled,
+    } = spec;
+    let user::Credentials {
+        password_hash: _,
+        must_change_password,
+        session_epoch: _,
+    } = credentials;
+    let Times {
+        created_at,
+        updated_at,
+    } = times;
     admin::User {
         id: id.to_string(),
         email: email.as_str().to_owned(),
@@ -59,11 +79,29 @@ pub(crate) fn role(wire: i32) -> Result<Option<Role>, Invalid> {
 // === API keys ===
 
 pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
-    let Stored { value: ApiKey { id, hash: _, spec, times }, revision } = stored;
+    let Stored {
+        value: ApiKey {
+            id,
+            hash: _,
+            spec,
+            times,
+        },
+        revision,
+    } = stored;
     let display = id.display();
-    let api_key::Draft { name, email, owner, enabled, expires_at, allowed_models, allowed_providers } =
-        spec.to_draft();
-    let Times { created_at, updated_at } = times;
+    let api_key::Draft {
+        name,
+        email,
+        owner,
+        enabled,
+        expires_at,
+        allowed_models,
+        allowed_providers,
+    } = spec.to_draft();
+    let Times {
+        created_at,
+        updated_at,
+    } = times;
     admin::ApiKey {
         id: id.as_str().to_owned(),
         name,
@@ -91,11 +129,37 @@ pub(crate) fn time(wire: Option<Timestamp>) -> Result<Option<SystemTime>, Invali
 // === providers ===
 
 pub(crate) fn provider(stored: Stored<Provider>) -> admin::Provider {
-    let Stored { value: Provider { spec, credentials, times }, revision } = stored;
-    let provider::Spec { name, enabled, priority, endpoint, models, limits } = spec;
-    let provider::Limits { timeout_s, max_retries, max_tokens_limit } = limits;
-    let provider::Credentials { sealed: _, has_api_key, api_key_hint, custom_header_names } = credentials;
-    let Times { created_at, updated_at } = times;
+    let Stored {
+        value: Provider {
+            spec,
+            credentials,
+            times,
+        },
+        revision,
+    } = stored;
+    let provider::Spec {
+        name,
+        enabled,
+        priority,
+        endpoint,
+        models,
+        limits,
+    } = spec;
+    let provider::Limits {
+        timeout_s,
+        max_retries,
+        max_tokens_limit,
+    } = limits;
+    let provider::Credentials {
+        sealed: _,
+        has_api_key,
+        api_key_hint,
+        custom_header_names,
+    } = credentials;
+    let Times {
+        created_at,
+        updated_at,
+    } = times;
     admin::Provider {
         name: name.as_str().to_owned(),
         enabled,
@@ -168,9 +232,18 @@ pub(crate) fn models_draft(wire: Option<admin::TierModels>) -> provider::ModelsD
 }
 
 pub(crate) fn secrets_draft(wire: admin::ProviderSecrets) -> provider::SecretsDraft {
-    let admin::ProviderSecrets { api_key, custom_headers } = wire;
-    let custom_headers = custom_headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-    provider::SecretsDraft { api_key: api_key.into(), custom_headers }
+    let admin::ProviderSecrets {
+        api_key,
+        custom_headers,
+    } = wire;
+    let custom_headers = custom_headers
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
+    provider::SecretsDraft {
+        api_key: api_key.into(),
+        custom_headers,
+    }
 }
 
 fn api_format_to_proto(format: ApiFormat) -> admin::ApiFormat {
@@ -183,7 +256,11 @@ fn api_format_to_proto(format: ApiFormat) -> admin::ApiFormat {
 fn models_to_proto(models: &provider::TierModels) -> admin::TierModels {
     let provider::TierModels { big, middle, small } = models;
     let names = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
-    admin::TierModels { big: names(big), middle: names(middle), small: names(small) }
+    admin::TierModels {
+        big: names(big),
+        middle: names(middle),
+        small: names(small),
+    }
 }
 
 // === settings ===
@@ -199,7 +276,11 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         request_deadline_s,
         allow_query_api_key,
     } = value.to_draft();
-    let settings::Breaker { enabled, failure_threshold, recovery_timeout_s } = breaker;
+    let settings::Breaker {
+        enabled,
+        failure_threshold,
+        recovery_timeout_s,
+    } = breaker;
     let fallback_strategy = match fallback_strategy {
         FallbackStrategy::Priority => admin::FallbackStrategy::Priority,
         FallbackStrategy::Random => admin::FallbackStrategy::Random,

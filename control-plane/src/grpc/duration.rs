@@ -27,7 +27,10 @@ mod tests {
 
     fn check(seconds: i64, expected: Option<u64>) {
         let wire = prost_types::Duration { seconds, nanos: 0 };
-        assert_eq!(parse("timeout", Some(wire), DEFAULT, MAX).ok(), expected.map(Duration::from_secs));
+        assert_eq!(
+            parse("timeout", Some(wire), DEFAULT, MAX).ok(),
+            expected.map(Duration::from_secs)
+        );
     }
 
     #[test]

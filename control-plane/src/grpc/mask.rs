@@ -41,7 +41,9 @@ mod tests {
     use super::*;
 
     fn mask(paths: &[&str]) -> Option<FieldMask> {
-        Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+        Some(FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        })
     }
 
     fn set(path: &str) -> Result<(), UnknownPath> {

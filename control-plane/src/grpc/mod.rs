@@ -58,14 +58,38 @@ pub(crate) struct AdminParts {
 }
 
 pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>) -> Routes {
-    let AdminParts { store, keyring, hasher, sessions, nodes, probes, metrics } = parts;
+    let AdminParts {
+        store,
+        keyring,
+        hasher,
+        sessions,
+        nodes,
+        probes,
+        metrics,
+    } = parts;
     let commits = commits::Commits::new(store.clone(), metrics.clone());
-    let auth = auth::Auth { store: store.clone(), sessions, metrics };
-    let users = user::Users { store: store.clone(), commits: commits.clone(), hasher };
-    let api_keys =
-        api_key::ApiKeys { store: store.clone(), commits: commits.clone(), nodes: nodes.clone() };
-    let providers =
-        provider::Providers { store: store.clone(), commits: commits.clone(), keyring, nodes, probes };
+    let auth = auth::Auth {
+        store: store.clone(),
+        sessions,
+        metrics,
+    };
+    let users = user::Users {
+        store: store.clone(),
+        commits: commits.clone(),
+        hasher,
+    };
+    let api_keys = api_key::ApiKeys {
+        store: store.clone(),
+        commits: commits.clone(),
+        nodes: nodes.clone(),
+    };
+    let providers = provider::Providers {
+        store: store.clone(),
+        commits: commits.clone(),
+        keyring,
+        nodes,
+        probes,
+    };
     let settings = settings::Settings { store, commits };
     Routes::new(health)
         .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
@@ -84,7 +108,9 @@ pub(crate) fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection
         let served = ADMIN_SERVICES.into_iter().chain([health_server::SERVICE_NAME]);
         served.fold(builder, |builder, service| builder.with_service_name(service))
     };
-    Ok(routes.add_service(configure().build_v1()?).add_service(configure().build_v1alpha()?))
+    Ok(routes
+        .add_service(configure().build_v1()?)
+        .add_service(configure().build_v1alpha()?))
 }
 
 pub(crate) fn fleet_routes(watch: watch::Watch) -> Routes {

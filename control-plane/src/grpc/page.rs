@@ -49,9 +49,18 @@ impl Ask {
         let size = match usize::try_from(page_size) {
             Ok(0) => PAGE_SIZE_DEFAULT,
             Ok(size) if size <= PAGE_SIZE_MAX => size,
-            Ok(_) | Err(_) => return Err(Error::invalid("page_size", format!("must be 1 to {PAGE_SIZE_MAX}"))),
+            Ok(_) | Err(_) => {
+                return Err(Error::invalid(
+                    "page_size",
+                    format!("must be 1 to {PAGE_SIZE_MAX}"),
+                ));
+            }
         };
-        let after = if page_token.is_empty() { None } else { Some(order.place(page_token)?) };
+        let after = if page_token.is_empty() {
+            None
+        } else {
+            Some(order.place(page_token)?)
+        };
         Ok(Self { order, size, after })
     }
 
@@ -71,7 +80,11 @@ impl Ask {
         placed.truncate(self.size);
         let last = placed.last().filter(|_| has_more);
         let next_page_token = last.map(|(place, _)| self.order.token(place)).unwrap_or_default();
-        Page { items: placed.into_iter().map(|(_, item)| item).collect(), next_page_token, total_size }
+        Page {
+            items: placed.into_iter().map(|(_, item)| item).collect(),
+            next_page_token,
+            total_size,
+        }
     }
 }
 
@@ -82,9 +95,19 @@ impl Order {
             Some(name) => (name.trim(), true),
             None => (text, false),
         };
-        let field = if text.is_empty() { fields.first() } else { fields.iter().find(|field| **field == name) };
+        let field = if text.is_empty() {
+            fields.first()
+        } else {
+            fields.iter().find(|field| **field == name)
+        };
         let field = field.ok_or_else(|| {
-            Error::invalid("order_by", format!("must be one of {}, each optionally with ` desc`", fields.join(", ")))
+            Error::invalid(
+                "order_by",
+                format!(
+                    "must be one of {}, each optionally with ` desc`",
+                    fields.join(", ")
+                ),
+            )
         })?;
         Ok(Self { field, is_descending })
     }
@@ -103,14 +126,19 @@ impl Order {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused())?;
         let text = String::from_utf8(bytes).map_err(|_| refused())?;
         let prefix = format!("{}\n{}\n", self.field, self.is_descending);
-        let (id, text) = text.strip_prefix(&prefix).and_then(|rest| rest.split_once('\n')).ok_or_else(refused)?;
+        let (id, text) = text
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.split_once('\n'))
+            .ok_or_else(refused)?;
         Ok((text.to_owned(), id.to_owned()))
     }
 }
 
 /// A time as text that compares like the time.
 pub(crate) fn place_of_time(time: Option<std::time::SystemTime>) -> String {
-    let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    let since = time
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .unwrap_or_default();
     format!("{:020}", since.as_micros())
 }
 
@@ -143,7 +171,9 @@ mod tests {
     fn pages_follow_each_other_although_the_list_changes() {
         let first = ask(2, "", "").unwrap().cut(vec!["d", "b", "a", "c"], place);
         assert_eq!((first.items, first.total_size), (vec!["a", "b"], 4));
-        let second = ask(2, &first.next_page_token, "").unwrap().cut(vec!["d", "aa", "c"], place);
+        let second = ask(2, &first.next_page_token, "")
+            .unwrap()
+            .cut(vec!["d", "aa", "c"], place);
         assert_eq!(second.items, ["c", "d"]);
         assert_eq!(second.next_page_token, "");
     }
@@ -152,15 +182,29 @@ mod tests {
     fn an_order_may_be_turned_around() {
         let page = ask(1, "", "name desc").unwrap().cut(vec!["a", "b"], place);
         assert_eq!(page.items, ["b"]);
-        let next = ask(1, &page.next_page_token, "name desc").unwrap().cut(vec!["a", "b"], place);
+        let next = ask(1, &page.next_page_token, "name desc")
+            .unwrap()
+            .cut(vec!["a", "b"], place);
         assert_eq!(next.items, ["a"]);
-        assert!(ask(1, &page.next_page_token, "name").is_err(), "the token belongs to another order");
+        assert!(
+            ask(1, &page.next_page_token, "name").is_err(),
+            "the token belongs to another order"
+        );
     }
 
     #[test]
     fn what_is_not_an_order_a_size_or_a_token_is_refused() {
-        for (size, token, order) in [(1001, "", ""), (0, "!", ""), (0, "bmFtZQ", ""), (0, "", "age"), (0, "", "name up")] {
-            assert!(matches!(ask(size, token, order), Err(Error::Invalid(_))), "{size} {token} {order}");
+        for (size, token, order) in [
+            (1001, "", ""),
+            (0, "!", ""),
+            (0, "bmFtZQ", ""),
+            (0, "", "age"),
+            (0, "", "name up"),
+        ] {
+            assert!(
+                matches!(ask(size, token, order), Err(Error::Invalid(_))),
+                "{size} {token} {order}"
+            );
         }
     }
 

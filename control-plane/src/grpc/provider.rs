@@ -61,7 +61,9 @@ impl ProviderService for Providers {
         request: Request<admin::GetProviderRequest>,
     ) -> Result<Response<admin::GetProviderResponse>, Status> {
         let provider = self.stored(&request.into_inner().name).await?;
-        Ok(Response::new(admin::GetProviderResponse { provider: Some(convert::provider(provider)) }))
+        Ok(Response::new(admin::GetProviderResponse {
+            provider: Some(convert::provider(provider)),
+        }))
     }
 
     async fn create_provider(
@@ -70,7 +72,9 @@ impl ProviderService for Providers {
     ) -> Result<Response<admin::CreateProviderResponse>, Status> {
         let call = Call::of(&request)?;
         let provider = self.create(&call, request.into_inner()).await?;
-        Ok(Response::new(admin::CreateProviderResponse { provider: Some(convert::provider(provider)) }))
+        Ok(Response::new(admin::CreateProviderResponse {
+            provider: Some(convert::provider(provider)),
+        }))
     }
 
     async fn update_provider(
@@ -80,7 +84,9 @@ impl ProviderService for Providers {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let provider = commits::update(request.revision, || self.update(&call, request.clone())).await?;
-        Ok(Response::new(admin::UpdateProviderResponse { provider: Some(convert::provider(provider)) }))
+        Ok(Response::new(admin::UpdateProviderResponse {
+            provider: Some(convert::provider(provider)),
+        }))
     }
 
     async fn delete_provider(
@@ -90,8 +96,9 @@ impl ProviderService for Providers {
         let call = Call::of(&request)?;
         let admin::DeleteProviderRequest { name, revision } = request.into_inner();
         let provider = self.stored(&name).await?.value;
-        let audit =
-            call.audit(&target(&provider.spec)).with_summaries(Some(summary::provider(&provider)), None);
+        let audit = call
+            .audit(&target(&provider.spec))
+            .with_summaries(Some(summary::provider(&provider)), None);
         let change = Change::DeleteProvider(provider.spec.name, commits::expect_any(revision));
         self.commits.commit(vec![change], audit).await?;
         Ok(Response::new(admin::DeleteProviderResponse {}))
@@ -111,20 +118,35 @@ impl Providers {
         call: &Call,
         request: admin::CreateProviderRequest,
     ) -> Result<Stored<Provider>, Error> {
-        let admin::CreateProviderRequest { provider, secrets, idempotency_key } = request;
+        let admin::CreateProviderRequest {
+            provider,
+            secrets,
+            idempotency_key,
+        } = request;
         // Secrets are no part of the fingerprint: a weak one could be guessed from it.
-        let fingerprinted = admin::CreateProviderRequest { provider: provider.clone(), ..Default::default() };
+        let fingerprinted = admin::CreateProviderRequest {
+            provider: provider.clone(),
+            ..Default::default()
+        };
         let (spec, secrets) = check_new(provider.unwrap_or_default(), secrets.unwrap_or_default())?;
         let result = spec.name.as_str();
         let idempotency =
             commits::idempotency(call.caller.user_id, &idempotency_key, &fingerprinted, result)?;
         let credentials = self.sealed(&spec, &secrets)?;
-        let provider = Provider { spec, credentials, times: Times::new(call.now) };
-        let audit =
-            call.audit(&target(&provider.spec)).with_summaries(None, Some(summary::provider(&provider)));
+        let provider = Provider {
+            spec,
+            credentials,
+            times: Times::new(call.now),
+        };
+        let audit = call
+            .audit(&target(&provider.spec))
+            .with_summaries(None, Some(summary::provider(&provider)));
         let change = Change::PutProvider(provider.clone(), Expect::Absent);
         match self.commits.create(vec![change], audit, idempotency).await? {
-            Created::New { revision } => Ok(Stored { value: provider, revision }),
+            Created::New { revision } => Ok(Stored {
+                value: provider,
+                revision,
+            }),
             Created::Before { id } => self.stored(&id).await,
         }
     }
@@ -134,7 +156,12 @@ impl Providers {
         call: &Call,
         request: admin::UpdateProviderRequest,
     ) -> Result<Stored<Provider>, Error> {
-        let admin::UpdateProviderRequest { provider, update_mask, secrets, revision } = request;
+        let admin::UpdateProviderRequest {
+            provider,
+            update_mask,
+            secrets,
+            revision,
+        } = request;
         let wire = provider.unwrap_or_default();
         let before = self.stored(&wire.name).await?;
         let mut draft = before.value.spec.to_draft();
@@ -152,26 +179,43 @@ impl Providers {
         };
         let after = before.value.clone().with_spec(spec, credentials, call.now);
         let after = after.map_err(|needed| Error::Precondition(needed.to_string()))?;
-        let audit = call
-            .audit(&target(&after.spec))
-            .with_summaries(Some(summary::provider(&before.value)), Some(summary::provider(&after)));
+        let audit = call.audit(&target(&after.spec)).with_summaries(
+            Some(summary::provider(&before.value)),
+            Some(summary::provider(&after)),
+        );
         let change = Change::PutProvider(after.clone(), commits::expect(revision, before.revision));
         let revision = self.commits.commit(vec![change], audit).await?;
-        Ok(Stored { value: after, revision })
+        Ok(Stored {
+            value: after,
+            revision,
+        })
     }
 
     async fn test(&self, request: admin::TestProviderRequest) -> Result<admin::TestProviderResponse, Error> {
         let admin::TestProviderRequest { name, model, timeout } = request;
         let timeout = duration::parse("timeout", timeout, TEST_TIMEOUT_DEFAULT, TEST_TIMEOUT_MAX)?;
-        let Stored { value: Provider { spec, .. }, revision } = self.stored(&name).await?;
+        let Stored {
+            value: Provider { spec, .. },
+            revision,
+        } = self.stored(&name).await?;
         if !spec.enabled {
-            return Err(Error::Precondition("the provider is disabled: data planes do not know it".to_owned()));
+            return Err(Error::Precondition(
+                "the provider is disabled: data planes do not know it".to_owned(),
+            ));
         }
         let model = match model.as_str() {
-            "" => spec.models.first().map(|model| model.as_str().to_owned()).unwrap_or_default(),
+            "" => spec
+                .models
+                .first()
+                .map(|model| model.as_str().to_owned())
+                .unwrap_or_default(),
             _ => check_model(&model)?,
         };
-        let target = Target { provider: name, model: model.clone(), revision };
+        let target = Target {
+            provider: name,
+            model: model.clone(),
+            revision,
+        };
         let (node, result) = self.probes.run(&self.nodes, target, timeout).await?;
         let bridge_proto::fleet::v1::ProbeResult {
             probe_id: _,
@@ -193,13 +237,19 @@ impl Providers {
     }
 
     async fn stored(&self, name: &str) -> Result<Stored<Provider>, Error> {
-        let missing = || Error::NotFound { kind: Kind::Provider, id: name.to_owned() };
-        let parsed = ProviderName::parse(name).map_err(|reason| Error::invalid("name", reason.to_string()))?;
+        let missing = || Error::NotFound {
+            kind: Kind::Provider,
+            id: name.to_owned(),
+        };
+        let parsed =
+            ProviderName::parse(name).map_err(|reason| Error::invalid("name", reason.to_string()))?;
         self.store.provider(&parsed).await?.ok_or_else(missing)
     }
 
     fn sealed(&self, spec: &Spec, secrets: &PlainSecrets) -> Result<Credentials, Error> {
-        Ok(self.keyring.seal_provider(&spec.name, &spec.endpoint.base_url, secrets)?)
+        Ok(self
+            .keyring
+            .seal_provider(&spec.name, &spec.endpoint.base_url, secrets)?)
     }
 }
 
@@ -209,8 +259,10 @@ fn check_model(model: &str) -> Result<String, Error> {
 }
 
 fn is_asked_for(spec: &Spec, request: &admin::ListProvidersRequest) -> bool {
-    matches_query(&request.query, &[spec.name.as_str(), spec.endpoint.base_url.as_str()])
-        && request.enabled.is_none_or(|asked| asked == spec.enabled)
+    matches_query(
+        &request.query,
+        &[spec.name.as_str(), spec.endpoint.base_url.as_str()],
+    ) && request.enabled.is_none_or(|asked| asked == spec.enabled)
 }
 
 fn target(spec: &Spec) -> String {
@@ -224,9 +276,16 @@ fn check_new(
 ) -> Result<(Spec, PlainSecrets), Error> {
     let mut violations = Violations::default();
     let draft = violations.check("provider.api_format", convert::provider_draft(provider));
-    let spec = draft.and_then(|draft| draft.check().map_err(|part| violations.nest("provider", part)).ok());
-    let secrets =
-        convert::secrets_draft(secrets).check().map_err(|part| violations.nest("secrets", part)).ok();
+    let spec = draft.and_then(|draft| {
+        draft
+            .check()
+            .map_err(|part| violations.nest("provider", part))
+            .ok()
+    });
+    let secrets = convert::secrets_draft(secrets)
+        .check()
+        .map_err(|part| violations.nest("secrets", part))
+        .ok();
     Ok(violations.finish(spec.zip(secrets))?)
 }
 

@@ -45,7 +45,10 @@ impl SettingsService for Settings {
 
 impl Settings {
     async fn stored(&self) -> Result<Stored<crate::domain::settings::Settings>, Error> {
-        let missing = || Error::NotFound { kind: Kind::Settings, id: String::new() };
+        let missing = || Error::NotFound {
+            kind: Kind::Settings,
+            id: String::new(),
+        };
         self.store.settings().await?.ok_or_else(missing)
     }
 
@@ -54,7 +57,11 @@ impl Settings {
         call: &Call,
         request: admin::UpdateSettingsRequest,
     ) -> Result<Stored<crate::domain::settings::Settings>, Error> {
-        let admin::UpdateSettingsRequest { settings, update_mask, revision } = request;
+        let admin::UpdateSettingsRequest {
+            settings,
+            update_mask,
+            revision,
+        } = request;
         let wire = settings.unwrap_or_default();
         let before = self.stored().await?;
         let mut draft = before.value.to_draft();
@@ -63,15 +70,21 @@ impl Settings {
         strategy.map_err(|reason| Error::invalid("settings.fallback_strategy", reason.to_string()))?;
         let is_security_changed = draft.allow_query_api_key != before.value.to_draft().allow_query_api_key;
         if is_security_changed && call.caller.role != Role::Admin {
-            return Err(Error::RoleRefused { role: call.caller.role });
+            return Err(Error::RoleRefused {
+                role: call.caller.role,
+            });
         }
         let after = draft.check()?;
-        let audit = call
-            .audit(TARGET)
-            .with_summaries(Some(summary::settings(before.value)), Some(summary::settings(after)));
+        let audit = call.audit(TARGET).with_summaries(
+            Some(summary::settings(before.value)),
+            Some(summary::settings(after)),
+        );
         let change = Change::PutSettings(after, commits::expect(revision, before.revision));
         let revision = self.commits.commit(vec![change], audit).await?;
-        Ok(Stored { value: after, revision })
+        Ok(Stored {
+            value: after,
+            revision,
+        })
     }
 }
 
@@ -88,7 +101,11 @@ fn set(
                 .map(|fallback_strategy| draft.fallback_strategy = fallback_strategy);
         }
         "circuit_breaker" => {
-            let admin::CircuitBreaker { enabled, failure_threshold, recovery_timeout } = breaker;
+            let admin::CircuitBreaker {
+                enabled,
+                failure_threshold,
+                recovery_timeout,
+            } = breaker;
             draft.breaker.enabled = enabled;
             draft.breaker.failure_threshold = failure_threshold;
             draft.breaker.recovery_timeout_s = recovery_timeout;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::auth::{Throttled, password, session};
 use crate::domain::FieldViolation;
 use crate::domain::user::Role;
-use crate::auth::{Throttled, password, session};
 use crate::probe;
 use crate::secrets::SealError;
 use crate::store::{self, CommitError};
@@ -47,7 +47,11 @@ pub(crate) enum Error {
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
     #[error("{kind} {id} was changed meanwhile; read it again, its revision is {current}")]
-    Conflict { kind: store::Kind, id: String, current: u64 },
+    Conflict {
+        kind: store::Kind,
+        id: String,
+        current: u64,
+    },
     #[error("{0}")]
     Precondition(String),
     #[error("too many requests; try again in {} s", .retry_after.as_secs().max(1))]
@@ -64,7 +68,10 @@ pub(crate) enum Error {
 
 impl Error {
     pub(crate) fn invalid(field: &str, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldViolation { field: field.to_owned(), description: description.into() }])
+        Self::Invalid(vec![FieldViolation {
+            field: field.to_owned(),
+            description: description.into(),
+        }])
     }
 
     pub(crate) fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -135,7 +142,11 @@ impl Error {
 }
 
 fn joined(violations: &[FieldViolation]) -> String {
-    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    violations
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl From<Error> for Status {
@@ -180,7 +191,9 @@ impl From<CommitError> for Error {
 impl From<password::Error> for Error {
     fn from(error: password::Error) -> Self {
         match error {
-            password::Error::Busy => Self::TooMany { retry_after: PASSWORD_RETRY_AFTER },
+            password::Error::Busy => Self::TooMany {
+                retry_after: PASSWORD_RETRY_AFTER,
+            },
             password::Error::Failed => Self::internal(error),
         }
     }
@@ -215,7 +228,9 @@ impl From<probe::Error> for Error {
         match error {
             probe::Error::NoNode | probe::Error::NotYetHeld => Self::Precondition(error.to_string()),
             probe::Error::TooMany { retry_after } => Self::TooMany { retry_after },
-            probe::Error::NoAnswer { node } => Self::NoAnswer { node: node.to_string() },
+            probe::Error::NoAnswer { node } => Self::NoAnswer {
+                node: node.to_string(),
+            },
         }
     }
 }
@@ -227,7 +242,10 @@ mod tests {
     #[test]
     fn violations_are_told_by_field() {
         let status = Status::from(Error::invalid("name", "must not be empty"));
-        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "name: must not be empty"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::InvalidArgument, "name: must not be empty")
+        );
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "name");
     }
@@ -243,6 +261,9 @@ mod tests {
     fn a_refusal_carries_its_reason() {
         let status = Status::from(Error::RoleRefused { role: Role::User });
         assert_eq!(status.code(), Code::PermissionDenied);
-        assert_eq!(status.get_error_details().error_info().unwrap().reason, "ROLE_REFUSED");
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "ROLE_REFUSED"
+        );
     }
 }

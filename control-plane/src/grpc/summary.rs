@@ -8,8 +8,17 @@ use crate::domain::settings::{self, Settings};
 use crate::domain::user::{self, User};
 
 pub(crate) fn user(user: &User) -> Summary {
-    let user::Spec { email, name, role, enabled } = &user.spec;
-    let user::Credentials { password_hash: _, must_change_password, session_epoch } = &user.credentials;
+    let user::Spec {
+        email,
+        name,
+        role,
+        enabled,
+    } = &user.spec;
+    let user::Credentials {
+        password_hash: _,
+        must_change_password,
+        session_epoch,
+    } = &user.credentials;
     Summary::new(format!(
         "email={} name={:?} role={} enabled={enabled} must_change_password={must_change_password} \
          session_epoch={session_epoch}",
@@ -20,8 +29,15 @@ pub(crate) fn user(user: &User) -> Summary {
 }
 
 pub(crate) fn api_key(key: &ApiKey) -> Summary {
-    let api_key::Draft { name, email, owner, enabled, expires_at, allowed_models, allowed_providers } =
-        key.spec.to_draft();
+    let api_key::Draft {
+        name,
+        email,
+        owner,
+        enabled,
+        expires_at,
+        allowed_models,
+        allowed_providers,
+    } = key.spec.to_draft();
     let expires_s = expires_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let expires_s = expires_s.map_or_else(|| "never".to_owned(), |since| since.as_secs().to_string());
     Summary::new(format!(
@@ -43,9 +59,16 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
         max_retries,
         max_tokens_limit,
     } = provider.spec.to_draft();
-    let provider::Credentials { sealed: _, has_api_key, api_key_hint: _, custom_header_names } =
-        &provider.credentials;
-    let headers: Vec<_> = custom_header_names.iter().map(provider::HeaderName::as_str).collect();
+    let provider::Credentials {
+        sealed: _,
+        has_api_key,
+        api_key_hint: _,
+        custom_header_names,
+    } = &provider.credentials;
+    let headers: Vec<_> = custom_header_names
+        .iter()
+        .map(provider::HeaderName::as_str)
+        .collect();
     Summary::new(format!(
         "enabled={enabled} priority={priority} api_format={} base_url={base_url} dialect={dialect:?} big={big:?} \
          middle={middle:?} small={small:?} timeout_s={timeout_s} max_retries={max_retries:?} \
@@ -57,7 +80,12 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
 pub(crate) fn settings(settings: Settings) -> Summary {
     let settings::Draft {
         fallback_strategy,
-        breaker: settings::Breaker { enabled, failure_threshold, recovery_timeout_s },
+        breaker:
+            settings::Breaker {
+                enabled,
+                failure_threshold,
+                recovery_timeout_s,
+            },
         min_tokens_limit,
         max_tokens_limit,
         max_attempts,

@@ -31,11 +31,21 @@ impl UserService for Users {
         &self,
         request: Request<admin::ListUsersRequest>,
     ) -> Result<Response<admin::ListUsersResponse>, Status> {
-        let admin::ListUsersRequest { page_size, page_token, query, order_by } = request.into_inner();
+        let admin::ListUsersRequest {
+            page_size,
+            page_token,
+            query,
+            order_by,
+        } = request.into_inner();
         let ask = Ask::parse(page_size, &page_token, &order_by, &ORDERS)?;
         let mut users = self.store.users().await.map_err(Error::from)?;
         users.retain(|user| {
-            let Spec { email, name, role: _, enabled: _ } = &user.value.spec;
+            let Spec {
+                email,
+                name,
+                role: _,
+                enabled: _,
+            } = &user.value.spec;
             matches_query(&query, &[email.as_str(), name.as_str()])
         });
         let page = ask.cut(users, |Stored { value: user, .. }| {
@@ -62,7 +72,9 @@ impl UserService for Users {
         request: Request<admin::GetUserRequest>,
     ) -> Result<Response<admin::GetUserResponse>, Status> {
         let user = self.stored(&request.into_inner().id).await?;
-        Ok(Response::new(admin::GetUserResponse { user: Some(self.answer(user).await?) }))
+        Ok(Response::new(admin::GetUserResponse {
+            user: Some(self.answer(user).await?),
+        }))
     }
 
     async fn create_user(
@@ -71,7 +83,9 @@ impl UserService for Users {
     ) -> Result<Response<admin::CreateUserResponse>, Status> {
         let call = Call::of(&request)?;
         let user = self.create(&call, request.into_inner()).await?;
-        Ok(Response::new(admin::CreateUserResponse { user: Some(self.answer(user).await?) }))
+        Ok(Response::new(admin::CreateUserResponse {
+            user: Some(self.answer(user).await?),
+        }))
     }
 
     async fn update_user(
@@ -81,7 +95,9 @@ impl UserService for Users {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let user = commits::update(request.revision, || self.update(&call, request.clone())).await?;
-        Ok(Response::new(admin::UpdateUserResponse { user: Some(self.answer(user).await?) }))
+        Ok(Response::new(admin::UpdateUserResponse {
+            user: Some(self.answer(user).await?),
+        }))
     }
 
     async fn delete_user(
@@ -91,7 +107,9 @@ impl UserService for Users {
         let call = Call::of(&request)?;
         let admin::DeleteUserRequest { id, revision } = request.into_inner();
         let user = self.stored(&id).await?.value;
-        let audit = call.audit(&target(&user)).with_summaries(Some(summary::user(&user)), None);
+        let audit = call
+            .audit(&target(&user))
+            .with_summaries(Some(summary::user(&user)), None);
         let change = Change::DeleteUser(user.id, commits::expect_any(revision));
         self.commits.commit(vec![change], audit).await?;
         Ok(Response::new(admin::DeleteUserResponse {}))
@@ -111,7 +129,14 @@ impl UserService for Users {
 
 impl Users {
     async fn create(&self, call: &Call, request: admin::CreateUserRequest) -> Result<Stored<User>, Error> {
-        let admin::CreateUserRequest { email, name, role, password, must_change_password, idempotency_key } = request;
+        let admin::CreateUserRequest {
+            email,
+            name,
+            role,
+            password,
+            must_change_password,
+            idempotency_key,
+        } = request;
         // A password is guessed from its hash, so it is no part of the fingerprint.
         let fingerprinted = admin::CreateUserRequest {
             email: email.clone(),
@@ -123,20 +148,39 @@ impl Users {
         let (spec, password) = check_new(email, name, role, password)?;
         let id = UserId::mint(rand::random());
         let result = id.to_string();
-        let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &fingerprinted, &result)?;
+        let idempotency =
+            commits::idempotency(call.caller.user_id, &idempotency_key, &fingerprinted, &result)?;
         let password_hash = self.hash(password).await?;
-        let credentials = Credentials { password_hash, must_change_password, session_epoch: 0 };
-        let user = User { id, spec, credentials, times: Times::new(call.now) };
-        let audit = call.audit(&target(&user)).with_summaries(None, Some(summary::user(&user)));
+        let credentials = Credentials {
+            password_hash,
+            must_change_password,
+            session_epoch: 0,
+        };
+        let user = User {
+            id,
+            spec,
+            credentials,
+            times: Times::new(call.now),
+        };
+        let audit = call
+            .audit(&target(&user))
+            .with_summaries(None, Some(summary::user(&user)));
         let change = Change::PutUser(user.clone(), Expect::Absent);
         match self.commits.create(vec![change], audit, idempotency).await? {
-            Created::New { revision } => Ok(Stored { value: user, revision }),
+            Created::New { revision } => Ok(Stored {
+                value: user,
+                revision,
+            }),
             Created::Before { id } => self.stored(&id).await,
         }
     }
 
     async fn update(&self, call: &Call, request: admin::UpdateUserRequest) -> Result<Stored<User>, Error> {
-        let admin::UpdateUserRequest { user, update_mask, revision } = request;
+        let admin::UpdateUserRequest {
+            user,
+            update_mask,
+            revision,
+        } = request;
         let wire = user.unwrap_or_default();
         let before = self.stored(&wire.id).await?;
         let mut draft = before.value.spec.to_draft();
@@ -149,7 +193,10 @@ impl Users {
             .with_summaries(Some(summary::user(&before.value)), Some(summary::user(&after)));
         let change = Change::PutUser(after.clone(), commits::expect(revision, before.revision));
         let revision = self.commits.commit(vec![change], audit).await?;
-        Ok(Stored { value: after, revision })
+        Ok(Stored {
+            value: after,
+            revision,
+        })
     }
 
     async fn set_password(&self, call: &Call, id: &str, hash: PasswordHash) -> Result<(), Error> {
@@ -163,7 +210,10 @@ impl Users {
     }
 
     async fn stored(&self, id: &str) -> Result<Stored<User>, Error> {
-        let missing = || Error::NotFound { kind: Kind::User, id: id.to_owned() };
+        let missing = || Error::NotFound {
+            kind: Kind::User,
+            id: id.to_owned(),
+        };
         let parsed = UserId::parse(id).map_err(|reason| Error::invalid("id", reason.to_string()))?;
         self.store.user(&parsed).await?.ok_or_else(missing)
     }
@@ -191,8 +241,18 @@ pub(crate) fn new_password_of(field: &str, text: String) -> Result<NewPassword, 
 /// Reports the violations of all parts together.
 fn check_new(email: String, name: String, role: i32, password: String) -> Result<(Spec, NewPassword), Error> {
     let mut violations = Violations::default();
-    let role = violations.check("role", convert::role(role)).flatten().unwrap_or(Role::User);
-    let spec = match (Draft { email, name, role, enabled: true }).check() {
+    let role = violations
+        .check("role", convert::role(role))
+        .flatten()
+        .unwrap_or(Role::User);
+    let spec = match (Draft {
+        email,
+        name,
+        role,
+        enabled: true,
+    })
+    .check()
+    {
         Ok(spec) => Some(spec),
         Err(found) => {
             for FieldViolation { field, description } in found {

@@ -107,7 +107,9 @@ async fn serve(
     let newest = parts.published.borrow_and_update().clone();
     let holds_newest = subscribe.held.as_ref() == Some(&newest.version)
         && newest.state_hash.matches(&subscribe.held_state_hash);
-    let held = subscribe.held.filter(|held| holds_newest || is_older(held, &newest.version));
+    let held = subscribe
+        .held
+        .filter(|held| holds_newest || is_older(held, &newest.version));
     let acked = held.as_ref().map(|held| held.revision);
     let can_probe = subscribe.capabilities.contains(&fleet::Capability::Probe.into());
     let member = parts.nodes.join(id, can_probe, acked);
@@ -156,7 +158,11 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, mut inbound: Streaming<fleet::WatchRequest>, outbound: &Outbound) -> Result<(), Status> {
+    async fn run(
+        mut self,
+        mut inbound: Streaming<fleet::WatchRequest>,
+        outbound: &Outbound,
+    ) -> Result<(), Status> {
         let mut heartbeat = heartbeat();
         let mut stalled_at = Instant::now() + TURN_STALL;
         loop {
@@ -235,7 +241,9 @@ impl Session {
         match message {
             Up::Subscribe(_) => return Err(Status::invalid_argument("subscribe was already sent")),
             Up::Ack(fleet::Ack { version }) => self.acked(version.unwrap_or_default()),
-            Up::Nack(fleet::Nack { version, refusals }) => self.refused(version.unwrap_or_default(), &refusals),
+            Up::Nack(fleet::Nack { version, refusals }) => {
+                self.refused(version.unwrap_or_default(), &refusals)
+            }
             Up::Status(status) => self.member.set_draining(status.draining),
             Up::ProbeResult(result) => self.parts.probes.answered(result),
             Up::Resync(fleet::Resync { reason }) => {

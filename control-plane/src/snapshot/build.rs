@@ -20,27 +20,60 @@ use crate::store::Stored;
 const STALE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn provider_key(name: &str) -> Key {
-    Key { kind: fleet::ResourceKind::Provider, id: name.to_owned() }
+    Key {
+        kind: fleet::ResourceKind::Provider,
+        id: name.to_owned(),
+    }
 }
 
 pub(crate) fn api_key_key(id: &str) -> Key {
-    Key { kind: fleet::ResourceKind::ApiKey, id: id.to_owned() }
+    Key {
+        kind: fleet::ResourceKind::ApiKey,
+        id: id.to_owned(),
+    }
 }
 
 pub(crate) fn model_rule_key(id: &str) -> Key {
-    Key { kind: fleet::ResourceKind::ModelRule, id: id.to_owned() }
+    Key {
+        kind: fleet::ResourceKind::ModelRule,
+        id: id.to_owned(),
+    }
 }
 
 pub(crate) fn settings_key() -> Key {
-    Key { kind: fleet::ResourceKind::Settings, id: String::new() }
+    Key {
+        kind: fleet::ResourceKind::Settings,
+        id: String::new(),
+    }
 }
 
 /// `None` if the provider is disabled.
 pub(crate) fn provider(stored: &Stored<Provider>, secrets: &PlainSecrets) -> Option<fleet::Resource> {
-    let Stored { value: Provider { spec, credentials: _, times: _ }, revision } = stored;
-    let provider::Spec { name, enabled, priority, endpoint, models, limits } = spec;
-    let provider::Limits { timeout_s, max_retries, max_tokens_limit } = *limits;
-    let PlainSecrets { api_key, custom_headers } = secrets;
+    let Stored {
+        value: Provider {
+            spec,
+            credentials: _,
+            times: _,
+        },
+        revision,
+    } = stored;
+    let provider::Spec {
+        name,
+        enabled,
+        priority,
+        endpoint,
+        models,
+        limits,
+    } = spec;
+    let provider::Limits {
+        timeout_s,
+        max_retries,
+        max_tokens_limit,
+    } = *limits;
+    let PlainSecrets {
+        api_key,
+        custom_headers,
+    } = secrets;
     let headers = custom_headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.expose_secret().to_owned()))
@@ -50,7 +83,10 @@ pub(crate) fn provider(stored: &Stored<Provider>, secrets: &PlainSecrets) -> Opt
         priority: *priority,
         api_format: api_format(endpoint.api_format).into(),
         base_url: endpoint.base_url.as_str().to_owned(),
-        api_key: api_key.as_ref().map(|key| key.expose_secret().to_owned()).unwrap_or_default(),
+        api_key: api_key
+            .as_ref()
+            .map(|key| key.expose_secret().to_owned())
+            .unwrap_or_default(),
         custom_headers: headers,
         timeout: (timeout_s > 0).then(|| seconds(timeout_s)),
         max_retries,
@@ -61,14 +97,31 @@ pub(crate) fn provider(stored: &Stored<Provider>, secrets: &PlainSecrets) -> Opt
         model_options: Vec::new(),
         revision: *revision,
     };
-    enabled.then_some(fleet::Resource { kind: Some(Kind::Provider(provider)) })
+    enabled.then_some(fleet::Resource {
+        kind: Some(Kind::Provider(provider)),
+    })
 }
 
 /// `None` if the key is disabled: what is not in the snapshot does not exist.
 pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
-    let ApiKey { id, hash, spec, times: _ } = key;
-    let api_key::Spec { name, email: _, owner, enabled, expires_at, scope } = spec;
-    let api_key::Scope { allowed_models, allowed_providers } = scope;
+    let ApiKey {
+        id,
+        hash,
+        spec,
+        times: _,
+    } = key;
+    let api_key::Spec {
+        name,
+        email: _,
+        owner,
+        enabled,
+        expires_at,
+        scope,
+    } = spec;
+    let api_key::Scope {
+        allowed_models,
+        allowed_providers,
+    } = scope;
     let key = fleet::ApiKey {
         id: id.as_str().to_owned(),
         hash_algorithm: fleet::KeyHashAlgorithm::Sha256V1.into(),
@@ -76,16 +129,29 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         name: name.as_str().to_owned(),
         owner_user_id: owner.to_string(),
         expires_at: expires_at.map(SystemTime::into),
-        allowed_models: allowed_models.iter().map(|model| model.as_str().to_owned()).collect(),
-        allowed_providers: allowed_providers.iter().map(|name| name.as_str().to_owned()).collect(),
+        allowed_models: allowed_models
+            .iter()
+            .map(|model| model.as_str().to_owned())
+            .collect(),
+        allowed_providers: allowed_providers
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect(),
         loss_policy: fleet::LossPolicy::Unspecified.into(),
         limits: None,
     };
-    enabled.then_some(fleet::Resource { kind: Some(Kind::ApiKey(key)) })
+    enabled.then_some(fleet::Resource {
+        kind: Some(Kind::ApiKey(key)),
+    })
 }
 
 pub(crate) fn model_rule(rule: &ModelRule) -> fleet::Resource {
-    let ModelRule { id, position, pattern, target } = rule;
+    let ModelRule {
+        id,
+        position,
+        pattern,
+        target,
+    } = rule;
     let target = match target {
         Target::Tier(tier) => fleet::model_rule::Target::Tier(self::tier(*tier).into()),
         Target::Upstream { provider, model } => fleet::model_rule::Target::Upstream(fleet::UpstreamModel {
@@ -99,7 +165,9 @@ pub(crate) fn model_rule(rule: &ModelRule) -> fleet::Resource {
         r#match: pattern.as_str().to_owned(),
         target: Some(target),
     };
-    fleet::Resource { kind: Some(Kind::ModelRule(rule)) }
+    fleet::Resource {
+        kind: Some(Kind::ModelRule(rule)),
+    }
 }
 
 pub(crate) fn settings(settings: Settings) -> fleet::Resource {
@@ -112,7 +180,11 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         request_deadline_s,
         allow_query_api_key,
     } = settings.to_draft();
-    let settings::Breaker { enabled, failure_threshold, recovery_timeout_s } = breaker;
+    let settings::Breaker {
+        enabled,
+        failure_threshold,
+        recovery_timeout_s,
+    } = breaker;
     let settings = fleet::Settings {
         fallback_strategy: match fallback_strategy {
             FallbackStrategy::Priority => fleet::FallbackStrategy::Priority,
@@ -134,7 +206,9 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         // A name that nothing maps is the client's mistake, and is refused.
         default_tier: fleet::Tier::Unspecified.into(),
     };
-    fleet::Resource { kind: Some(Kind::Settings(settings)) }
+    fleet::Resource {
+        kind: Some(Kind::Settings(settings)),
+    }
 }
 
 fn api_format(format: ApiFormat) -> fleet::ApiFormat {
@@ -155,11 +229,18 @@ fn tier(tier: Tier) -> fleet::Tier {
 fn tier_models(models: &provider::TierModels) -> fleet::TierModels {
     let provider::TierModels { big, middle, small } = models;
     let names = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
-    fleet::TierModels { big: names(big), middle: names(middle), small: names(small) }
+    fleet::TierModels {
+        big: names(big),
+        middle: names(middle),
+        small: names(small),
+    }
 }
 
 fn seconds(seconds: u32) -> prost_types::Duration {
-    prost_types::Duration { seconds: seconds.into(), nanos: 0 }
+    prost_types::Duration {
+        seconds: seconds.into(),
+        nanos: 0,
+    }
 }
 
 #[cfg(test)]
@@ -177,14 +258,24 @@ mod tests {
             api_format: ApiFormat::Openai,
             base_url: "https://dashscope.aliyuncs.com/compatible-mode/v1".into(),
             dialect: String::new(),
-            models: provider::ModelsDraft { big: vec!["qwen-max".into()], ..Default::default() },
+            models: provider::ModelsDraft {
+                big: vec!["qwen-max".into()],
+                ..Default::default()
+            },
             timeout_s: 0,
             max_retries: Some(1),
             max_tokens_limit: None,
         };
         let times = Times::new(SystemTime::UNIX_EPOCH);
-        let provider = Provider { spec: draft.check().unwrap(), credentials: Credentials::default(), times };
-        Stored { value: provider, revision: 42 }
+        let provider = Provider {
+            spec: draft.check().unwrap(),
+            credentials: Credentials::default(),
+            times,
+        };
+        Stored {
+            value: provider,
+            revision: 42,
+        }
     }
 
     fn key(enabled: bool) -> ApiKey {
@@ -199,7 +290,12 @@ mod tests {
             allowed_providers: vec![],
         };
         let times = Times::new(SystemTime::UNIX_EPOCH);
-        ApiKey { id: minted.id, hash: minted.hash, spec: draft.check().unwrap(), times }
+        ApiKey {
+            id: minted.id,
+            hash: minted.hash,
+            spec: draft.check().unwrap(),
+            times,
+        }
     }
 
     #[test]
@@ -215,16 +311,26 @@ mod tests {
             custom_headers: vec![(provider::HeaderName::parse("X-Team").unwrap(), "blue".into())],
         };
         let resource = provider(&stored_provider(true), &secrets).unwrap();
-        let Some(Kind::Provider(sent)) = resource.kind else { panic!("not a provider") };
-        assert_eq!((sent.api_key.as_str(), sent.custom_headers["x-team"].as_str()), ("upstream-key", "blue"));
-        assert_eq!((sent.revision, sent.priority, sent.dialect.as_str()), (42, 3, "qwen"));
+        let Some(Kind::Provider(sent)) = resource.kind else {
+            panic!("not a provider")
+        };
+        assert_eq!(
+            (sent.api_key.as_str(), sent.custom_headers["x-team"].as_str()),
+            ("upstream-key", "blue")
+        );
+        assert_eq!(
+            (sent.revision, sent.priority, sent.dialect.as_str()),
+            (42, 3, "qwen")
+        );
         assert_eq!(sent.timeout, None, "zero means the data plane's default");
     }
 
     #[test]
     fn a_key_carries_its_hash_and_never_its_secret() {
         let key = key(true);
-        let Some(Kind::ApiKey(sent)) = api_key(&key).unwrap().kind else { panic!("not a key") };
+        let Some(Kind::ApiKey(sent)) = api_key(&key).unwrap().kind else {
+            panic!("not a key")
+        };
         assert_eq!(sent.hash, key.hash.as_bytes());
         assert_eq!(sent.allowed_models, ["claude-*"]);
     }

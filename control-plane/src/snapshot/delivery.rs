@@ -41,7 +41,10 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// For a node that says it holds `held`; the caller has compared the hash.
     pub(crate) fn new(held: Option<fleet::StoreVersion>) -> Self {
-        Self { state: State::Idle, answer: held.map_or(Answer::Nothing, Answer::Held) }
+        Self {
+            state: State::Idle,
+            answer: held.map_or(Answer::Nothing, Answer::Held),
+        }
     }
 
     /// Whether the node should get this version now. Never a version that it has
@@ -59,7 +62,10 @@ impl Delivery {
     }
 
     pub(crate) fn start(&mut self, snapshot: Arc<Published>) {
-        self.state = State::Sending { snapshot, position: 0 };
+        self.state = State::Sending {
+            snapshot,
+            position: 0,
+        };
     }
 
     pub(crate) fn is_sending(&self) -> bool {
@@ -74,7 +80,9 @@ impl Delivery {
         let message = snapshot.message(*position);
         *position += 1;
         if snapshot.message(*position).is_none() {
-            self.state = State::Unanswered { version: snapshot.version.clone() };
+            self.state = State::Unanswered {
+                version: snapshot.version.clone(),
+            };
         }
         message
     }
@@ -116,7 +124,11 @@ mod tests {
     use crate::snapshot::index::Index;
 
     fn version(revision: u64) -> fleet::StoreVersion {
-        fleet::StoreVersion { cluster_id: vec![1; 16], epoch: 0, revision }
+        fleet::StoreVersion {
+            cluster_id: vec![1; 16],
+            epoch: 0,
+            revision,
+        }
     }
 
     fn snapshot(revision: u64) -> Arc<Published> {

@@ -29,7 +29,10 @@ pub(crate) enum Gather {
 impl Gather {
     pub(crate) fn changed(self, now: Instant) -> Self {
         match self {
-            Self::Nothing => Self::Waiting { first: now, last: now },
+            Self::Nothing => Self::Waiting {
+                first: now,
+                last: now,
+            },
             Self::Waiting { first, last: _ } => Self::Waiting { first, last: now },
             Self::Urgent { .. } => self,
         }
@@ -80,7 +83,10 @@ mod tests {
     #[test]
     fn a_revocation_goes_out_at_once_and_takes_the_others_along() {
         let start = Instant::now();
-        let gather = Gather::default().changed(start).urgent(start + ms(10)).changed(start + ms(20));
+        let gather = Gather::default()
+            .changed(start)
+            .urgent(start + ms(10))
+            .changed(start + ms(20));
         assert_eq!(gather.due(), Some(start + ms(10)));
     }
 }

@@ -46,7 +46,13 @@ impl Hub {
         let state = State::of(store.configuration().await?, &keyring);
         let (published, _) = watch::channel(Arc::new(state.publish()));
         metrics.published_revision.set(state.version.revision);
-        Ok(Self { store, keyring, metrics, state, published })
+        Ok(Self {
+            store,
+            keyring,
+            metrics,
+            state,
+            published,
+        })
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Published>> {
@@ -84,7 +90,10 @@ impl Hub {
 
     async fn read(&mut self) -> Result<News, store::Error> {
         let Some(changes) = self.store.changes_since(self.state.version.revision).await? else {
-            tracing::warn!(revision = self.state.version.revision, "the change log does not reach back this far");
+            tracing::warn!(
+                revision = self.state.version.revision,
+                "the change log does not reach back this far"
+            );
             self.state = State::of(self.store.configuration().await?, &self.keyring);
             return Ok(News::Urgent);
         };
@@ -145,13 +154,26 @@ impl News {
 
 impl State {
     fn of(configuration: Configuration, keyring: &Keyring) -> Self {
-        let Configuration { version, providers, api_keys, model_rules, settings } = configuration;
-        let mut state = Self { version, index: Index::default(), left_out: BTreeSet::new() };
+        let Configuration {
+            version,
+            providers,
+            api_keys,
+            model_rules,
+            settings,
+        } = configuration;
+        let mut state = Self {
+            version,
+            index: Index::default(),
+            left_out: BTreeSet::new(),
+        };
         for provider in &providers {
             state.put_provider(provider, keyring);
         }
         for key in api_keys {
-            state.put(build::api_key_key(key.value.id.as_str()), build::api_key(&key.value));
+            state.put(
+                build::api_key_key(key.value.id.as_str()),
+                build::api_key(&key.value),
+            );
         }
         for rule in model_rules {
             let key = build::model_rule_key(rule.value.id.as_str());
@@ -164,7 +186,12 @@ impl State {
     }
 
     fn apply(&mut self, change: ResourceChange, keyring: &Keyring) {
-        let ResourceChange { kind, id, urgent: _, now } = change;
+        let ResourceChange {
+            kind,
+            id,
+            urgent: _,
+            now,
+        } = change;
         match now {
             Some(Resource::Provider(provider)) => self.put_provider(&provider, keyring),
             Some(Resource::ApiKey(key)) => self.put(build::api_key_key(&id), build::api_key(&key.value)),
@@ -208,8 +235,16 @@ impl State {
     }
 
     fn publish(&self) -> Published {
-        let StoreVersion { cluster_id, epoch, revision } = self.version;
-        let version = fleet::StoreVersion { cluster_id: cluster_id.to_vec(), epoch, revision };
+        let StoreVersion {
+            cluster_id,
+            epoch,
+            revision,
+        } = self.version;
+        let version = fleet::StoreVersion {
+            cluster_id: cluster_id.to_vec(),
+            epoch,
+            revision,
+        };
         self.index.publish(version, self.left_out.is_empty())
     }
 }

@@ -155,19 +155,36 @@ mod tests {
     use super::*;
 
     fn key(id: &str) -> Key {
-        Key { kind: fleet::ResourceKind::ApiKey, id: id.to_owned() }
+        Key {
+            kind: fleet::ResourceKind::ApiKey,
+            id: id.to_owned(),
+        }
     }
 
     fn resource(id: &str, name: &str) -> fleet::Resource {
-        let key = fleet::ApiKey { id: id.to_owned(), name: name.to_owned(), ..Default::default() };
-        fleet::Resource { kind: Some(fleet::resource::Kind::ApiKey(key)) }
+        let key = fleet::ApiKey {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        fleet::Resource {
+            kind: Some(fleet::resource::Kind::ApiKey(key)),
+        }
     }
 
     fn provider(name: &str) -> (Key, fleet::Resource) {
-        let provider = fleet::Provider { name: name.to_owned(), ..Default::default() };
+        let provider = fleet::Provider {
+            name: name.to_owned(),
+            ..Default::default()
+        };
         (
-            Key { kind: fleet::ResourceKind::Provider, id: name.to_owned() },
-            fleet::Resource { kind: Some(fleet::resource::Kind::Provider(provider)) },
+            Key {
+                kind: fleet::ResourceKind::Provider,
+                id: name.to_owned(),
+            },
+            fleet::Resource {
+                kind: Some(fleet::resource::Kind::Provider(provider)),
+            },
         )
     }
 
@@ -186,14 +203,24 @@ mod tests {
             .zip(Sha256::digest(b.encode_to_vec()))
             .map(|(left, right)| left ^ right)
             .collect();
-        assert_eq!(index.publish(fleet::StoreVersion::default(), true).state_hash.to_vec(), expected);
+        assert_eq!(
+            index
+                .publish(fleet::StoreVersion::default(), true)
+                .state_hash
+                .to_vec(),
+            expected
+        );
     }
 
     #[test]
     fn a_snapshot_begins_carries_everything_and_ends() {
         let mut index = Index::default();
         index.put(key("a"), &resource("a", "one"));
-        let version = fleet::StoreVersion { cluster_id: vec![7; 16], epoch: 1, revision: 9 };
+        let version = fleet::StoreVersion {
+            cluster_id: vec![7; 16],
+            epoch: 1,
+            revision: 9,
+        };
         let messages = messages(&index.publish(version.clone(), true));
         let [
             fleet::watch_response::Message::SnapshotBegin(begin),
@@ -204,13 +231,18 @@ mod tests {
             panic!("{messages:?}");
         };
         assert_eq!((begin.resource_count, chunk.resources.len()), (1, 1));
-        assert_eq!((begin.version.as_ref(), end.version.as_ref()), (Some(&version), Some(&version)));
+        assert_eq!(
+            (begin.version.as_ref(), end.version.as_ref()),
+            (Some(&version), Some(&version))
+        );
     }
 
     #[test]
     fn an_empty_set_is_allowed_only_if_nothing_was_left_out() {
         let allow_empty = |index: &Index, is_complete| {
-            index.publish(fleet::StoreVersion::default(), is_complete).allow_empty
+            index
+                .publish(fleet::StoreVersion::default(), is_complete)
+                .allow_empty
         };
         let mut index = Index::default();
         assert!(allow_empty(&index, true));
@@ -234,7 +266,11 @@ mod tests {
         let resources: usize = published.chunks.iter().map(|chunk| chunk.resources.len()).sum();
         assert_eq!(resources, 3_000);
         for chunk in &published.chunks {
-            assert!(chunk.encoded_len() <= CHUNK_BYTES_MAX, "{} bytes", chunk.encoded_len());
+            assert!(
+                chunk.encoded_len() <= CHUNK_BYTES_MAX,
+                "{} bytes",
+                chunk.encoded_len()
+            );
         }
     }
 

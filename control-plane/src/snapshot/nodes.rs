@@ -83,8 +83,14 @@ pub(crate) struct Membership {
 
 impl Nodes {
     pub(crate) fn new(connected: Gauge) -> Self {
-        let shared = Shared { nodes: Mutex::default(), changed: watch::Sender::new(()), connected };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            nodes: Mutex::default(),
+            changed: watch::Sender::new(()),
+            connected,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Takes a node in. `acked`: the revision that it already holds.
@@ -103,7 +109,12 @@ impl Nodes {
             older.replaced.cancel();
         }
         self.tell();
-        Membership { nodes: self.clone(), id, replaced, probes }
+        Membership {
+            nodes: self.clone(),
+            id,
+            replaced,
+            probes,
+        }
     }
 
     /// Waits until every node has acknowledged or refused the revision: those that
@@ -142,7 +153,10 @@ impl Nodes {
 
     fn prober(&self, revision: u64) -> Result<(NodeId, mpsc::Sender<fleet::Probe>), NoProber> {
         let nodes = self.lock();
-        let mut able = nodes.iter().filter(|(_, node)| node.can_probe && !node.is_draining).peekable();
+        let mut able = nodes
+            .iter()
+            .filter(|(_, node)| node.can_probe && !node.is_draining)
+            .peekable();
         if able.peek().is_none() {
             return Err(NoProber::NotConnected);
         }
@@ -174,7 +188,9 @@ impl Nodes {
 
     fn tell(&self) {
         let connected = self.lock().len();
-        self.shared.connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
+        self.shared
+            .connected
+            .set(i64::try_from(connected).unwrap_or(i64::MAX));
         self.shared.changed.send_replace(());
     }
 }
@@ -259,24 +275,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_with_the_last_ack() {
         let nodes = nodes();
-        let (a, b) = (nodes.join(id("a"), false, Some(7)), nodes.join(id("b"), false, None));
+        let (a, b) = (
+            nodes.join(id("a"), false, Some(7)),
+            nodes.join(id("b"), false, None),
+        );
         let waiting = nodes.wait_acked(7, LONG);
         let acking = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             b.acked(9);
         };
         let (acks, ()) = tokio::join!(waiting, acking);
-        assert_eq!(acks, Acks { acknowledged: vec![id("a"), id("b")], pending: vec![] });
+        assert_eq!(
+            acks,
+            Acks {
+                acknowledged: vec![id("a"), id("b")],
+                pending: vec![]
+            }
+        );
         drop(a);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_is_late_refuses_or_leaves_is_named() {
         let nodes = nodes();
-        let (late, refusing) = (nodes.join(id("late"), false, Some(6)), nodes.join(id("refusing"), false, None));
+        let (late, refusing) = (
+            nodes.join(id("late"), false, Some(6)),
+            nodes.join(id("refusing"), false, None),
+        );
         let leaving = nodes.join(id("leaving"), false, None);
         refusing.refused(7);
-        let (acks, ()) = tokio::join!(nodes.wait_acked(7, Duration::from_secs(5)), async { drop(leaving) });
+        let (acks, ()) = tokio::join!(nodes.wait_acked(7, Duration::from_secs(5)), async {
+            drop(leaving)
+        });
         assert_eq!(acks.acknowledged, vec![]);
         assert_eq!(acks.pending, vec![id("late"), id("leaving"), id("refusing")]);
         drop(late);
@@ -307,7 +337,11 @@ mod tests {
         assert!(older.replaced.is_cancelled() && !newer.replaced.is_cancelled());
         older.acked(9);
         drop(older);
-        assert_eq!(nodes.prober(0).err(), Some(NoProber::NotYet), "the older stream has no say");
+        assert_eq!(
+            nodes.prober(0).err(),
+            Some(NoProber::NotYet),
+            "the older stream has no say"
+        );
         newer.acked(9);
         assert_eq!(nodes.prober(9).unwrap().0, id("a"));
         drop(newer);

@@ -10,7 +10,15 @@ use tonic_types::StatusExt;
 
 use super::{Bearer, Bridge, EMAIL, PASSWORD, SignedIn};
 
-const CALLERS: [&str; 7] = ["nobody", "api key", "must change", "user", "auditor", "operator", "admin"];
+const CALLERS: [&str; 7] = [
+    "nobody",
+    "api key",
+    "must change",
+    "user",
+    "auditor",
+    "operator",
+    "admin",
+];
 
 /// Who gets past the door, written down a second time, independent of the table.
 fn may_enter(method: &str, caller: &str) -> bool {
@@ -34,7 +42,9 @@ fn may_enter(method: &str, caller: &str) -> bool {
 
 fn methods() -> Vec<(String, String)> {
     let pool = DescriptorPool::decode(bridge_proto::FILE_DESCRIPTOR_SET).unwrap();
-    let services = pool.services().filter(|service| service.package_name() == "bridge.admin.v1");
+    let services = pool
+        .services()
+        .filter(|service| service.package_name() == "bridge.admin.v1");
     let mut methods: Vec<_> = services
         .flat_map(|service| {
             let method = |method: prost_reflect::MethodDescriptor| {
@@ -63,7 +73,13 @@ async fn call(service: SignedIn, path: &str) -> Result<(), Status> {
 fn refused_at_the_door(answer: &Result<(), Status>) -> Option<(Code, String)> {
     let status = answer.as_ref().err()?;
     let reason = status.get_error_details().error_info()?.reason.clone();
-    let door = ["TOKEN_MISSING", "TOKEN_REFUSED", "API_KEY_AS_TOKEN", "PASSWORD_CHANGE_REQUIRED", "ROLE_REFUSED"];
+    let door = [
+        "TOKEN_MISSING",
+        "TOKEN_REFUSED",
+        "API_KEY_AS_TOKEN",
+        "PASSWORD_CHANGE_REQUIRED",
+        "ROLE_REFUSED",
+    ];
     door.contains(&reason.as_str()).then(|| (status.code(), reason))
 }
 
@@ -97,7 +113,11 @@ async fn every_method_admits_exactly_whom_the_table_names() {
             assert_eq!(refused.is_none(), expected, "{method} by {caller}: {answer:?}");
             if let Some((code, reason)) = refused {
                 let is_unknown = matches!(caller, "nobody" | "api key");
-                let expected = if is_unknown { Code::Unauthenticated } else { Code::PermissionDenied };
+                let expected = if is_unknown {
+                    Code::Unauthenticated
+                } else {
+                    Code::PermissionDenied
+                };
                 assert_eq!(code, expected, "{method} by {caller}: {reason}");
             }
         }
@@ -111,13 +131,21 @@ async fn token(bridge: &Bridge, email: &str) -> String {
 #[tokio::test]
 async fn a_token_ends_with_the_role_it_was_given_for() {
     let bridge = Bridge::start().await;
-    let user = bridge.add_user("operator@example.com", Role::Operator, false).await;
+    let user = bridge
+        .add_user("operator@example.com", Role::Operator, false)
+        .await;
     let operator = bridge.signed_in("operator@example.com").await;
     let list = "/bridge.admin.v1.ProviderService/ListProviders";
     call(operator.clone(), list).await.unwrap();
     let demoted = admin::UpdateUserRequest {
-        user: Some(admin::User { id: user.id, role: Role::User.into(), ..Default::default() }),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["role".to_owned()] }),
+        user: Some(admin::User {
+            id: user.id,
+            role: Role::User.into(),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["role".to_owned()],
+        }),
         revision: user.revision,
     };
     let mut users = admin::user_service_client::UserServiceClient::new(bridge.admin().await);
@@ -130,8 +158,15 @@ async fn a_token_ends_with_the_role_it_was_given_for() {
 async fn what_is_not_a_service_is_told_apart() {
     let bridge = Bridge::start().await;
     let nobody = InterceptedService::new(bridge.channel(bridge.admin).await, Bearer(None));
-    for path in ["/bridge.admin.v1.NoService/Get", "/bridge.admin.v1.AuthService/Nothing", "/bridge.fleet.v1.WatchService/Watch"]
-    {
-        assert_eq!(call(nobody.clone(), path).await.unwrap_err().code(), Code::Unimplemented, "{path}");
+    for path in [
+        "/bridge.admin.v1.NoService/Get",
+        "/bridge.admin.v1.AuthService/Nothing",
+        "/bridge.fleet.v1.WatchService/Watch",
+    ] {
+        assert_eq!(
+            call(nobody.clone(), path).await.unwrap_err().code(),
+            Code::Unimplemented,
+            "{path}"
+        );
     }
 }

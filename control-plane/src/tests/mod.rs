@@ -67,14 +67,25 @@ impl Bridge {
             "NODE_TOKEN" => Some(NODE_TOKEN.to_owned()),
             _ => None,
         };
-        let config = Cli::try_parse_from(arguments).unwrap().check(environment).unwrap();
+        let config = Cli::try_parse_from(arguments)
+            .unwrap()
+            .check(environment)
+            .unwrap();
         let sockets = Sockets::bind(&config).await.unwrap();
-        let (admin, fleet) = (sockets.admin.local_addr().unwrap(), sockets.fleet.local_addr().unwrap());
+        let (admin, fleet) = (
+            sockets.admin.local_addr().unwrap(),
+            sockets.fleet.local_addr().unwrap(),
+        );
         let store = open_store(&config.store.database_path).await.unwrap();
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let plane = Plane::wire(config, &store, &stopping, &tasks).await.unwrap();
         plane.start(sockets, &stopping, &tasks);
-        Self { admin, fleet, stopping, _folder: folder }
+        Self {
+            admin,
+            fleet,
+            stopping,
+            _folder: folder,
+        }
     }
 
     async fn channel(&self, address: SocketAddr) -> Channel {
@@ -84,7 +95,10 @@ impl Bridge {
 
     async fn login(&self, email: &str, password: &str) -> Result<admin::LoginResponse, Status> {
         let mut client = AuthServiceClient::new(self.channel(self.admin).await);
-        let login = admin::LoginRequest { email: email.to_owned(), password: password.to_owned() };
+        let login = admin::LoginRequest {
+            email: email.to_owned(),
+            password: password.to_owned(),
+        };
         client.login(login).await.map(tonic::Response::into_inner)
     }
 
@@ -108,7 +122,13 @@ impl Bridge {
             ..Default::default()
         };
         let mut users = UserServiceClient::new(self.admin().await);
-        users.create_user(request).await.unwrap().into_inner().user.unwrap()
+        users
+            .create_user(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .user
+            .unwrap()
     }
 }
 

@@ -15,16 +15,26 @@ use tonic_types::StatusExt;
 use super::{Bearer, Bridge, EMAIL, PASSWORD, SignedIn};
 
 fn mask(paths: &[&str]) -> Option<FieldMask> {
-    Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+    Some(FieldMask {
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+    })
 }
 
 fn new_key(name: &str) -> admin::CreateApiKeyRequest {
-    admin::CreateApiKeyRequest { name: name.to_owned(), ..Default::default() }
+    admin::CreateApiKeyRequest {
+        name: name.to_owned(),
+        ..Default::default()
+    }
 }
 
-async fn create_key(service: &SignedIn, request: admin::CreateApiKeyRequest) -> Result<admin::ApiKey, Status> {
+async fn create_key(
+    service: &SignedIn,
+    request: admin::CreateApiKeyRequest,
+) -> Result<admin::ApiKey, Status> {
     let mut keys = ApiKeyServiceClient::new(service.clone());
-    keys.create_api_key(request).await.map(|answer| answer.into_inner().api_key.unwrap())
+    keys.create_api_key(request)
+        .await
+        .map(|answer| answer.into_inner().api_key.unwrap())
 }
 
 fn provider(name: &str) -> admin::Provider {
@@ -32,13 +42,19 @@ fn provider(name: &str) -> admin::Provider {
         name: name.to_owned(),
         enabled: true,
         base_url: "https://upstream.example/v1".to_owned(),
-        models: Some(admin::TierModels { big: vec!["m".to_owned()], ..Default::default() }),
+        models: Some(admin::TierModels {
+            big: vec!["m".to_owned()],
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
 
 fn secrets(api_key: &str) -> Option<admin::ProviderSecrets> {
-    Some(admin::ProviderSecrets { api_key: api_key.to_owned(), ..Default::default() })
+    Some(admin::ProviderSecrets {
+        api_key: api_key.to_owned(),
+        ..Default::default()
+    })
 }
 
 fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
@@ -54,41 +70,76 @@ async fn a_user_reaches_only_their_own_keys() {
     let own = create_key(&user, new_key("my own")).await.unwrap();
 
     let mut keys = ApiKeyServiceClient::new(user.clone());
-    let listed = keys.list_api_keys(admin::ListApiKeysRequest::default()).await.unwrap().into_inner();
+    let listed = keys
+        .list_api_keys(admin::ListApiKeysRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     let ids: Vec<_> = listed.api_keys.iter().map(|key| key.id.as_str()).collect();
     assert_eq!((ids, listed.total_size), (vec![own.id.as_str()], 1));
 
     let id = foreign.id.clone();
-    assert_eq!(code(keys.get_api_key(admin::GetApiKeyRequest { id: id.clone() }).await), Code::NotFound);
+    assert_eq!(
+        code(keys.get_api_key(admin::GetApiKeyRequest { id: id.clone() }).await),
+        Code::NotFound
+    );
     let update = admin::UpdateApiKeyRequest {
-        api_key: Some(admin::ApiKey { id: id.clone(), ..Default::default() }),
+        api_key: Some(admin::ApiKey {
+            id: id.clone(),
+            ..Default::default()
+        }),
         update_mask: mask(&["enabled"]),
         revision: 0,
     };
     assert_eq!(code(keys.update_api_key(update).await), Code::NotFound);
-    let rotate = admin::RotateApiKeyRequest { id: id.clone(), ..Default::default() };
+    let rotate = admin::RotateApiKeyRequest {
+        id: id.clone(),
+        ..Default::default()
+    };
     assert_eq!(code(keys.rotate_api_key(rotate).await), Code::NotFound);
-    let revoke = admin::RevokeApiKeyRequest { id: id.clone(), timeout: None };
+    let revoke = admin::RevokeApiKeyRequest {
+        id: id.clone(),
+        timeout: None,
+    };
     assert_eq!(code(keys.revoke_api_key(revoke).await), Code::NotFound);
     let delete = admin::DeleteApiKeyRequest { id, revision: 0 };
     assert_eq!(code(keys.delete_api_key(delete).await), Code::NotFound);
 
-    let for_somebody = admin::CreateApiKeyRequest { owner_user_id: foreign.owner_user_id, ..new_key("x") };
-    assert_eq!(code(create_key(&user, for_somebody).await), Code::PermissionDenied);
+    let for_somebody = admin::CreateApiKeyRequest {
+        owner_user_id: foreign.owner_user_id,
+        ..new_key("x")
+    };
+    assert_eq!(
+        code(create_key(&user, for_somebody).await),
+        Code::PermissionDenied
+    );
 }
 
 #[tokio::test]
 async fn a_repeated_create_shows_no_secret_and_makes_nothing() {
     let bridge = Bridge::start().await;
     let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
-    let request = admin::CreateApiKeyRequest { idempotency_key: "once".to_owned(), ..new_key("ci") };
+    let request = admin::CreateApiKeyRequest {
+        idempotency_key: "once".to_owned(),
+        ..new_key("ci")
+    };
     let first = keys.create_api_key(request.clone()).await.unwrap().into_inner();
     assert!(first.key.starts_with("sk-bridge-") && !first.secret_already_delivered);
     let again = keys.create_api_key(request.clone()).await.unwrap().into_inner();
-    assert_eq!((again.api_key, again.key.as_str(), again.secret_already_delivered), (first.api_key, "", true));
-    let other = admin::CreateApiKeyRequest { name: "other".to_owned(), ..request };
+    assert_eq!(
+        (again.api_key, again.key.as_str(), again.secret_already_delivered),
+        (first.api_key, "", true)
+    );
+    let other = admin::CreateApiKeyRequest {
+        name: "other".to_owned(),
+        ..request
+    };
     assert_eq!(code(keys.create_api_key(other).await), Code::AlreadyExists);
-    let listed = keys.list_api_keys(admin::ListApiKeysRequest::default()).await.unwrap().into_inner();
+    let listed = keys
+        .list_api_keys(admin::ListApiKeysRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(listed.total_size, 1);
 }
 
@@ -99,16 +150,39 @@ async fn an_update_based_on_an_old_revision_is_aborted() {
     let key = create_key(&admin, new_key("ci")).await.unwrap();
     let mut keys = ApiKeyServiceClient::new(admin);
     let update = |name: &str, revision| admin::UpdateApiKeyRequest {
-        api_key: Some(admin::ApiKey { id: key.id.clone(), name: name.to_owned(), ..Default::default() }),
+        api_key: Some(admin::ApiKey {
+            id: key.id.clone(),
+            name: name.to_owned(),
+            ..Default::default()
+        }),
         update_mask: mask(&["name"]),
         revision,
     };
-    let second = keys.update_api_key(update("two", key.revision)).await.unwrap().into_inner().api_key.unwrap();
+    let second = keys
+        .update_api_key(update("two", key.revision))
+        .await
+        .unwrap()
+        .into_inner()
+        .api_key
+        .unwrap();
     assert!(second.revision > key.revision);
-    assert_eq!(code(keys.update_api_key(update("three", key.revision)).await), Code::Aborted);
-    let third = keys.update_api_key(update("three", 0)).await.unwrap().into_inner().api_key.unwrap();
+    assert_eq!(
+        code(keys.update_api_key(update("three", key.revision)).await),
+        Code::Aborted
+    );
+    let third = keys
+        .update_api_key(update("three", 0))
+        .await
+        .unwrap()
+        .into_inner()
+        .api_key
+        .unwrap();
     assert_eq!(third.name, "three");
-    let read = keys.get_api_key(admin::GetApiKeyRequest { id: key.id }).await.unwrap().into_inner();
+    let read = keys
+        .get_api_key(admin::GetApiKeyRequest { id: key.id })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(read.api_key, Some(third), "what a change answers is what is read");
 }
 
@@ -117,7 +191,11 @@ async fn bad_input_is_told_by_field() {
     let bridge = Bridge::start().await;
     let mut providers = ProviderServiceClient::new(bridge.admin().await);
     let request = admin::CreateProviderRequest {
-        provider: Some(admin::Provider { name: "Q W".to_owned(), base_url: "ftp://x".to_owned(), ..Default::default() }),
+        provider: Some(admin::Provider {
+            name: "Q W".to_owned(),
+            base_url: "ftp://x".to_owned(),
+            ..Default::default()
+        }),
         secrets: Some(admin::ProviderSecrets {
             api_key: "a\nb".to_owned(),
             custom_headers: [("host".to_owned(), "x".to_owned())].into(),
@@ -127,9 +205,20 @@ async fn bad_input_is_told_by_field() {
     let status = providers.create_provider(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let details = status.get_error_details();
-    let fields: BTreeSet<_> =
-        details.bad_request().unwrap().field_violations.iter().map(|violation| violation.field.as_str()).collect();
-    let expected = ["provider.name", "provider.base_url", "provider.models", "secrets.api_key", "secrets.custom_headers.host"];
+    let fields: BTreeSet<_> = details
+        .bad_request()
+        .unwrap()
+        .field_violations
+        .iter()
+        .map(|violation| violation.field.as_str())
+        .collect();
+    let expected = [
+        "provider.name",
+        "provider.base_url",
+        "provider.models",
+        "secrets.api_key",
+        "secrets.custom_headers.host",
+    ];
     assert_eq!(fields, expected.into());
     let unknown = admin::UpdateProviderRequest {
         provider: Some(provider("none")),
@@ -149,10 +238,19 @@ async fn a_secret_is_never_answered_and_never_follows_to_another_origin() {
         secrets: secrets(CANARY),
         ..Default::default()
     };
-    let made = providers.create_provider(create).await.unwrap().into_inner().provider.unwrap();
+    let made = providers
+        .create_provider(create)
+        .await
+        .unwrap()
+        .into_inner()
+        .provider
+        .unwrap();
     assert!(made.has_api_key && made.api_key_hint == "0123" && !format!("{made:?}").contains(CANARY));
 
-    let moved = admin::Provider { base_url: "https://evil.example/v1".to_owned(), ..provider("qwen") };
+    let moved = admin::Provider {
+        base_url: "https://evil.example/v1".to_owned(),
+        ..provider("qwen")
+    };
     let without = admin::UpdateProviderRequest {
         provider: Some(moved),
         update_mask: mask(&["base_url"]),
@@ -160,10 +258,24 @@ async fn a_secret_is_never_answered_and_never_follows_to_another_origin() {
     };
     let refused = providers.update_provider(without.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("https://upstream.example:443"), "{}", refused.message());
-    let with = admin::UpdateProviderRequest { secrets: secrets("another-key"), ..without };
+    assert!(
+        refused.message().contains("https://upstream.example:443"),
+        "{}",
+        refused.message()
+    );
+    let with = admin::UpdateProviderRequest {
+        secrets: secrets("another-key"),
+        ..without
+    };
     assert_eq!(
-        providers.update_provider(with).await.unwrap().into_inner().provider.unwrap().base_url,
+        providers
+            .update_provider(with)
+            .await
+            .unwrap()
+            .into_inner()
+            .provider
+            .unwrap()
+            .base_url,
         "https://evil.example/v1"
     );
     let unknown_path = admin::UpdateProviderRequest {
@@ -171,30 +283,59 @@ async fn a_secret_is_never_answered_and_never_follows_to_another_origin() {
         update_mask: mask(&["name", "created_at"]),
         ..Default::default()
     };
-    assert_eq!(code(providers.update_provider(unknown_path).await), Code::InvalidArgument);
-    let test = admin::TestProviderRequest { name: "qwen".to_owned(), ..Default::default() };
-    assert_eq!(code(providers.test_provider(test).await), Code::FailedPrecondition, "no data plane is there");
+    assert_eq!(
+        code(providers.update_provider(unknown_path).await),
+        Code::InvalidArgument
+    );
+    let test = admin::TestProviderRequest {
+        name: "qwen".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        code(providers.test_provider(test).await),
+        Code::FailedPrecondition,
+        "no data plane is there"
+    );
 }
 
 #[tokio::test]
 async fn the_last_admin_stays_and_owners_of_keys_too() {
     let bridge = Bridge::start().await;
     let owner = bridge.add_user("owner@example.com", Role::User, false).await;
-    create_key(&bridge.signed_in("owner@example.com").await, new_key("ci")).await.unwrap();
+    create_key(&bridge.signed_in("owner@example.com").await, new_key("ci"))
+        .await
+        .unwrap();
     let mut users = UserServiceClient::new(bridge.admin().await);
-    let listed = users.list_users(admin::ListUsersRequest::default()).await.unwrap().into_inner().users;
+    let listed = users
+        .list_users(admin::ListUsersRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .users;
     let last = listed.into_iter().find(|user| user.email == EMAIL).unwrap();
     assert!(last.last_login_at.is_some());
 
     let disable = admin::UpdateUserRequest {
-        user: Some(admin::User { id: last.id.clone(), ..Default::default() }),
+        user: Some(admin::User {
+            id: last.id.clone(),
+            ..Default::default()
+        }),
         update_mask: mask(&["enabled"]),
         revision: 0,
     };
     assert_eq!(code(users.update_user(disable).await), Code::FailedPrecondition);
-    let delete = |id: &str| admin::DeleteUserRequest { id: id.to_owned(), revision: 0 };
-    assert_eq!(code(users.delete_user(delete(&last.id)).await), Code::FailedPrecondition);
-    assert_eq!(code(users.delete_user(delete(&owner.id)).await), Code::FailedPrecondition);
+    let delete = |id: &str| admin::DeleteUserRequest {
+        id: id.to_owned(),
+        revision: 0,
+    };
+    assert_eq!(
+        code(users.delete_user(delete(&last.id)).await),
+        Code::FailedPrecondition
+    );
+    assert_eq!(
+        code(users.delete_user(delete(&owner.id)).await),
+        Code::FailedPrecondition
+    );
     let twin = admin::CreateUserRequest {
         email: "OWNER@example.com".to_owned(),
         name: "twin".to_owned(),
@@ -216,34 +357,75 @@ async fn a_password_is_changed_once_and_refresh_tokens_are_used_once() {
         current_password: current.to_owned(),
         new_password: new.to_owned(),
     };
-    assert_eq!(code(auth.change_password(change("wrong", "another horse battery")).await), Code::InvalidArgument);
-    assert_eq!(code(auth.change_password(change(PASSWORD, "admin123")).await), Code::InvalidArgument);
-    let pair = auth.change_password(change(PASSWORD, "another horse battery")).await.unwrap().into_inner();
-    assert_eq!(code(auth.get_me(admin::GetMeRequest {}).await), Code::Unauthenticated, "the old session ended");
+    assert_eq!(
+        code(
+            auth.change_password(change("wrong", "another horse battery"))
+                .await
+        ),
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        code(auth.change_password(change(PASSWORD, "admin123")).await),
+        Code::InvalidArgument
+    );
+    let pair = auth
+        .change_password(change(PASSWORD, "another horse battery"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        code(auth.get_me(admin::GetMeRequest {}).await),
+        Code::Unauthenticated,
+        "the old session ended"
+    );
 
     let mut auth = AuthServiceClient::with_interceptor(channel, Bearer::new(&pair.access_token));
     auth.get_me(admin::GetMeRequest {}).await.unwrap();
-    let refresh = admin::RefreshRequest { refresh_token: pair.refresh_token };
+    let refresh = admin::RefreshRequest {
+        refresh_token: pair.refresh_token,
+    };
     auth.refresh(refresh.clone()).await.unwrap();
     assert_eq!(code(auth.refresh(refresh).await), Code::Unauthenticated);
-    assert_eq!(code(auth.get_me(admin::GetMeRequest {}).await), Code::Unauthenticated, "a copied token ends the session");
+    assert_eq!(
+        code(auth.get_me(admin::GetMeRequest {}).await),
+        Code::Unauthenticated,
+        "a copied token ends the session"
+    );
 }
 
 #[tokio::test]
 async fn an_operator_leaves_settings_of_security_alone() {
     let bridge = Bridge::start().await;
-    bridge.add_user("operator@example.com", Role::Operator, false).await;
+    bridge
+        .add_user("operator@example.com", Role::Operator, false)
+        .await;
     let update = |path: &str| admin::UpdateSettingsRequest {
-        settings: Some(admin::Settings { max_attempts: 7, allow_query_api_key: false, ..Default::default() }),
+        settings: Some(admin::Settings {
+            max_attempts: 7,
+            allow_query_api_key: false,
+            ..Default::default()
+        }),
         update_mask: mask(&[path]),
         revision: 0,
     };
     let mut settings = SettingsServiceClient::new(bridge.signed_in("operator@example.com").await);
-    let updated = settings.update_settings(update("max_attempts")).await.unwrap().into_inner().settings.unwrap();
+    let updated = settings
+        .update_settings(update("max_attempts"))
+        .await
+        .unwrap()
+        .into_inner()
+        .settings
+        .unwrap();
     assert_eq!((updated.max_attempts, updated.max_tokens_limit), (7, 1_000_000));
-    assert_eq!(code(settings.update_settings(update("allow_query_api_key")).await), Code::PermissionDenied);
+    assert_eq!(
+        code(settings.update_settings(update("allow_query_api_key")).await),
+        Code::PermissionDenied
+    );
     let mut settings = SettingsServiceClient::new(bridge.admin().await);
-    settings.update_settings(update("allow_query_api_key")).await.unwrap();
+    settings
+        .update_settings(update("allow_query_api_key"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -260,8 +442,23 @@ async fn a_rotated_key_goes_on_for_the_overlap() {
     let next = keys.rotate_api_key(rotate(60)).await.unwrap().into_inner();
     assert!(next.key.contains(&next.api_key.unwrap().id));
     let get = admin::GetApiKeyRequest { id: old.id.clone() };
-    let ending = keys.get_api_key(get.clone()).await.unwrap().into_inner().api_key.unwrap();
+    let ending = keys
+        .get_api_key(get.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .api_key
+        .unwrap();
     assert!(ending.enabled && ending.expires_at.is_some());
     keys.rotate_api_key(rotate(0)).await.unwrap();
-    assert!(!keys.get_api_key(get).await.unwrap().into_inner().api_key.unwrap().enabled);
+    assert!(
+        !keys
+            .get_api_key(get)
+            .await
+            .unwrap()
+            .into_inner()
+            .api_key
+            .unwrap()
+            .enabled
+    );
 }

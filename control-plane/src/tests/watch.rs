@@ -48,7 +48,10 @@ impl Node {
         let channel = bridge.channel(bridge.fleet).await;
         let (up, requests) = mpsc::unbounded_channel();
         let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
-        let down = client.watch(UnboundedReceiverStream::new(requests)).await?.into_inner();
+        let down = client
+            .watch(UnboundedReceiverStream::new(requests))
+            .await?
+            .into_inner();
         Ok(Self { up, down })
     }
 
@@ -61,19 +64,35 @@ impl Node {
     async fn named(bridge: &Bridge, name: &str) -> Self {
         let capabilities = vec![fleet::Capability::Probe.into()];
         let node_id = name.to_owned();
-        Self::subscribed(bridge, fleet::Subscribe { node_id, capabilities, ..Default::default() }).await
+        Self::subscribed(
+            bridge,
+            fleet::Subscribe {
+                node_id,
+                capabilities,
+                ..Default::default()
+            },
+        )
+        .await
     }
 
     fn send(&self, message: Up) {
-        self.up.send(fleet::WatchRequest { message: Some(message) }).unwrap();
+        self.up
+            .send(fleet::WatchRequest {
+                message: Some(message),
+            })
+            .unwrap();
     }
 
     fn ack(&self, version: &fleet::StoreVersion) {
-        self.send(Up::Ack(fleet::Ack { version: Some(version.clone()) }));
+        self.send(Up::Ack(fleet::Ack {
+            version: Some(version.clone()),
+        }));
     }
 
     async fn next(&mut self) -> Result<Option<Down>, Status> {
-        let next = timeout(DEADLINE, self.down.message()).await.expect("the stream is silent");
+        let next = timeout(DEADLINE, self.down.message())
+            .await
+            .expect("the stream is silent");
         next.map(|response| response.map(|response| response.message.unwrap()))
     }
 
@@ -88,7 +107,9 @@ impl Node {
     }
 
     async fn snapshot(&mut self) -> Snapshot {
-        let Down::SnapshotBegin(begin) = self.next_news().await else { panic!("no snapshot begins") };
+        let Down::SnapshotBegin(begin) = self.next_news().await else {
+            panic!("no snapshot begins")
+        };
         let mut encoded = Vec::new();
         loop {
             match self.next_news().await {
@@ -97,10 +118,15 @@ impl Node {
                     assert_eq!(begin.resource_count, encoded.len() as u64);
                     assert_eq!(begin.version, end.version);
                     let hash = encoded.iter().fold(vec![0; 32], |hash, resource| {
-                        hash.iter().zip(Sha256::digest(resource)).map(|(a, b)| a ^ b).collect()
+                        hash.iter()
+                            .zip(Sha256::digest(resource))
+                            .map(|(a, b)| a ^ b)
+                            .collect()
                     });
                     assert_eq!(hash, end.state_hash);
-                    let resources = encoded.iter().map(|bytes| fleet::Resource::decode(bytes.clone()).unwrap());
+                    let resources = encoded
+                        .iter()
+                        .map(|bytes| fleet::Resource::decode(bytes.clone()).unwrap());
                     return Snapshot {
                         version: end.version.unwrap(),
                         hash,
@@ -129,15 +155,26 @@ impl Node {
 
 async fn create_key(bridge: &Bridge, name: &str) -> admin::ApiKey {
     let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
-    let request = admin::CreateApiKeyRequest { name: name.to_owned(), ..Default::default() };
-    keys.create_api_key(request).await.unwrap().into_inner().api_key.unwrap()
+    let request = admin::CreateApiKeyRequest {
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    keys.create_api_key(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .api_key
+        .unwrap()
 }
 
 #[tokio::test]
 async fn only_the_node_token_opens_a_stream() {
     let bridge = Bridge::start().await;
     for token in ["wrong", "sk-bridge-aaaaaaaaaaaa-b"] {
-        assert_eq!(Node::open(&bridge, token).await.err().unwrap().code(), Code::Unauthenticated);
+        assert_eq!(
+            Node::open(&bridge, token).await.err().unwrap().code(),
+            Code::Unauthenticated
+        );
     }
 }
 
@@ -156,7 +193,10 @@ async fn a_change_reaches_the_node_after_its_ack_and_never_before() {
     let bridge = Bridge::start().await;
     let mut node = Node::named(&bridge, "a").await;
     let first = node.snapshot().await;
-    assert!(first.allow_empty, "a new installation has neither keys nor providers");
+    assert!(
+        first.allow_empty,
+        "a new installation has neither keys nor providers"
+    );
     // The first is not acknowledged: the next two changes wait and are merged.
     let (one, two) = (create_key(&bridge, "one").await, create_key(&bridge, "two").await);
     node.ack(&first.version);
@@ -169,7 +209,10 @@ async fn a_change_reaches_the_node_after_its_ack_and_never_before() {
 async fn a_revocation_waits_for_every_node_and_names_the_others() {
     let bridge = Bridge::start().await;
     let key = create_key(&bridge, "ci").await;
-    let (mut prompt, mut silent) = (Node::named(&bridge, "prompt").await, Node::named(&bridge, "silent").await);
+    let (mut prompt, mut silent) = (
+        Node::named(&bridge, "prompt").await,
+        Node::named(&bridge, "silent").await,
+    );
     for node in [&mut prompt, &mut silent] {
         let held = node.snapshot_since(key.revision).await.version;
         node.ack(&held);
@@ -182,19 +225,38 @@ async fn a_revocation_waits_for_every_node_and_names_the_others() {
     };
     let revoke = admin::RevokeApiKeyRequest {
         id: key.id.clone(),
-        timeout: Some(prost_types::Duration { seconds: 0, nanos: 700_000_000 }),
+        timeout: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 700_000_000,
+        }),
     };
     let (answer, ()) = tokio::join!(keys.revoke_api_key(revoke.clone()), acking);
     let answer = answer.unwrap().into_inner();
-    assert_eq!((answer.acknowledged_nodes, answer.pending_nodes), (vec!["prompt".to_owned()], vec!["silent".to_owned()]));
+    assert_eq!(
+        (answer.acknowledged_nodes, answer.pending_nodes),
+        (vec!["prompt".to_owned()], vec!["silent".to_owned()])
+    );
     assert!(!answer.api_key.unwrap().enabled && answer.revision > key.revision);
 
     let held = silent.snapshot().await.version;
     let started = Instant::now();
     silent.ack(&held);
-    let again = keys.revoke_api_key(admin::RevokeApiKeyRequest { timeout: None, ..revoke }).await.unwrap().into_inner();
-    assert_eq!((again.acknowledged_nodes.len(), again.revision), (2, answer.revision));
-    assert!(started.elapsed() < Duration::from_secs(5), "it waits for acks, not for the timeout");
+    let again = keys
+        .revoke_api_key(admin::RevokeApiKeyRequest {
+            timeout: None,
+            ..revoke
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (again.acknowledged_nodes.len(), again.revision),
+        (2, answer.revision)
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "it waits for acks, not for the timeout"
+    );
 }
 
 #[tokio::test]
@@ -203,20 +265,37 @@ async fn a_refused_version_is_recorded_and_only_a_newer_one_is_sent() {
     let key = create_key(&bridge, "ci").await;
     let mut node = Node::named(&bridge, "a").await;
     let refused = node.snapshot_since(key.revision).await.version;
-    let refusal = fleet::Refusal { resource: None, reason: "cannot use it".to_owned() };
-    node.send(Up::Nack(fleet::Nack { version: Some(refused.clone()), refusals: vec![refusal] }));
-    node.send(Up::Resync(fleet::Resync { reason: "again".to_owned() }));
+    let refusal = fleet::Refusal {
+        resource: None,
+        reason: "cannot use it".to_owned(),
+    };
+    node.send(Up::Nack(fleet::Nack {
+        version: Some(refused.clone()),
+        refusals: vec![refusal],
+    }));
+    node.send(Up::Resync(fleet::Resync {
+        reason: "again".to_owned(),
+    }));
     let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
-    let revoke = admin::RevokeApiKeyRequest { id: key.id, timeout: None };
+    let revoke = admin::RevokeApiKeyRequest {
+        id: key.id,
+        timeout: None,
+    };
     let refusing = async {
         let next = node.snapshot().await.version;
         assert!(next.revision > refused.revision);
-        node.send(Up::Nack(fleet::Nack { version: Some(next), refusals: Vec::new() }));
+        node.send(Up::Nack(fleet::Nack {
+            version: Some(next),
+            refusals: Vec::new(),
+        }));
     };
     let started = Instant::now();
     let (answer, ()) = tokio::join!(keys.revoke_api_key(revoke), refusing);
     assert_eq!(answer.unwrap().into_inner().pending_nodes, ["a"]);
-    assert!(started.elapsed() < Duration::from_secs(5), "a refusal is an answer");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "a refusal is an answer"
+    );
 }
 
 #[tokio::test]
@@ -232,9 +311,16 @@ async fn who_holds_the_newest_gets_heartbeats_only_until_it_asks() {
         ..Default::default()
     };
     let mut back = Node::subscribed(&bridge, subscribe(&held.hash)).await;
-    let Some(Down::Heartbeat(heartbeat)) = back.next().await.unwrap() else { panic!("no heartbeat first") };
-    assert_eq!((heartbeat.version.as_ref(), &heartbeat.state_hash), (Some(&held.version), &held.hash));
-    back.send(Up::Resync(fleet::Resync { reason: "lost".to_owned() }));
+    let Some(Down::Heartbeat(heartbeat)) = back.next().await.unwrap() else {
+        panic!("no heartbeat first")
+    };
+    assert_eq!(
+        (heartbeat.version.as_ref(), &heartbeat.state_hash),
+        (Some(&held.version), &held.hash)
+    );
+    back.send(Up::Resync(fleet::Resync {
+        reason: "lost".to_owned(),
+    }));
     assert_eq!(back.snapshot().await.hash, held.hash);
 
     let mut differs = Node::subscribed(&bridge, subscribe(&[7; 32])).await;
@@ -290,7 +376,10 @@ async fn a_provider_is_tested_by_the_data_plane() {
             name: "qwen".to_owned(),
             enabled: true,
             base_url: "http://127.0.0.1:9".to_owned(),
-            models: Some(admin::TierModels { small: vec!["tiny".to_owned()], ..Default::default() }),
+            models: Some(admin::TierModels {
+                small: vec!["tiny".to_owned()],
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         ..Default::default()
@@ -300,13 +389,25 @@ async fn a_provider_is_tested_by_the_data_plane() {
         // The provider as it is now comes before the question about it.
         let snapshot = node.snapshot().await;
         node.ack(&snapshot.version);
-        let Down::Probe(probe) = node.next_news().await else { panic!("no probe") };
+        let Down::Probe(probe) = node.next_news().await else {
+            panic!("no probe")
+        };
         assert_eq!((probe.provider.as_str(), probe.model.as_str()), ("qwen", "tiny"));
-        let result = fleet::ProbeResult { probe_id: probe.probe_id, http_status: 401, ..Default::default() };
+        let result = fleet::ProbeResult {
+            probe_id: probe.probe_id,
+            http_status: 401,
+            ..Default::default()
+        };
         node.send(Up::ProbeResult(result));
     };
-    let test = admin::TestProviderRequest { name: "qwen".to_owned(), ..Default::default() };
+    let test = admin::TestProviderRequest {
+        name: "qwen".to_owned(),
+        ..Default::default()
+    };
     let (answer, ()) = tokio::join!(providers.test_provider(test), probing);
     let answer = answer.unwrap().into_inner();
-    assert_eq!((answer.ok, answer.http_status, answer.node_id.as_str()), (false, 401, "a"));
+    assert_eq!(
+        (answer.ok, answer.http_status, answer.node_id.as_str()),
+        (false, 401, "a")
+    );
 }
