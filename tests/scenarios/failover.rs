@@ -7,7 +7,7 @@ use bridge_proto::admin::v1::{FallbackStrategy, Provider};
 use bridge_tests::admin;
 use bridge_tests::anthropic::ask;
 use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Script};
+use bridge_tests::fake_upstream::{FakeUpstream, Gate, Script};
 use bridge_tests::stage::{MODEL, Stage};
 
 /// A second provider behind the first, with a model of its own.
@@ -43,23 +43,22 @@ async fn a_failing_model_hands_over_to_the_next_of_its_tier() -> Result<()> {
 async fn a_failing_provider_hands_over_in_both_forms() -> Result<()> {
     let stage = Stage::start().await?;
     let _second = add_second(&stage, 2).await?;
-    let before_content = [
+    stage.admin.set_breaker_enabled(false).await?;
+    stage.settle().await?;
+    let failures = [
         Script::error(500, "server_error", "the engine is on fire"),
         Script::body(200, "text/html", "<html>welcome</html>"),
         Script::text("lost").cut(After::Nothing, End::Reset),
-        Script::text("lost").cut(After::Events(1), End::Reset),
+        // In a stream this is inside its first event.
+        Script::text("lost").cut(After::Bytes(20), End::Reset),
     ];
-    stage.admin.set_breaker_enabled(false).await?;
-    stage.settle().await?;
-    for script in before_content {
+    for script in failures {
         stage.upstream.always(MODEL, script);
         let transcript = stage.client()?.stream_to_end(&ask("opus", "Hi")).await?;
         assert_eq!(transcript.text(), "from the second");
         let answer = stage.client()?.messages(&ask("opus", "Hi")).await?;
-        if answer.text() != "lost" {
-            assert_eq!(answer.text(), "from the second", "{answer:?}");
-            assert_eq!(answer.header("x-bridge-provider"), Some("second"));
-        }
+        assert_eq!(answer.text(), "from the second", "{answer:?}");
+        assert_eq!(answer.header("x-bridge-provider"), Some("second"));
     }
     Ok(())
 }
@@ -82,13 +81,15 @@ async fn a_dead_provider_hands_over() -> Result<()> {
 async fn nothing_hands_over_after_the_commit_point() -> Result<()> {
     let stage = Stage::start().await?;
     let second = add_second(&stage, 2).await?;
-    stage.upstream.always(
-        MODEL,
-        Script::text("Once upon a time").cut(After::Events(2), End::Reset),
-    );
-    let transcript = stage.client()?.stream_to_end(&ask("opus", "Hi")).await?;
+    let gate = Gate::closed();
+    let script = Script::text("Once upon a time").cut(After::Events(3), End::Reset);
+    stage.upstream.always(MODEL, script.hold_after(2, &gate));
+    let mut stream = stage.client()?.stream(&ask("opus", "Hi")).await?;
+    stream.next_of("content_block_delta").await?;
+    gate.open();
+    let transcript = stream.to_end().await?;
     assert_eq!(transcript.error_type(), "api_error");
-    assert_eq!(transcript.text(), "Once upo");
+    assert!(transcript.text().starts_with("Once upo"));
     assert!(second.requests().is_empty());
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bridge_proto::admin::v1::{DeleteApiKeyRequest, RevokeApiKeyRequest};
+use bridge_tests::admin;
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_upstream::Script;
@@ -107,6 +108,8 @@ async fn a_bad_snapshot_is_refused_and_the_old_one_stays() -> Result<()> {
     let proxy = FleetProxy::start(&bridge.control().fleet_address()).await?;
     bridge.add_node_behind(proxy.port()).await?;
     let admin = bridge.admin().await?;
+    let provider = admin::provider("unused", "http://127.0.0.1:1/v1", MODEL);
+    admin.create_provider(provider).await?;
     let old = bridge.accepted_key(&admin).await?;
 
     for tamper in [
