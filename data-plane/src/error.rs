@@ -180,11 +180,10 @@ fn of_failure(failure: &Failure) -> Look {
 /// Whole seconds, at least one, and whether waiting that long makes no sense.
 fn honest_wait(wait: Duration) -> (u64, bool) {
     let seconds = wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
-    match seconds {
-        0 => (1, false),
-        1..=WAIT_PATIENT_S => (seconds, false),
-        ..=WAIT_POINTLESS_S => (WAIT_PATIENT_S, false),
-        _ => (seconds, true),
+    if seconds > WAIT_POINTLESS_S {
+        (seconds, true)
+    } else {
+        (seconds.clamp(1, WAIT_PATIENT_S), false)
     }
 }
 

@@ -72,9 +72,9 @@ async fn outermost(
 }
 
 /// Runs one metered request; its meter records also what was refused.
-async fn metered<F>(node: &Arc<Node>, id: RequestId, serve: impl FnOnce(Meter) -> F) -> Response
+async fn metered<F>(node: &Arc<Node>, id: RequestId, serve: impl FnOnce(Box<Meter>) -> F) -> Response
 where
-    F: Future<Output = Result<Response, (Meter, Error)>>,
+    F: Future<Output = Result<Response, (Box<Meter>, Error)>>,
 {
     let meter = Meter::start(&node.metrics, id, Instant::now());
     serve(meter)
@@ -83,7 +83,7 @@ where
 }
 
 /// An error as an answer, with what is known of the way it took.
-fn refuse(mut meter: Meter, error: Error) -> Response {
+fn refuse(mut meter: Box<Meter>, error: Error) -> Response {
     meter.failed(error.status(), error.error_type().as_str());
     let mut response = error.into_response(meter.id());
     stamp::trail(response.headers_mut(), meter.trail());

@@ -42,7 +42,7 @@ const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
 /// The end of a request, and the meter that follows it.
 pub(crate) struct Outcome {
-    pub(crate) meter: Meter,
+    pub(crate) meter: Box<Meter>,
     pub(crate) result: Result<Committed, Error>,
 }
 
@@ -63,7 +63,7 @@ enum Stage {
     },
     ContentSent {
         flow: Box<Flow>,
-        meter: Meter,
+        meter: Box<Meter>,
     },
     /// The last bytes, still to be handed out.
     Closing(Bytes),
@@ -74,7 +74,7 @@ enum Stage {
 
 impl Relay {
     /// Content is there.
-    pub(crate) fn content(flow: Box<Flow>, meter: Meter, life: Arc<Life>) -> Self {
+    pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, life: Arc<Life>) -> Self {
         let id = meter.id().clone();
         Self::new(Stage::ContentSent { flow, meter }, life, id)
     }
@@ -234,3 +234,6 @@ impl http_body::Body for Relay {
         polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,11 @@ pub(super) async fn count(
     metered(&node, id, |meter| serve(&node, request, meter)).await
 }
 
-async fn serve(node: &Arc<Node>, request: Request, mut meter: Meter) -> Result<Response, (Meter, Error)> {
+async fn serve(
+    node: &Arc<Node>,
+    request: Request,
+    mut meter: Box<Meter>,
+) -> Result<Response, (Box<Meter>, Error)> {
     match answer(node, request, &mut meter).await {
         Ok(bytes) => {
             meter.succeeded();

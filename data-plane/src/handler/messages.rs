@@ -45,7 +45,11 @@ pub(super) async fn create(
     metered(&node, id, |meter| serve(&node, request, meter)).await
 }
 
-async fn serve(node: &Arc<Node>, request: Request, mut meter: Meter) -> Result<Response, (Meter, Error)> {
+async fn serve(
+    node: &Arc<Node>,
+    request: Request,
+    mut meter: Box<Meter>,
+) -> Result<Response, (Box<Meter>, Error)> {
     let arrived = Instant::now();
     let (snapshot, key, body) = match admit(node, request, arrived, &mut meter).await {
         Ok(admitted) => admitted,
@@ -88,7 +92,7 @@ async fn walk(
     snapshot: Arc<Snapshot>,
     key: KeyId,
     body: Bytes,
-    mut meter: Meter,
+    mut meter: Box<Meter>,
     arrived: Instant,
     wants_stream: Arc<AtomicBool>,
 ) -> Outcome {

@@ -104,7 +104,7 @@ pub(super) async fn find(
             let mut models = models.into_iter();
             models
                 .find(|model| model.id.eq_ignore_ascii_case(&asked))
-                .ok_or_else(|| Error::Routing(routing::Error::Unmapped(asked)))
+                .ok_or(Error::Routing(routing::Error::Unmapped(asked)))
         });
         match found {
             Ok(model) => respond(meter, &model),
@@ -126,7 +126,7 @@ fn reachable(node: &Node, head: &Parts, meter: &mut Meter) -> Result<Vec<Model>,
         .collect())
 }
 
-fn respond(mut meter: Meter, answer: &impl Serialize) -> Result<Response, (Meter, Error)> {
+fn respond(mut meter: Box<Meter>, answer: &impl Serialize) -> Result<Response, (Box<Meter>, Error)> {
     let Ok(bytes) = serde_json::to_vec(answer) else {
         return Err((meter, Error::Internal));
     };

@@ -147,6 +147,15 @@ impl Body {
     }
 }
 
+#[cfg(test)]
+impl Body {
+    /// Chunks of a test's own.
+    pub(crate) fn of(chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, io::Error>>) -> Self {
+        let chunks = tokio_stream::wrappers::UnboundedReceiverStream::new(chunks);
+        Self(reqwest::Body::wrap_stream(chunks))
+    }
+}
+
 /// A URL with a literal address is never resolved, so it is checked here.
 fn literal_address(endpoint: &Endpoint) -> Option<IpAddr> {
     match endpoint.url.host()? {

@@ -92,7 +92,7 @@ impl Upstreams {
     }
 
     /// Asks the breaker, or the admin who holds it.
-    fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         candidate: &Candidate,

@@ -56,16 +56,16 @@ struct End {
 }
 
 impl Meter {
-    pub(crate) fn start(metrics: &Arc<Metrics>, id: RequestId, now: Instant) -> Self {
+    pub(crate) fn start(metrics: &Arc<Metrics>, id: RequestId, now: Instant) -> Box<Self> {
         metrics.process.requests_in_flight.inc();
-        Self {
+        Box::new(Self {
             metrics: Arc::clone(metrics),
             id,
             started: now,
             caller: Caller::default(),
             trail: Trail::default(),
             end: End::default(),
-        }
+        })
     }
 
     pub(crate) fn id(&self) -> &RequestId {

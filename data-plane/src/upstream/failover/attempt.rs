@@ -76,6 +76,7 @@ pub(super) async fn run(
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once, straight into the flow")]
 enum Reached {
     Whole(Vec<u8>),
     Begun {
