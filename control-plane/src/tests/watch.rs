@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 use super::{Bearer, Bridge, DEADLINE, NODE_TOKEN};
@@ -45,7 +46,10 @@ impl Snapshot {
 
 impl Node {
     async fn open(bridge: &Bridge, token: &str) -> Result<Self, Status> {
-        let channel = bridge.channel(bridge.fleet).await;
+        Self::open_on(bridge.channel(bridge.fleet).await, token).await
+    }
+
+    async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
         let (up, requests) = mpsc::unbounded_channel();
         let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
         let down = client
@@ -410,4 +414,76 @@ async fn a_provider_is_tested_by_the_data_plane() {
         (answer.ok, answer.http_status, answer.node_id.as_str()),
         (false, 401, "a")
     );
+}
+
+/// Makes a snapshot that does not fit into the window of a node that reads nothing.
+async fn fill(bridge: &Bridge) -> u64 {
+    const PROVIDERS: usize = 30;
+    let mut providers = ProviderServiceClient::new(bridge.admin().await);
+    let models: Vec<_> = (0..16).map(|n| format!("{n:0>120}")).collect();
+    let mut revision = 0;
+    for n in 0..PROVIDERS {
+        let provider = admin::Provider {
+            name: format!("provider-{n}"),
+            enabled: true,
+            base_url: "https://upstream.example/v1".to_owned(),
+            models: Some(admin::TierModels {
+                big: models.clone(),
+                middle: models.clone(),
+                small: models.clone(),
+            }),
+            ..Default::default()
+        };
+        let create = admin::CreateProviderRequest {
+            provider: Some(provider),
+            ..Default::default()
+        };
+        revision = providers
+            .create_provider(create)
+            .await
+            .unwrap()
+            .into_inner()
+            .provider
+            .unwrap()
+            .revision;
+    }
+    revision
+}
+
+#[tokio::test]
+async fn nodes_that_read_nothing_hold_up_nobody() {
+    const STUCK: usize = 6;
+    const WINDOW_BYTES: u32 = 64 * 1024;
+    let bridge = Bridge::start().await;
+    let filled = fill(&bridge).await;
+    let mut stuck = Vec::new();
+    for n in 0..STUCK {
+        let endpoint = Endpoint::from_shared(format!("http://{}", bridge.fleet)).unwrap();
+        let endpoint = endpoint
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES);
+        let node = Node::open_on(endpoint.connect().await.unwrap(), NODE_TOKEN)
+            .await
+            .unwrap();
+        node.send(Up::Subscribe(fleet::Subscribe {
+            node_id: format!("stuck-{n}"),
+            ..Default::default()
+        }));
+        stuck.push(node);
+    }
+    let mut lively = Node::named(&bridge, "lively").await;
+    let held = lively.snapshot_since(filled).await;
+    lively.ack(&held.version);
+    let key = create_key(&bridge, "ci").await;
+    assert_eq!(
+        lively.snapshot_since(key.revision).await.key_ids(),
+        [key.id.as_str()]
+    );
+
+    // Once it reads, a stuck node finishes what was begun and then gets the newest.
+    let mut late = stuck.pop().unwrap();
+    let begun = late.snapshot().await;
+    assert!(begun.version.revision < key.revision);
+    late.ack(&begun.version);
+    assert_eq!(late.snapshot().await.version.revision, key.revision);
 }

@@ -1,0 +1,107 @@
+//! The command line, as it is written: nothing is checked here, so that all mistakes
+//! can be reported together.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const SECRETS_HELP: &str = "Secrets are read from the environment only:
+  ADMIN_PASSWORD   password of the first admin [default: admin123, which opens nothing but ChangePassword]
+  JWT_SECRET_KEY   key that signs access tokens, at least 32 bytes [default: made at first start, kept sealed]
+  MASTER_KEY       key that seals provider secrets [default: a file, see --master-key-file]
+  NODE_TOKEN       what a data plane proves itself with [default: a file, see --node-token-file]";
+
+/// Control plane of the Anthropic OpenAI Bridge.
+#[derive(Debug, Parser)]
+#[command(name = "bridge-control-plane", version, after_help = SECRETS_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) flags: Flags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(super) enum Command {
+    /// Serve the admin and the data planes (the default).
+    Serve,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Address of the admin listener: gRPC, grpc-web, reflection, health.
+    #[arg(global = true, long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:8001")]
+    pub(super) admin_listen: String,
+    /// Address of the listener for data planes.
+    #[arg(global = true, long, env = "FLEET_LISTEN", default_value = "127.0.0.1:8002")]
+    pub(super) fleet_listen: String,
+    /// Address of probes and metrics.
+    #[arg(global = true, long, env = "OPS_LISTEN", default_value = "127.0.0.1:9001")]
+    pub(super) ops_listen: String,
+    /// Certificate chain of the admin listener, PEM.
+    #[arg(global = true, long, env = "ADMIN_TLS_CERT")]
+    pub(super) admin_tls_cert: Option<String>,
+    /// Private key of the admin listener, PEM.
+    #[arg(global = true, long, env = "ADMIN_TLS_KEY")]
+    pub(super) admin_tls_key: Option<String>,
+    /// Certificate chain of the fleet listener, PEM.
+    #[arg(global = true, long, env = "FLEET_TLS_CERT")]
+    pub(super) fleet_tls_cert: Option<String>,
+    /// Private key of the fleet listener, PEM.
+    #[arg(global = true, long, env = "FLEET_TLS_KEY")]
+    pub(super) fleet_tls_key: Option<String>,
+    /// Let the admin listener speak plaintext off loopback: whoever is on the network
+    /// reads passwords and tokens, and can act with them.
+    #[arg(global = true, long, env = "INSECURE_ADMIN_PLAINTEXT")]
+    pub(super) insecure_admin_plaintext: bool,
+    /// Let the fleet listener speak plaintext off loopback: whoever is on the network
+    /// reads the node token and every provider's key.
+    #[arg(global = true, long, env = "INSECURE_FLEET_PLAINTEXT")]
+    pub(super) insecure_fleet_plaintext: bool,
+    /// Names under which the admin listener may be called, comma separated, besides
+    /// IP addresses and localhost.
+    #[arg(global = true, long, env = "ADMIN_HOSTS", value_delimiter = ',')]
+    pub(super) admin_hosts: Vec<String>,
+    /// Serve reflection to callers with a token.
+    #[arg(global = true, long, env = "REFLECTION", default_value = "true", action = clap::ArgAction::Set)]
+    pub(super) reflection: bool,
+    /// Folder of the database.
+    #[arg(
+        global = true,
+        long,
+        env = "DATABASE_PATH",
+        default_value = "./data/control-plane"
+    )]
+    pub(super) database_path: PathBuf,
+    /// File with the key that seals secrets; made at first start, beside the folder
+    /// of the database.
+    #[arg(global = true, long, env = "MASTER_KEY_FILE")]
+    pub(super) master_key_file: Option<String>,
+    /// File with what a data plane proves itself with; made at first start, beside
+    /// the folder of the database.
+    #[arg(global = true, long, env = "NODE_TOKEN_FILE")]
+    pub(super) node_token_file: Option<String>,
+    /// E-mail of the first admin.
+    #[arg(global = true, long, env = "ADMIN_EMAIL", default_value = "admin@example.com")]
+    pub(super) admin_email: String,
+    /// Providers to import at first start.
+    #[arg(
+        global = true,
+        long,
+        env = "PROVIDER_CONFIG_PATH",
+        default_value = "./provider.json"
+    )]
+    pub(super) provider_config_path: String,
+    /// First value of the setting `max_tokens_limit`.
+    #[arg(global = true, long, env = "MAX_TOKENS_LIMIT", default_value = "1000000")]
+    pub(super) max_tokens_limit: String,
+    /// First value of the setting `min_tokens_limit`.
+    #[arg(global = true, long, env = "MIN_TOKENS_LIMIT", default_value = "100")]
+    pub(super) min_tokens_limit: String,
+    /// critical, error, warning, info, debug or trace.
+    #[arg(global = true, long, env = "LOG_LEVEL", default_value = "info")]
+    pub(super) log_level: String,
+    /// text or json.
+    #[arg(global = true, long, env = "LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: String,
+}

@@ -1,0 +1,286 @@
+//! From flags and variables to a configuration, noting every mistake on the way.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::args::Flags;
+use super::{
+    AdminListener, Config, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig, TlsFiles,
+};
+use crate::domain::user::is_well_known_password;
+use crate::domain::{Email, settings};
+
+/// Least length of a key that signs tokens.
+const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Values that documentation and examples spread.
+pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
+    "your-secret-key-change-this-in-production",
+    "change-this-secret-key-in-production-please",
+    "your-secret-key-at-least-32-characters-long",
+];
+/// The first admin's password if nothing else is said.
+const ADMIN_PASSWORD_DEFAULT: &str = "admin123";
+
+/// Checks everything. Secrets come from `environment`.
+pub(super) fn check(flags: Flags, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+    let mut check = Check {
+        mistakes: Vec::new(),
+        environment,
+    };
+    match check.config(flags) {
+        Some(config) if check.mistakes.is_empty() => Ok(config),
+        Some(_) | None => Err(Mistakes(check.mistakes)),
+    }
+}
+
+struct Check<E> {
+    mistakes: Vec<String>,
+    environment: E,
+}
+
+impl<E: Fn(&str) -> Option<String>> Check<E> {
+    fn config(&mut self, args: Flags) -> Option<Config> {
+        let Flags {
+            admin_listen,
+            fleet_listen,
+            ops_listen,
+            admin_tls_cert,
+            admin_tls_key,
+            fleet_tls_cert,
+            fleet_tls_key,
+            insecure_admin_plaintext,
+            insecure_fleet_plaintext,
+            admin_hosts,
+            reflection,
+            database_path,
+            master_key_file,
+            node_token_file,
+            admin_email,
+            provider_config_path,
+            max_tokens_limit,
+            min_tokens_limit,
+            log_level,
+            log_format,
+        } = args;
+        let admin_tls = self.tls("ADMIN_TLS_CERT", admin_tls_cert, "ADMIN_TLS_KEY", admin_tls_key);
+        let admin = self.listener(&admin_listen, ("ADMIN_LISTEN", "--admin-listen"), admin_tls);
+        let fleet_tls = self.tls("FLEET_TLS_CERT", fleet_tls_cert, "FLEET_TLS_KEY", fleet_tls_key);
+        let fleet = self.listener(&fleet_listen, ("FLEET_LISTEN", "--fleet-listen"), fleet_tls);
+        let ops = self.listener(&ops_listen, ("OPS_LISTEN", "--ops-listen"), None);
+        self.needs_encryption(
+            admin.as_ref(),
+            insecure_admin_plaintext,
+            "--insecure-admin-plaintext",
+        );
+        self.needs_encryption(
+            fleet.as_ref(),
+            insecure_fleet_plaintext,
+            "--insecure-fleet-plaintext",
+        );
+        self.are_distinct([admin.as_ref(), fleet.as_ref(), ops.as_ref()]);
+
+        let admin_email = self.value("ADMIN_EMAIL", Email::parse(&admin_email));
+        let admin_password = self.admin_password(admin.as_ref());
+        let settings = self.settings(&min_tokens_limit, &max_tokens_limit);
+        let jwt_secret = self.jwt_secret();
+        let log_level = self.log_level(&log_level);
+        let log_format = self.log_format(&log_format);
+        let store = StoreConfig {
+            database_path,
+            master_key: self.secret("MASTER_KEY"),
+            master_key_file: named(master_key_file),
+            node_token: self.secret("NODE_TOKEN"),
+            node_token_file: named(node_token_file),
+            jwt_secret,
+        };
+        let hosts = admin_hosts.iter().map(|host| host.trim().to_ascii_lowercase());
+        let hosts = hosts.filter(|host| !host.is_empty()).collect();
+        Some(Config {
+            admin: AdminListener {
+                listener: admin?,
+                hosts,
+                serves_reflection: reflection,
+            },
+            fleet: fleet?,
+            ops: ops?,
+            store,
+            first_start: FirstStart {
+                admin_email: admin_email?,
+                admin_password,
+                provider_config_path: provider_config_path.into(),
+                settings: settings?,
+            },
+            log_level: log_level?,
+            log_format: log_format?,
+        })
+    }
+
+    fn mistake(&mut self, text: impl Into<String>) {
+        self.mistakes.push(text.into());
+    }
+
+    fn value<T>(&mut self, variable: &str, parsed: Result<T, impl fmt::Display>) -> Option<T> {
+        parsed
+            .map_err(|reason| self.mistake(format!("{variable}: {reason}")))
+            .ok()
+    }
+
+    /// An empty variable is like an absent one.
+    fn secret(&self, variable: &str) -> Option<SecretString> {
+        (self.environment)(variable)
+            .filter(|value| !value.is_empty())
+            .map(SecretString::from)
+    }
+
+    fn listener(
+        &mut self,
+        address: &str,
+        (variable, flag): (&'static str, &'static str),
+        tls: Option<TlsFiles>,
+    ) -> Option<Listener> {
+        let parsed = address
+            .parse()
+            .map_err(|_| format!("`{address}` is not an address like 127.0.0.1:8001"));
+        let address = self.value(variable, parsed)?;
+        Some(Listener {
+            address,
+            variable,
+            flag,
+            tls,
+        })
+    }
+
+    fn tls(
+        &mut self,
+        cert_variable: &str,
+        cert: Option<String>,
+        key_variable: &str,
+        key: Option<String>,
+    ) -> Option<TlsFiles> {
+        match (named(cert), named(key)) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                self.mistake(format!(
+                    "{cert_variable} and {key_variable} must be given together"
+                ));
+                None
+            }
+        }
+    }
+
+    fn needs_encryption(&mut self, listener: Option<&Listener>, may_be_plaintext: bool, insecure_flag: &str) {
+        let Some(listener) = listener else { return };
+        if !listener.is_loopback() && listener.tls.is_none() && !may_be_plaintext {
+            let Listener {
+                address, variable, ..
+            } = listener;
+            self.mistake(format!(
+                "{variable}: {address} is not loopback and would carry secrets in plaintext; give it a certificate \
+                 ({cert} and {key}), or accept that everybody on the network can read them with {insecure_flag}",
+                cert = variable.replace("LISTEN", "TLS_CERT"),
+                key = variable.replace("LISTEN", "TLS_KEY"),
+            ));
+        }
+    }
+
+    fn are_distinct(&mut self, listeners: [Option<&Listener>; 3]) {
+        let mut seen: Vec<&Listener> = Vec::new();
+        for listener in listeners.into_iter().flatten() {
+            let twin = seen
+                .iter()
+                .find(|it| it.address == listener.address && it.address.port() != 0);
+            if let Some(twin) = twin {
+                self.mistake(format!(
+                    "{} and {} are both {}; each listener needs its own",
+                    twin.variable, listener.variable, listener.address
+                ));
+            }
+            seen.push(listener);
+        }
+    }
+
+    fn admin_password(&mut self, admin: Option<&Listener>) -> SecretString {
+        let password = self
+            .secret("ADMIN_PASSWORD")
+            .unwrap_or_else(|| ADMIN_PASSWORD_DEFAULT.into());
+        if is_well_known_password(&password) && admin.is_some_and(|admin| !admin.is_loopback()) {
+            self.mistake(
+                "ADMIN_PASSWORD: everybody tries this password first, and ADMIN_LISTEN is not loopback; choose another",
+            );
+        }
+        password
+    }
+
+    fn jwt_secret(&mut self) -> Option<SecretString> {
+        let secret = self.secret("JWT_SECRET_KEY")?;
+        if JWT_SECRETS_KNOWN.contains(&secret.expose_secret()) {
+            self.mistake("JWT_SECRET_KEY: is a value from documentation that everybody knows; leave it unset to have one made");
+        } else if secret.expose_secret().len() < JWT_SECRET_BYTES_MIN {
+            self.mistake(format!(
+                "JWT_SECRET_KEY: must have at least {JWT_SECRET_BYTES_MIN} bytes; leave it unset to have one made"
+            ));
+        }
+        Some(secret)
+    }
+
+    fn settings(&mut self, min: &str, max: &str) -> Option<settings::Settings> {
+        let min = self.value("MIN_TOKENS_LIMIT", number(min));
+        let max = self.value("MAX_TOKENS_LIMIT", number(max));
+        let draft = settings::Draft {
+            min_tokens_limit: min?,
+            max_tokens_limit: max?,
+            ..settings::Draft::default()
+        };
+        match draft.check() {
+            Ok(settings) => Some(settings),
+            Err(violations) => {
+                for violation in violations {
+                    self.mistake(format!(
+                        "{}: {}",
+                        violation.field.to_uppercase(),
+                        violation.description
+                    ));
+                }
+                None
+            }
+        }
+    }
+
+    fn log_level(&mut self, text: &str) -> Option<LogLevel> {
+        let level = match text.to_ascii_lowercase().as_str() {
+            "critical" => Ok(LogLevel::Critical),
+            "error" => Ok(LogLevel::Error),
+            "warning" | "warn" => Ok(LogLevel::Warning),
+            "info" => Ok(LogLevel::Info),
+            "debug" => Ok(LogLevel::Debug),
+            "trace" => Ok(LogLevel::Trace),
+            _ => Err(format!(
+                "`{text}` is not one of critical, error, warning, info, debug, trace"
+            )),
+        };
+        self.value("LOG_LEVEL", level)
+    }
+
+    fn log_format(&mut self, text: &str) -> Option<LogFormat> {
+        let format = match text.to_ascii_lowercase().as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("`{text}` is not one of text, json")),
+        };
+        self.value("LOG_FORMAT", format)
+    }
+}
+
+/// An empty variable is like an absent one.
+fn named(path: Option<String>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is not a whole number"))
+}
