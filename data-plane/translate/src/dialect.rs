@@ -24,14 +24,14 @@ macro_rules! knob {
 knob!(/// Role of the leading system prompt.
     SystemRole { System, Developer, User });
 knob!(/// Where a `role:"system"` message inside `messages` goes.
-    MidSystem {
-        /// Wrapped in a reminder tag, into the user turn before it.
-        User,
-        System,
-        Developer,
-        /// Behind the leading system prompt; spoils prefix caches.
-        Top,
-    });
+MidSystem {
+    /// Wrapped in a reminder tag, into the user turn before it.
+    User,
+    System,
+    Developer,
+    /// Behind the leading system prompt; spoils prefix caches.
+    Top,
+});
 knob!(/// Name of the output limit on the wire.
     MaxTokensField { MaxTokens, MaxCompletionTokens });
 knob!(/// A request parameter that an upstream refuses.
@@ -157,16 +157,16 @@ pub struct Dialect {
 }
 
 knob!(/// How an upstream is told to continue a prefilled answer.
-    PrefillFlag {
-        /// Nothing but the message itself.
-        None,
-        /// `prefix:true` on the message.
-        Prefix,
-        /// `partial:true` on the message.
-        Partial,
-        /// `continue_final_message` and `add_generation_prompt` in the body.
-        Template,
-    });
+PrefillFlag {
+    /// Nothing but the message itself.
+    None,
+    /// `prefix:true` on the message.
+    Prefix,
+    /// `partial:true` on the message.
+    Partial,
+    /// `continue_final_message` and `add_generation_prompt` in the body.
+    Template,
+});
 
 impl Dialect {
     /// The preset of that name.

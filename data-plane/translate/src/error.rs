@@ -23,11 +23,15 @@ pub struct BadRequest {
 
 impl BadRequest {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        BadRequest { message: message.into() }
+        BadRequest {
+            message: message.into(),
+        }
     }
 
     pub(crate) fn at(path: impl fmt::Display, text: &str) -> Self {
-        BadRequest { message: format!("{path}: {text}") }
+        BadRequest {
+            message: format!("{path}: {text}"),
+        }
     }
 }
 
@@ -113,10 +117,15 @@ impl Overflow {
                 "input length and `max_tokens` exceed context limit: {prompt} + {wanted} > {limit}, \
                  decrease input length or `max_tokens` and try again"
             ),
-            (Some(limit), _) if prompt > limit => format!("prompt is too long: {prompt} tokens > {limit} maximum"),
+            (Some(limit), _) if prompt > limit => {
+                format!("prompt is too long: {prompt} tokens > {limit} maximum")
+            }
             // An estimate below the limit would contradict the refusal.
             (Some(limit), _) => format!("prompt is too long: {} tokens > {limit} maximum", limit + 1),
-            (None, _) => format!("prompt is too long: {prompt} tokens > {} maximum", prompt.saturating_sub(1)),
+            (None, _) => format!(
+                "prompt is too long: {prompt} tokens > {} maximum",
+                prompt.saturating_sub(1)
+            ),
         }
     }
 }

@@ -33,7 +33,10 @@ impl Ids {
     }
 
     fn derive(&self, prefix: &str, counter: u64) -> String {
-        let digest = Sha256::new().chain_update(self.seed).chain_update(counter.to_be_bytes()).finalize();
+        let digest = Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(counter.to_be_bytes())
+            .finalize();
         let mut id = String::with_capacity(prefix.len() + RANDOM_CHARS);
         id.push_str(prefix);
         id.push_str(&base62(&digest, RANDOM_CHARS));
@@ -43,12 +46,19 @@ impl Ids {
 
 /// The first `chars` bytes of a digest as base62 letters.
 pub(crate) fn base62(digest: &[u8], chars: usize) -> String {
-    digest.iter().take(chars).map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()])).collect()
+    digest
+        .iter()
+        .take(chars)
+        .map(|byte| char::from(BASE62[usize::from(*byte) % BASE62.len()]))
+        .collect()
 }
 
 /// Whether clients take this id as it is: `^[A-Za-z0-9_-]{1,64}$`.
 pub(crate) fn is_well_formed(id: &str) -> bool {
-    (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=ID_BYTES_MAX).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 #[cfg(test)]

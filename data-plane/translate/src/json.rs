@@ -107,7 +107,12 @@ mod tests {
 
     #[test]
     fn strings_are_escaped_as_serde_json_does() {
-        for text in ["", "plain", "q\"b\\n\n\r\t\u{0}\u{1f}\u{7f}\u{2028}\u{1f600}", "\u{8}\u{c}"] {
+        for text in [
+            "",
+            "plain",
+            "q\"b\\n\n\r\t\u{0}\u{1f}\u{7f}\u{2028}\u{1f600}",
+            "\u{8}\u{c}",
+        ] {
             let mut out = Vec::new();
             push_str(&mut out, text);
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);

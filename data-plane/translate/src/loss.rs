@@ -46,7 +46,11 @@ impl LossList {
         let mut text = String::new();
         for loss in &self.0 {
             let separator = if text.is_empty() { "" } else { ", " };
-            let path: String = loss.path.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).collect();
+            let path: String = loss
+                .path
+                .chars()
+                .map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' })
+                .collect();
             if text.len() + separator.len() + path.len() + MORE.len() + 2 > HEADER_BYTES_MAX {
                 text.push_str(separator);
                 text.push_str(MORE);
@@ -77,6 +81,9 @@ mod tests {
             list.add(format!("messages.{n}.content.0.document"), "");
         }
         let header = list.header().unwrap();
-        assert!(header.len() <= HEADER_BYTES_MAX && header.ends_with(", ..."), "{header}");
+        assert!(
+            header.len() <= HEADER_BYTES_MAX && header.ends_with(", ..."),
+            "{header}"
+        );
     }
 }

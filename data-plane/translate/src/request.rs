@@ -1,7 +1,7 @@
 //! The way out: one client request to one upstream body, for one candidate.
 
-mod messages;
 mod media;
+mod messages;
 mod names;
 mod params;
 mod reasoning;
@@ -72,7 +72,12 @@ impl<'r> Context<'r> {
 /// Translates a request for one candidate.
 pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Result<Outbound, BadRequest> {
     let (upstream, context) = build(request, target)?;
-    let Context { losses, names, prefill, .. } = context;
+    let Context {
+        losses,
+        names,
+        prefill,
+        ..
+    } = context;
     if target.dialect.lossy == Lossy::Strict
         && let Some(loss) = losses.iter().next()
     {
@@ -81,20 +86,38 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
     let mut body = Vec::with_capacity(tokens::rough_bytes(&upstream));
     serde_json::to_writer(&mut body, &upstream)
         .map_err(|error| BadRequest::new(format!("the request cannot be written as JSON: {error}")))?;
-    let losses = if target.dialect.lossy == Lossy::Report { losses } else { LossList::default() };
+    let losses = if target.dialect.lossy == Lossy::Report {
+        losses
+    } else {
+        LossList::default()
+    };
     let reply = Reply::new(
         Shared {
             model: request.model.clone().into_owned(),
             signature: signature(target.provider),
             names: names.into_changed(),
             used_ids: used_ids(request),
-            stop_sequences: request.sampling.stop_sequences.iter().map(|stop| stop.clone().into_owned()).collect(),
+            stop_sequences: request
+                .sampling
+                .stop_sequences
+                .iter()
+                .map(|stop| stop.clone().into_owned())
+                .collect(),
             prefill,
-            rules: Rules::new(target.dialect, shows_thinking(request, target.dialect), request.tools.disable_parallel),
+            rules: Rules::new(
+                target.dialect,
+                shows_thinking(request, target.dialect),
+                request.tools.disable_parallel,
+            ),
         },
         tokens::rough(&upstream),
     );
-    Ok(Outbound { body, losses, reply, upstream_streams: request.stream || target.dialect.force_stream })
+    Ok(Outbound {
+        body,
+        losses,
+        reply,
+        upstream_streams: request.stream || target.dialect.force_stream,
+    })
 }
 
 /// The upstream's request before it is written, which token counting reads as well.
@@ -127,12 +150,17 @@ fn shows_thinking(request: &anthropic::Request<'_>, dialect: &Dialect) -> bool {
     match dialect.emit_thinking {
         EmitThinking::Always => true,
         EmitThinking::Never => false,
-        EmitThinking::Auto => request.wants_thinking() && !(dialect.honor_display && request.hides_thinking()),
+        EmitThinking::Auto => {
+            request.wants_thinking() && !(dialect.honor_display && request.hides_thinking())
+        }
     }
 }
 
 fn used_ids(request: &anthropic::Request<'_>) -> Vec<u64> {
-    let blocks = request.messages.iter().flat_map(|message| message.content.blocks());
+    let blocks = request
+        .messages
+        .iter()
+        .flat_map(|message| message.content.blocks());
     let mut ids: Vec<u64> = blocks
         .filter_map(|block| match block {
             anthropic::Block::ToolUse { id, .. } => Some(id_hash(id)),

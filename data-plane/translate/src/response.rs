@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::dialect::{Dialect, ThinkTags, Tokenizer};
 use crate::error::{self, UpstreamFault};
 use crate::ids::{Ids, base62};
+use crate::json::surrogate::Carry;
 use crate::stop_reason::StopReason;
+use crate::stream::Collector;
 use crate::stream::core::Core;
 use crate::stream::parse;
 use crate::stream::sink::{EventSink, MessageSink};
-use crate::stream::Collector;
 use crate::usage::Usage;
 
 /// A whole answer in Anthropic's form.
@@ -77,7 +78,10 @@ impl Rules {
 
 impl Reply {
     pub(crate) fn new(shared: Shared, estimate: u64) -> Self {
-        Reply { shared: Arc::new(shared), estimate: estimate.max(1) }
+        Reply {
+            shared: Arc::new(shared),
+            estimate: estimate.max(1),
+        }
     }
 
     /// Replaces the rough estimate of input tokens, say by [`crate::tokens::count`].
@@ -106,7 +110,11 @@ impl Reply {
 
     /// The client's name of a tool that the upstream calls.
     pub(crate) fn client_name<'n>(&'n self, upstream: &'n str) -> &'n str {
-        self.shared.names.iter().find(|(sent, _)| sent == upstream).map_or(upstream, |(_, name)| name)
+        self.shared
+            .names
+            .iter()
+            .find(|(sent, _)| sent == upstream)
+            .map_or(upstream, |(_, name)| name)
     }
 
     pub(crate) fn is_used(&self, id: &str) -> bool {
@@ -151,14 +159,29 @@ pub fn to_anthropic_events(
 
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.
 pub fn without_output(request: &crate::anthropic::Request<'_>, ids: &Ids) -> Answer {
-    let usage = Usage { input_tokens: 1, is_estimated: true, ..Usage::default() };
+    let usage = Usage {
+        input_tokens: 1,
+        is_estimated: true,
+        ..Usage::default()
+    };
     let end = crate::anthropic::response::End {
         stop_reason: Some(StopReason::MaxTokens),
         ..crate::anthropic::response::End::default()
     };
     let mut body = Vec::new();
-    crate::anthropic::response::write_message(&mut body, &ids.message(), request.model(), b"[]", &end, &usage);
-    Answer { body, usage, stop_reason: StopReason::MaxTokens }
+    crate::anthropic::response::write_message(
+        &mut body,
+        &ids.message(),
+        request.model(),
+        b"[]",
+        &end,
+        &usage,
+    );
+    Answer {
+        body,
+        usage,
+        stop_reason: StopReason::MaxTokens,
+    }
 }
 
 fn read_whole<S: crate::stream::sink::Sink>(
@@ -167,8 +190,8 @@ fn read_whole<S: crate::stream::sink::Sink>(
     core: &mut Core<S>,
 ) -> Result<(), UpstreamFault> {
     let text = String::from_utf8_lossy(body);
-    let mut carry = None;
-    parse::with_chunk(text.trim(), &mut carry, |chunk| {
+    let mut carry = Carry::default();
+    parse::with_chunk(text.trim(), &mut carry, |chunk, _| {
         if chunk.is_error() || !chunk.has_first_choice() {
             return Err(error::from_body(body, reply));
         }
@@ -188,7 +211,10 @@ pub(crate) fn signature(provider: &str) -> String {
     let mut json = b"{\"p\":".to_vec();
     crate::json::push_str(&mut json, provider);
     json.push(b'}');
-    format!("{SIGNATURE_PREFIX}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json))
+    format!(
+        "{SIGNATURE_PREFIX}{}",
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+    )
 }
 
 /// Start of every signature that we made.

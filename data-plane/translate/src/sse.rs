@@ -80,19 +80,25 @@ impl Decoder {
                 // An event without data is none; its name goes with it.
                 Line::Blank => self.clear(),
                 Line::Name(from, to) => {
-                    self.name = String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default()).into_owned();
+                    self.name =
+                        String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default()).into_owned();
                 }
                 Line::Data(from, to) if self.is_event_by_itself(from, to) => {
                     self.is_spent = true;
                     let data = String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default());
-                    return Ok(Some(Event { name: Cow::Borrowed(&self.name), data }));
+                    return Ok(Some(Event {
+                        name: Cow::Borrowed(&self.name),
+                        data,
+                    }));
                 }
                 Line::Data(from, to) => {
                     if self.has_data {
                         self.data.push('\n');
                     }
                     self.has_data = true;
-                    self.data.push_str(&String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default()));
+                    self.data.push_str(&String::from_utf8_lossy(
+                        self.buffer.get(from..to).unwrap_or_default(),
+                    ));
                 }
             }
         }
@@ -114,7 +120,10 @@ impl Decoder {
 
     fn joined(&mut self) -> Event<'_> {
         self.is_spent = true;
-        Event { name: Cow::Borrowed(&self.name), data: Cow::Borrowed(&self.data) }
+        Event {
+            name: Cow::Borrowed(&self.name),
+            data: Cow::Borrowed(&self.data),
+        }
     }
 
     fn clear(&mut self) {
@@ -150,7 +159,10 @@ impl Decoder {
 
     /// None while the start could still become a byte order mark.
     fn skip_bom(&mut self) -> Option<()> {
-        let head = self.buffer.get(..self.buffer.len().min(BOM.len())).unwrap_or_default();
+        let head = self
+            .buffer
+            .get(..self.buffer.len().min(BOM.len()))
+            .unwrap_or_default();
         if head.len() < BOM.len() && BOM.starts_with(head) {
             return None;
         }

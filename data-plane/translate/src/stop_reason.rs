@@ -68,7 +68,10 @@ mod tests {
             ("stop", Finish::ByContent),
             ("tool_calls", Finish::ByContent),
             ("length", Finish::Stop(StopReason::MaxTokens)),
-            ("model_length", Finish::Stop(StopReason::ModelContextWindowExceeded)),
+            (
+                "model_length",
+                Finish::Stop(StopReason::ModelContextWindowExceeded),
+            ),
             ("SAFETY", Finish::Stop(StopReason::Refusal)),
             ("network_error", Finish::Failed),
             ("insufficient_system_resource", Finish::Overloaded),

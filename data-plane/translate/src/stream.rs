@@ -17,6 +17,7 @@ use crate::anthropic::ErrorBody;
 use crate::anthropic::response::End;
 use crate::error::{self, FaultKind, UpstreamFault};
 use crate::ids::Ids;
+use crate::json::surrogate::Carry;
 use crate::response::{Answer, Reply};
 use crate::sse::Decoder;
 use crate::stop_reason::StopReason;
@@ -51,7 +52,7 @@ pub enum KeepAlive {
 #[derive(Debug)]
 struct Reader<S> {
     decoder: Decoder,
-    carry: Option<u16>,
+    carry: Carry,
     core: Core<S>,
     state: State,
 }
@@ -65,7 +66,12 @@ enum State {
 
 impl<S: Sink> Reader<S> {
     fn new(reply: Reply, ids: Ids, sink: S) -> Self {
-        Reader { decoder: Decoder::default(), carry: None, core: Core::new(reply, ids, sink), state: State::Open }
+        Reader {
+            decoder: Decoder::default(),
+            carry: Carry::default(),
+            core: Core::new(reply, ids, sink),
+            state: State::Open,
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -75,9 +81,7 @@ impl<S: Sink> Reader<S> {
         self.decoder.push(bytes);
         while matches!(self.state, State::Open) {
             let next = match self.decoder.next_event() {
-                Ok(Some(event)) => {
-                    parse::event(&event, &mut self.carry, &mut self.core)
-                }
+                Ok(Some(event)) => parse::event(&event, &mut self.carry, &mut self.core),
                 Ok(None) => return,
                 Err(too_large) => Err(error::nonsense(&too_large.to_string())),
             };
@@ -104,7 +108,11 @@ impl<S: Sink> Reader<S> {
                 } else {
                     (FaultKind::Nonsense, "empty response")
                 };
-                self.state = State::Failed(UpstreamFault { kind, message: message.to_owned(), retry_after: None });
+                self.state = State::Failed(UpstreamFault {
+                    kind,
+                    message: message.to_owned(),
+                    retry_after: None,
+                });
             }
         }
     }
@@ -118,6 +126,9 @@ impl<S: Sink> Reader<S> {
     }
 
     fn end_normally(&mut self) {
+        if self.carry.is_left() {
+            self.core.lost_character();
+        }
         self.state = match self.core.end() {
             Ok((end, usage)) => State::Ended(end, usage),
             Err(fault) => State::Failed(fault),
@@ -135,7 +146,10 @@ pub struct Translator {
 impl Translator {
     pub fn new(reply: Reply, ids: Ids) -> Self {
         let sink = EventSink::new(&reply, &ids);
-        Translator { reader: Reader::new(reply, ids, sink), is_broken: false }
+        Translator {
+            reader: Reader::new(reply, ids, sink),
+            is_broken: false,
+        }
     }
 
     /// For a candidate that takes over after [`Translator::force_head`] of an earlier one: the
@@ -220,7 +234,9 @@ impl Translator {
         match &self.reader.state {
             State::Open if self.is_committed() => Status::Streaming,
             State::Open => Status::Held,
-            State::Ended(end, _) => Status::Ended { stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn) },
+            State::Ended(end, _) => Status::Ended {
+                stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
+            },
             State::Failed(fault) => Status::Failed(fault.clone()),
         }
     }
@@ -241,7 +257,9 @@ pub struct Collector {
 
 impl Collector {
     pub fn new(reply: Reply, ids: Ids) -> Self {
-        Collector { reader: Reader::new(reply, ids, MessageSink::default()) }
+        Collector {
+            reader: Reader::new(reply, ids, MessageSink::default()),
+        }
     }
 
     /// Feeds upstream bytes, cut anywhere.
@@ -249,7 +267,9 @@ impl Collector {
         self.reader.push(bytes);
         match &self.reader.state {
             State::Open => Status::Held,
-            State::Ended(end, _) => Status::Ended { stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn) },
+            State::Ended(end, _) => Status::Ended {
+                stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
+            },
             State::Failed(fault) => Status::Failed(fault.clone()),
         }
     }

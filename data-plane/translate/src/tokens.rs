@@ -33,7 +33,9 @@ pub fn count(request: &anthropic::Request<'_>, target: &Target<'_>) -> Result<u6
     let mut tokens = CONVERSATION_TOKENS;
     let mut media = 0;
     each_text(&upstream, &mut |text| tokens += plain(dialect.tokenizer, text));
-    each_media(&upstream, &mut |url, is_image| media += media_tokens(url, is_image));
+    each_media(&upstream, &mut |url, is_image| {
+        media += media_tokens(url, is_image)
+    });
     tokens += MESSAGE_TOKENS * upstream.messages.len() as u64;
     if !upstream.tools.is_empty() {
         tokens += TOOL_LIST_TOKENS + TOOL_TOKENS * upstream.tools.len() as u64;
@@ -64,9 +66,18 @@ pub(crate) fn rough_bytes(request: &Request<'_>) -> usize {
                 Part::Image(url) | Part::File { data: url, .. } => url_bytes(*url) + 80,
             };
         }
-        bytes += message.calls.iter().map(|call| call.input.map_or(2, |raw| raw.get().len() * 5 / 4) + 120).sum::<usize>();
+        bytes += message
+            .calls
+            .iter()
+            .map(|call| call.input.map_or(2, |raw| raw.get().len() * 5 / 4) + 120)
+            .sum::<usize>();
     }
-    bytes + request.tools.iter().map(|tool| tool.parameters.bytes() + tool.description.as_deref().map_or(0, str::len) * 9 / 8).sum::<usize>()
+    bytes
+        + request
+            .tools
+            .iter()
+            .map(|tool| tool.parameters.bytes() + tool.description.as_deref().map_or(0, str::len) * 9 / 8)
+            .sum::<usize>()
 }
 
 fn url_bytes(url: DataUrl<'_>) -> usize {

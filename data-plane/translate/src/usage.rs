@@ -76,10 +76,28 @@ impl UpstreamUsage {
             return None;
         }
         let details = self.prompt_tokens_details.unwrap_or_default();
-        let first = |counts: [Count; 3]| counts.into_iter().map(|count| count.0).find(|n| *n > 0).unwrap_or(0);
-        let read = first([details.cached_tokens, self.prompt_cache_hit_tokens, self.cached_tokens]);
-        let written = first([details.cache_write_tokens, details.cache_creation_input_tokens, Count(0)]);
-        let reasoning = self.completion_tokens_details.unwrap_or_default().reasoning_tokens.0;
+        let first = |counts: [Count; 3]| {
+            counts
+                .into_iter()
+                .map(|count| count.0)
+                .find(|n| *n > 0)
+                .unwrap_or(0)
+        };
+        let read = first([
+            details.cached_tokens,
+            self.prompt_cache_hit_tokens,
+            self.cached_tokens,
+        ]);
+        let written = first([
+            details.cache_write_tokens,
+            details.cache_creation_input_tokens,
+            Count(0),
+        ]);
+        let reasoning = self
+            .completion_tokens_details
+            .unwrap_or_default()
+            .reasoning_tokens
+            .0;
         let apart = reasoning > 0
             && self.total_tokens.0 == prompt.saturating_add(completion).saturating_add(reasoning);
         Some(Usage {
@@ -88,7 +106,11 @@ impl UpstreamUsage {
             } else {
                 prompt
             },
-            output_tokens: if apart { completion.saturating_add(reasoning) } else { completion },
+            output_tokens: if apart {
+                completion.saturating_add(reasoning)
+            } else {
+                completion
+            },
             cache_read_input_tokens: read,
             cache_creation_input_tokens: written,
             thinking_tokens: reasoning,
@@ -113,27 +135,94 @@ mod tests {
     use super::*;
 
     fn check(json: &str, input: u64, read: u64, written: u64, output: u64) {
-        let usage = serde_json::from_str::<UpstreamUsage>(json).unwrap().read(true).unwrap();
-        let got = (usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens, usage.output_tokens);
+        let usage = serde_json::from_str::<UpstreamUsage>(json)
+            .unwrap()
+            .read(true)
+            .unwrap();
+        let got = (
+            usage.input_tokens,
+            usage.cache_read_input_tokens,
+            usage.cache_creation_input_tokens,
+            usage.output_tokens,
+        );
         assert_eq!(got, (input, read, written, output), "{json}");
     }
 
     #[test]
     fn u01_to_u04_cached_written_and_reasoning_tokens() {
         check(r#"{"prompt_tokens":100,"completion_tokens":20}"#, 100, 0, 0, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":64}}"#, 36, 64, 0, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_cache_hit_tokens":70}"#, 30, 70, 0, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"cached_tokens":50}"#, 50, 50, 0, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":25}}"#, 35, 40, 25, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cache_creation_input_tokens":90}}"#, 10, 0, 90, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"completion_tokens_details":{"reasoning_tokens":12}}"#, 100, 0, 0, 20);
-        check(r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":150,"completion_tokens_details":{"reasoning_tokens":30}}"#, 100, 0, 0, 50);
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":64}}"#,
+            36,
+            64,
+            0,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_cache_hit_tokens":70}"#,
+            30,
+            70,
+            0,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"cached_tokens":50}"#,
+            50,
+            50,
+            0,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":25}}"#,
+            35,
+            40,
+            25,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cache_creation_input_tokens":90}}"#,
+            10,
+            0,
+            90,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":120,"completion_tokens_details":{"reasoning_tokens":12}}"#,
+            100,
+            0,
+            0,
+            20,
+        );
+        check(
+            r#"{"prompt_tokens":100,"completion_tokens":20,"total_tokens":150,"completion_tokens_details":{"reasoning_tokens":30}}"#,
+            100,
+            0,
+            0,
+            50,
+        );
     }
 
     #[test]
     fn odd_numbers_count_as_none() {
-        check(r#"{"prompt_tokens":9.6,"completion_tokens":-3,"total_tokens":"x","prompt_tokens_details":null}"#, 10, 0, 0, 0);
-        check(r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":50}}"#, 0, 50, 0, 1);
-        assert!(serde_json::from_str::<UpstreamUsage>("{}").unwrap().read(true).is_none());
+        check(
+            r#"{"prompt_tokens":9.6,"completion_tokens":-3,"total_tokens":"x","prompt_tokens_details":null}"#,
+            10,
+            0,
+            0,
+            0,
+        );
+        check(
+            r#"{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":50}}"#,
+            0,
+            50,
+            0,
+            1,
+        );
+        assert!(
+            serde_json::from_str::<UpstreamUsage>("{}")
+                .unwrap()
+                .read(true)
+                .is_none()
+        );
     }
 }

@@ -3,6 +3,14 @@
 //! A case holds its input and what must come of it. `ACCEPT_GOLDENS=1 cargo test -p
 //! bridge-translate` writes what came instead of comparing; read the diff before you commit it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly wherever it is, and json! (which is to_value) makes its data readable"
+)]
+
 #[path = "golden/case.rs"]
 mod case;
 #[path = "golden/error.rs"]

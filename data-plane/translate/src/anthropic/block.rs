@@ -19,22 +19,48 @@ pub enum Content<'a> {
 /// One content block.
 #[derive(Debug, Clone)]
 pub enum Block<'a> {
-    Text { text: Cow<'a, str>, cache_control: Option<&'a RawValue> },
+    Text {
+        text: Cow<'a, str>,
+        cache_control: Option<&'a RawValue>,
+    },
     Image(Source<'a>),
     Document(Document<'a>),
-    SearchResult { title: Cow<'a, str>, source: Cow<'a, str>, text: String },
-    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
+    SearchResult {
+        title: Cow<'a, str>,
+        source: Cow<'a, str>,
+        text: String,
+    },
+    Thinking {
+        thinking: Cow<'a, str>,
+        signature: Cow<'a, str>,
+    },
     RedactedThinking,
-    ToolUse { id: Cow<'a, str>, name: Cow<'a, str>, input: Option<&'a RawValue> },
-    ToolResult { tool_use_id: Cow<'a, str>, content: Content<'a>, is_error: bool },
-    ToolReference { tool_name: Cow<'a, str> },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+        input: Option<&'a RawValue>,
+    },
+    ToolResult {
+        tool_use_id: Cow<'a, str>,
+        content: Content<'a>,
+        is_error: bool,
+    },
+    ToolReference {
+        tool_name: Cow<'a, str>,
+    },
     /// A call or result of a tool that Anthropic's servers ran, as visible text.
-    ServerTool { text: String },
+    ServerTool {
+        text: String,
+    },
     /// A summary of what came before; without text there is nothing to carry.
-    Compaction { text: Option<Cow<'a, str>> },
+    Compaction {
+        text: Option<Cow<'a, str>>,
+    },
     /// A marker that says nothing to a model.
     Marker,
-    Unknown { kind: Cow<'a, str> },
+    Unknown {
+        kind: Cow<'a, str>,
+    },
 }
 
 /// A document with its captions.
@@ -75,7 +101,10 @@ impl<'a> Content<'a> {
                 .map(|(n, block)| Block::read(block, &Path::Index(path, n)))
                 .collect::<Result<_, _>>()
                 .map(Content::Blocks),
-            WireContent::Unusable => Err(BadRequest::at(path, "Input should be a string or a list of content blocks")),
+            WireContent::Unusable => Err(BadRequest::at(
+                path,
+                "Input should be a string or a list of content blocks",
+            )),
         }
     }
 
@@ -97,7 +126,10 @@ impl<'a> Block<'a> {
             field.ok_or_else(|| BadRequest::at(format_args!("{path}.{kind}.{name}"), "Field required"))
         };
         Ok(match &*kind {
-            "text" => Block::Text { text: required(wire.text, "text")?, cache_control: not_null(wire.cache_control) },
+            "text" => Block::Text {
+                text: required(wire.text, "text")?,
+                cache_control: not_null(wire.cache_control),
+            },
             "image" => Block::Image(Source::read(wire.source, path)?),
             "document" => Block::Document(Document {
                 source: Source::read(wire.source, path)?,
@@ -127,17 +159,26 @@ impl<'a> Block<'a> {
                 content: Content::read(wire.content, &Path::Field(path, "content"))?,
                 is_error: wire.is_error,
             },
-            "tool_reference" => Block::ToolReference { tool_name: required(wire.tool_name, "tool_name")? },
-            "server_tool_use" | "mcp_tool_use" => Block::ServerTool { text: server_call(&wire) },
+            "tool_reference" => Block::ToolReference {
+                tool_name: required(wire.tool_name, "tool_name")?,
+            },
+            "server_tool_use" | "mcp_tool_use" => Block::ServerTool {
+                text: server_call(&wire),
+            },
             "compaction" => Block::Compaction {
                 text: match wire.content {
                     WireContent::Text(text) => Some(text),
-                    WireContent::Absent | WireContent::Unusable | WireContent::Blocks(_) | WireContent::One(_) => None,
+                    WireContent::Absent
+                    | WireContent::Unusable
+                    | WireContent::Blocks(_)
+                    | WireContent::One(_) => None,
                 },
             },
             "fallback" | "mcp_tool_listing" => Block::Marker,
             // `web_search_tool_result`, `code_execution_tool_result` and their kin.
-            result if result.ends_with("_tool_result") => Block::ServerTool { text: visible_text(&wire.content) },
+            result if result.ends_with("_tool_result") => Block::ServerTool {
+                text: visible_text(&wire.content),
+            },
             _ => Block::Unknown { kind },
         })
     }
@@ -168,20 +209,36 @@ impl<'a> Source<'a> {
         let WireSource::Fields(fields) = wire else {
             return Err(missing());
         };
-        let WireSourceFields { kind, media_type, data, url, content } = *fields;
+        let WireSourceFields {
+            kind,
+            media_type,
+            data,
+            url,
+            content,
+        } = *fields;
         match (kind.as_deref(), data, url) {
-            (Some("base64"), Some(data), _) => {
-                Ok(Source::Base64(Media { media_type: media_type.unwrap_or_default(), data }))
-            }
-            (Some("base64" | "text"), None, _) => {
-                Err(BadRequest::at(format_args!("{path}.source.data"), "Field required"))
-            }
+            (Some("base64"), Some(data), _) => Ok(Source::Base64(Media {
+                media_type: media_type.unwrap_or_default(),
+                data,
+            })),
+            (Some("base64" | "text"), None, _) => Err(BadRequest::at(
+                format_args!("{path}.source.data"),
+                "Field required",
+            )),
             (Some("text"), Some(data), _) => Ok(Source::Text(data)),
             (Some("url"), _, Some(url)) => Ok(Source::Url(url)),
-            (Some("url"), _, None) => Err(BadRequest::at(format_args!("{path}.source.url"), "Field required")),
-            (Some("content"), ..) => Content::read(content, &Path::Field(path, "source.content")).map(Source::Content),
+            (Some("url"), _, None) => Err(BadRequest::at(
+                format_args!("{path}.source.url"),
+                "Field required",
+            )),
+            (Some("content"), ..) => {
+                Content::read(content, &Path::Field(path, "source.content")).map(Source::Content)
+            }
             (Some(_), ..) => Ok(Source::Elsewhere),
-            (None, ..) => Err(BadRequest::at(format_args!("{path}.source.type"), "Field required")),
+            (None, ..) => Err(BadRequest::at(
+                format_args!("{path}.source.type"),
+                "Field required",
+            )),
         }
     }
 }

@@ -49,7 +49,12 @@ pub struct ErrorBody<'a> {
 
 impl<'a> ErrorBody<'a> {
     pub fn new(error_type: ErrorType, message: &'a str, request_id: &'a str) -> Self {
-        ErrorBody { error_type, message, request_id, error_code: None }
+        ErrorBody {
+            error_type,
+            message,
+            request_id,
+            error_code: None,
+        }
     }
 
     /// The body of an HTTP answer.
@@ -97,6 +102,9 @@ mod tests {
         );
         let mut event = Vec::new();
         error.to_event(&mut event);
-        assert_eq!(String::from_utf8(event).unwrap(), format!("event: error\ndata: {json}\n\n"));
+        assert_eq!(
+            String::from_utf8(event).unwrap(),
+            format!("event: error\ndata: {json}\n\n")
+        );
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn start_tool(out: &mut Vec<u8>, index: u64, id: &str, name: &str) {
     push_str(out, id);
     out.extend_from_slice(b",\"name\":");
     push_str(out, name);
-    out.extend_from_slice(b",\"input\":{},\"caller\":{\"type\":\"direct\"}}}\n\n");
+    out.extend_from_slice(b",\"input\":{}}}\n\n");
 }
 
 pub(crate) fn text_delta(out: &mut Vec<u8>, index: u64, text: &str) {
@@ -45,11 +45,21 @@ pub(crate) fn thinking_delta(out: &mut Vec<u8>, index: u64, text: &str) {
 }
 
 pub(crate) fn signature_delta(out: &mut Vec<u8>, index: u64, signature: &str) {
-    delta(out, index, b"{\"type\":\"signature_delta\",\"signature\":\"", signature);
+    delta(
+        out,
+        index,
+        b"{\"type\":\"signature_delta\",\"signature\":\"",
+        signature,
+    );
 }
 
 pub(crate) fn input_delta(out: &mut Vec<u8>, index: u64, partial_json: &str) {
-    delta(out, index, b"{\"type\":\"input_json_delta\",\"partial_json\":\"", partial_json);
+    delta(
+        out,
+        index,
+        b"{\"type\":\"input_json_delta\",\"partial_json\":\"",
+        partial_json,
+    );
 }
 
 pub(crate) fn stop(out: &mut Vec<u8>, index: u64) {

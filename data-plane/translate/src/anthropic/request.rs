@@ -125,7 +125,10 @@ impl<'a> Request<'a> {
 
     /// Whether the client asked to see thinking.
     pub fn wants_thinking(&self) -> bool {
-        matches!(self.options.thinking, Thinking::Adaptive { .. } | Thinking::Enabled { .. })
+        matches!(
+            self.options.thinking,
+            Thinking::Adaptive { .. } | Thinking::Enabled { .. }
+        )
     }
 }
 
@@ -209,13 +212,21 @@ struct Text<'a>(#[serde(borrow, deserialize_with = "lenient::text")] Option<Cow<
 
 impl<'a> Wire<'a> {
     fn validate(self) -> Result<Request<'a>, BadRequest> {
-        let model = self.model.ok_or_else(|| BadRequest::at("model", "Field required"))?;
-        let messages = self.messages.ok_or_else(|| BadRequest::at("messages", "Field required"))?.0;
+        let model = self
+            .model
+            .ok_or_else(|| BadRequest::at("model", "Field required"))?;
+        let messages = self
+            .messages
+            .ok_or_else(|| BadRequest::at("messages", "Field required"))?
+            .0;
         if messages.is_empty() {
             return Err(BadRequest::at("messages", "at least one message is required"));
         }
-        let messages =
-            messages.into_iter().enumerate().map(|(n, message)| message.validate(n)).collect::<Result<_, _>>()?;
+        let messages = messages
+            .into_iter()
+            .enumerate()
+            .map(|(n, message)| message.validate(n))
+            .collect::<Result<_, _>>()?;
         let system = match self.system {
             WireContent::Absent => None,
             content @ (WireContent::Text(_)
@@ -238,7 +249,11 @@ impl<'a> Wire<'a> {
                 top_k: number(self.top_k, "top_k")?,
             },
             options: Options {
-                thinking: self.thinking.map(WireThinking::validate).transpose()?.unwrap_or_default(),
+                thinking: self
+                    .thinking
+                    .map(WireThinking::validate)
+                    .transpose()?
+                    .unwrap_or_default(),
                 effort: output.effort.as_deref().and_then(effort),
                 answer_schema: answer_schema(not_null(output.format).or(not_null(self.output_format)))?,
                 user_id: self.metadata.and_then(|metadata| metadata.user_id),
@@ -269,7 +284,9 @@ impl<'a> WireMessage<'a> {
             role,
             content: Content::read(self.content, &Path::Field(&path, "content"))?,
             clear_at_next_user: self.clear_at.as_deref() == Some("next_user_message"),
-            effort: self.output_config.and_then(|config| config.effort.as_deref().and_then(effort)),
+            effort: self
+                .output_config
+                .and_then(|config| config.effort.as_deref().and_then(effort)),
         })
     }
 }
@@ -280,7 +297,10 @@ impl WireThinking<'_> {
         let budget_tokens = Some(self.budget_tokens).filter(|budget| *budget > 0);
         match self.kind.as_deref() {
             Some("disabled") => Ok(Thinking::Disabled),
-            Some("enabled") => Ok(Thinking::Enabled { budget_tokens, is_omitted }),
+            Some("enabled") => Ok(Thinking::Enabled {
+                budget_tokens,
+                is_omitted,
+            }),
             Some(_) => Ok(Thinking::Adaptive { is_omitted }),
             None => Err(BadRequest::at("thinking.type", "Field required")),
         }
@@ -315,13 +335,19 @@ fn flag(raw: Option<&RawValue>, name: &str) -> Result<bool, BadRequest> {
 
 fn whole_number(raw: Option<&RawValue>, name: &str) -> Result<Option<u64>, BadRequest> {
     not_null(raw)
-        .map(|raw| raw.get().parse().map_err(|_| BadRequest::at(name, "Input should be a valid integer \u{2265} 0")))
+        .map(|raw| {
+            raw.get()
+                .parse()
+                .map_err(|_| BadRequest::at(name, "Input should be a valid integer \u{2265} 0"))
+        })
         .transpose()
 }
 
 fn number<'a>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<&'a RawValue>, BadRequest> {
     match not_null(raw) {
-        Some(raw) if raw.get().parse::<f64>().is_err() => Err(BadRequest::at(name, "Input should be a valid number")),
+        Some(raw) if raw.get().parse::<f64>().is_err() => {
+            Err(BadRequest::at(name, "Input should be a valid number"))
+        }
         found => Ok(found),
     }
 }
@@ -395,11 +421,23 @@ mod tests {
     #[test]
     fn r05_errors_name_the_field() {
         let rows = [
-            (r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":1}"#, "model: Field required"),
-            (r#"{"model":7,"messages":[{"role":"user","content":"x"}],"max_tokens":1}"#, "model: Field required"),
+            (
+                r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":1}"#,
+                "model: Field required",
+            ),
+            (
+                r#"{"model":7,"messages":[{"role":"user","content":"x"}],"max_tokens":1}"#,
+                "model: Field required",
+            ),
             (r#"{"model":"m","max_tokens":1}"#, "messages: Field required"),
-            (r#"{"model":"m","max_tokens":1,"messages":[]}"#, "messages: at least one message is required"),
-            (r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#, "max_tokens: Field required"),
+            (
+                r#"{"model":"m","max_tokens":1,"messages":[]}"#,
+                "messages: at least one message is required",
+            ),
+            (
+                r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#,
+                "max_tokens: Field required",
+            ),
             (
                 r#"{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"x"}]}"#,
                 "max_tokens: Input should be a valid integer \u{2265} 0",
@@ -437,7 +475,9 @@ mod tests {
         let body = br#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":"abc"}]}]}"#;
         let request = Request::parse(body).unwrap();
         assert!(matches!(request.model, Cow::Borrowed(_)));
-        let super::super::Block::Text { text, .. } = &request.messages[0].content.blocks()[0] else { panic!("no text") };
+        let super::super::Block::Text { text, .. } = &request.messages[0].content.blocks()[0] else {
+            panic!("no text")
+        };
         assert!(matches!(text, Cow::Borrowed("abc")));
     }
 

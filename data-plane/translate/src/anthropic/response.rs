@@ -14,7 +14,14 @@ pub(crate) struct End {
 }
 
 /// Writes a whole message; `content` is a JSON array.
-pub(crate) fn write_message(out: &mut Vec<u8>, id: &str, model: &str, content: &[u8], end: &End, usage: &Usage) {
+pub(crate) fn write_message(
+    out: &mut Vec<u8>,
+    id: &str,
+    model: &str,
+    content: &[u8],
+    end: &End,
+    usage: &Usage,
+) {
     out.extend_from_slice(b"{\"id\":");
     push_str(out, id);
     out.extend_from_slice(b",\"type\":\"message\",\"role\":\"assistant\",\"model\":");

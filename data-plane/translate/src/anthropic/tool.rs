@@ -39,11 +39,15 @@ pub enum ToolKind<'a> {
     TextEditor,
     Memory,
     /// `computer_*`, `browser_*`: need a model that was trained for them.
-    Screen { kind: Cow<'a, str> },
+    Screen {
+        kind: Cow<'a, str>,
+    },
     /// Finds deferred tools on Anthropic's servers.
     ToolSearch,
     /// Runs on Anthropic's servers.
-    Server { kind: Cow<'a, str> },
+    Server {
+        kind: Cow<'a, str>,
+    },
 }
 
 /// Which tool the model must call.
@@ -86,30 +90,51 @@ pub(super) struct WireToolChoice<'a> {
 }
 
 impl<'a> Tools<'a> {
-    pub(super) fn read(list: Vec<WireTool<'a>>, choice: Option<WireToolChoice<'a>>) -> Result<Self, BadRequest> {
-        let list: Vec<Tool<'a>> =
-            list.into_iter().enumerate().map(|(n, tool)| Tool::read(tool, n)).collect::<Result<_, _>>()?;
+    pub(super) fn read(
+        list: Vec<WireTool<'a>>,
+        choice: Option<WireToolChoice<'a>>,
+    ) -> Result<Self, BadRequest> {
+        let list: Vec<Tool<'a>> = list
+            .into_iter()
+            .enumerate()
+            .map(|(n, tool)| Tool::read(tool, n))
+            .collect::<Result<_, _>>()?;
         let mut names: Vec<&str> = list.iter().filter_map(|tool| tool.name.as_deref()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err(BadRequest::new("tools: Tool names must be unique."));
         }
-        let disable_parallel = choice.as_ref().is_some_and(|choice| choice.disable_parallel_tool_use);
-        Ok(Tools { choice: choice.map(ToolChoice::read).transpose()?, disable_parallel, list })
+        let disable_parallel = choice
+            .as_ref()
+            .is_some_and(|choice| choice.disable_parallel_tool_use);
+        Ok(Tools {
+            choice: choice.map(ToolChoice::read).transpose()?,
+            disable_parallel,
+            list,
+        })
     }
 }
 
 impl<'a> Tool<'a> {
     fn read(wire: WireTool<'a>, n: usize) -> Result<Self, BadRequest> {
-        let WireTool { kind, name, description, input_schema, strict, defer_loading, cache_control } = wire;
+        let WireTool {
+            kind,
+            name,
+            description,
+            input_schema,
+            strict,
+            defer_loading,
+            cache_control,
+        } = wire;
         let kind = kind.unwrap_or(Cow::Borrowed("custom"));
         let kind = match &*kind {
             "custom" => {
                 if name.is_none() {
                     return Err(BadRequest::at(format_args!("tools.{n}.name"), "Field required"));
                 }
-                let input_schema = not_null(input_schema)
-                    .ok_or_else(|| BadRequest::at(format_args!("tools.{n}.input_schema"), "Field required"))?;
+                let input_schema = not_null(input_schema).ok_or_else(|| {
+                    BadRequest::at(format_args!("tools.{n}.input_schema"), "Field required")
+                })?;
                 ToolKind::Custom {
                     description,
                     input_schema,
@@ -121,7 +146,9 @@ impl<'a> Tool<'a> {
             known if known.starts_with("bash_") => ToolKind::Bash,
             known if known.starts_with("text_editor_") => ToolKind::TextEditor,
             known if known.starts_with("memory_") => ToolKind::Memory,
-            known if known.starts_with("computer_") || known.starts_with("browser_") => ToolKind::Screen { kind },
+            known if known.starts_with("computer_") || known.starts_with("browser_") => {
+                ToolKind::Screen { kind }
+            }
             known if known.starts_with("tool_search_tool_") => ToolKind::ToolSearch,
             _ => ToolKind::Server { kind },
         };
@@ -140,7 +167,10 @@ impl<'a> ToolChoice<'a> {
             (Some("none"), _) => Ok(ToolChoice::None),
             (Some("tool"), Some(name)) => Ok(ToolChoice::Tool(name)),
             (Some("tool"), None) => Err(BadRequest::at("tool_choice.tool.name", "Field required")),
-            (_, _) => Err(BadRequest::at("tool_choice.type", "Input should be 'auto', 'any', 'tool' or 'none'")),
+            (_, _) => Err(BadRequest::at(
+                "tool_choice.type",
+                "Input should be 'auto', 'any', 'tool' or 'none'",
+            )),
         }
     }
 }

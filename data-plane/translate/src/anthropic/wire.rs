@@ -158,7 +158,8 @@ impl<'de> Visitor<'de> for SourceVisitor {
         Ok(WireSource::Text(Cow::Owned(text.to_owned())))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        WireSourceFields::deserialize(MapAccessDeserializer::new(map)).map(|fields| WireSource::Fields(Box::new(fields)))
+        WireSourceFields::deserialize(MapAccessDeserializer::new(map))
+            .map(|fields| WireSource::Fields(Box::new(fields)))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         lenient::skip_seq(seq).map(|()| WireSource::Unusable)

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    CacheControl, DeferredTools, Dialect, Effort, EmitThinking, ForwardUser, ImageUrls, Lossy, MaxTokensField,
-    MidSystem, NullContent, Param, Pdf, Prefill, PrefillFlag, Reasoning, ReasoningBack, ReasoningField,
-    SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags, ThinkingAbsent, Tokenizer, ToolChoiceAny,
-    ToolChoiceNamed, ToolIdFormat, ToolResultImages, UserAfterTool,
+    CacheControl, DeferredTools, Dialect, Effort, EmitThinking, ForwardUser, ImageUrls, Lossy,
+    MaxTokensField, MidSystem, NullContent, Param, Pdf, Prefill, PrefillFlag, Reasoning, ReasoningBack,
+    ReasoningField, SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags, ThinkingAbsent,
+    Tokenizer, ToolChoiceAny, ToolChoiceNamed, ToolIdFormat, ToolResultImages, UserAfterTool,
 };
 
 /// OpenAI takes at most four stop sequences and 128 tools.
@@ -55,7 +55,10 @@ const HOSTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn find(name: &str) -> Option<Dialect> {
-    PRESETS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
+    PRESETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, make)| make())
 }
 
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -64,8 +67,15 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 pub(super) fn guess(base_url: &str) -> &'static str {
     let after_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    let host = after_scheme.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    HOSTS.iter().find(|(part, _)| host.contains(part)).map_or("generic", |(_, preset)| preset)
+    let host = after_scheme
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    HOSTS
+        .iter()
+        .find(|(part, _)| host.contains(part))
+        .map_or("generic", |(_, preset)| preset)
 }
 
 pub(super) fn generic() -> Dialect {
@@ -151,7 +161,14 @@ fn openai_reasoning() -> Dialect {
         drop_params: vec![Param::Temperature, Param::TopP, Param::Stop],
         parallel_tool_calls: false,
         reasoning: Reasoning::OpenaiEffort,
-        efforts: vec![Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::Xhigh],
+        efforts: vec![
+            Effort::None,
+            Effort::Minimal,
+            Effort::Low,
+            Effort::Medium,
+            Effort::High,
+            Effort::Xhigh,
+        ],
         tools_force_effort: Some(Effort::None),
         prefill: Prefill::Reject,
         ..openai()
@@ -172,7 +189,11 @@ fn qwen() -> Dialect {
 }
 
 fn modelscope() -> Dialect {
-    Dialect { reasoning: Reasoning::Qwen, force_stream: true, ..generic() }
+    Dialect {
+        reasoning: Reasoning::Qwen,
+        force_stream: true,
+        ..generic()
+    }
 }
 
 fn deepseek() -> Dialect {
@@ -202,7 +223,7 @@ fn glm() -> Dialect {
         reasoning_back: ReasoningBack::ToolTurns,
         tool_choice_any: ToolChoiceAny::Auto,
         tool_choice_named: ToolChoiceNamed::Auto,
-        extra_body: extra("tool_stream", json!(true)),
+        extra_body: extra("tool_stream", Value::Bool(true)),
         ..generic()
     }
 }
@@ -211,7 +232,7 @@ fn minimax() -> Dialect {
     Dialect {
         reasoning_back: ReasoningBack::Always,
         think_tags: ThinkTags::Explicit,
-        extra_body: extra("reasoning_split", json!(true)),
+        extra_body: extra("reasoning_split", Value::Bool(true)),
         ..generic()
     }
 }
@@ -231,7 +252,7 @@ fn mistral() -> Dialect {
 fn groq() -> Dialect {
     Dialect {
         max_tokens_field: MaxTokensField::MaxCompletionTokens,
-        extra_body: extra("reasoning_format", json!("parsed")),
+        extra_body: extra("reasoning_format", Value::from("parsed")),
         ..generic()
     }
 }
@@ -259,7 +280,10 @@ fn vllm() -> Dialect {
 }
 
 fn sglang() -> Dialect {
-    Dialect { reasoning_field: ReasoningField::ReasoningContent, ..vllm() }
+    Dialect {
+        reasoning_field: ReasoningField::ReasoningContent,
+        ..vllm()
+    }
 }
 
 fn llama_cpp() -> Dialect {
@@ -273,7 +297,11 @@ fn llama_cpp() -> Dialect {
 }
 
 fn ollama() -> Dialect {
-    Dialect { reasoning: Reasoning::Ollama, tool_choice_any: ToolChoiceAny::Auto, ..generic() }
+    Dialect {
+        reasoning: Reasoning::Ollama,
+        tool_choice_any: ToolChoiceAny::Auto,
+        ..generic()
+    }
 }
 
 fn extra(name: &str, value: Value) -> BTreeMap<String, Value> {
@@ -301,10 +329,17 @@ mod tests {
             let text = serde_json::to_string(&preset).unwrap();
             assert_eq!(serde_json::from_str::<Dialect>(&text).unwrap(), preset);
         }
-        let Value::Object(overrides) = json!({"top_k": true, "mid_system": "top"}) else { unreachable!() };
+        let overrides = serde_json::from_str(r#"{"top_k": true, "mid_system": "top"}"#).unwrap();
         let changed = generic().with_overrides(overrides).unwrap();
-        assert_eq!(changed, Dialect { top_k: true, mid_system: MidSystem::Top, ..generic() });
-        let Value::Object(typo) = json!({"topk": true}) else { unreachable!() };
+        assert_eq!(
+            changed,
+            Dialect {
+                top_k: true,
+                mid_system: MidSystem::Top,
+                ..generic()
+            }
+        );
+        let typo = serde_json::from_str(r#"{"topk": true}"#).unwrap();
         assert!(generic().with_overrides(typo).is_err());
     }
 }

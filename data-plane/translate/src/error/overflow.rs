@@ -4,7 +4,11 @@ use serde_json::Value;
 
 use super::Overflow;
 
-const CODES: &[&str] = &["context_length_exceeded", "exceed_context_size_error", "string_above_max_length"];
+const CODES: &[&str] = &[
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "string_above_max_length",
+];
 const PHRASES: &[&str] = &[
     "maximum context length",
     "context length",
@@ -21,7 +25,8 @@ const PHRASES: &[&str] = &[
 /// The overflow that an error body speaks of, if it does. `code` is its code or type.
 pub(super) fn detect(code: &str, message: &str, error: Option<&Value>, estimate: u64) -> Option<Overflow> {
     let text = message.to_ascii_lowercase();
-    if !CODES.iter().any(|known| code.contains(known)) && !PHRASES.iter().any(|phrase| text.contains(phrase)) {
+    if !CODES.iter().any(|known| code.contains(known)) && !PHRASES.iter().any(|phrase| text.contains(phrase))
+    {
         return None;
     }
     let field = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_u64);
@@ -29,7 +34,11 @@ pub(super) fn detect(code: &str, message: &str, error: Option<&Value>, estimate:
     let completion_tokens =
         number_before(&text, " in the completion").or_else(|| number_before(&text, " output tokens"));
     let prompt = field("n_prompt_tokens").or_else(|| prompt_in(&text, limit, completion_tokens));
-    Some(Overflow { prompt_tokens: prompt.unwrap_or(estimate), limit, completion_tokens })
+    Some(Overflow {
+        prompt_tokens: prompt.unwrap_or(estimate),
+        limit,
+        completion_tokens,
+    })
 }
 
 fn limit_in(text: &str) -> Option<u64> {
@@ -54,12 +63,23 @@ fn limit_in(text: &str) -> Option<u64> {
 }
 
 fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<u64> {
-    const BEFORE: &[&str] =
-        &["resulted in ", "input token count (", "input token count is ", "prompt contains at least ", "prompt contains ", "request has ", "prompt is too long: "];
-    if let Some(found) = number_before(text, " in the messages").or_else(|| number_before(text, " of text input")) {
+    const BEFORE: &[&str] = &[
+        "resulted in ",
+        "input token count (",
+        "input token count is ",
+        "prompt contains at least ",
+        "prompt contains ",
+        "request has ",
+        "prompt is too long: ",
+    ];
+    if let Some(found) =
+        number_before(text, " in the messages").or_else(|| number_before(text, " of text input"))
+    {
         return Some(found);
     }
-    if let Some(found) = number_before(text, " input tokens").or_else(|| number_before(text, " from the input messages")) {
+    if let Some(found) =
+        number_before(text, " input tokens").or_else(|| number_before(text, " from the input messages"))
+    {
         return Some(found);
     }
     if let Some(found) = BEFORE.iter().find_map(|phrase| number_after(text, phrase)) {
@@ -75,7 +95,9 @@ fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<
 fn number_after(text: &str, phrase: &str) -> Option<u64> {
     text.match_indices(phrase).find_map(|(at, _)| {
         let rest = text.get(at + phrase.len()..)?;
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != ',').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != ',')
+            .unwrap_or(rest.len());
         digits(rest.get(..end)?)
     })
 }
@@ -83,7 +105,9 @@ fn number_after(text: &str, phrase: &str) -> Option<u64> {
 fn number_before(text: &str, phrase: &str) -> Option<u64> {
     text.match_indices(phrase).find_map(|(at, _)| {
         let head = text.get(..at)?.trim_end_matches(" tokens");
-        let start = head.rfind(|c: char| !c.is_ascii_digit() && c != ',').map_or(0, |at| at + 1);
+        let start = head
+            .rfind(|c: char| !c.is_ascii_digit() && c != ',')
+            .map_or(0, |at| at + 1);
         digits(head.get(start..)?)
     })
 }
@@ -105,32 +129,84 @@ mod tests {
 
     #[test]
     fn h05_texts_of_many_servers() {
-        check("This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens. Please reduce the length of the messages.", 9001, Some(8192), None);
-        check("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (7000 in the messages, 2000 in the completion).", 7000, Some(8192), Some(2000));
-        check("This model's maximum context length is 8192 tokens. However, your request has 9100 input tokens.", 9100, Some(8192), None);
-        check("the request exceeds the available context size (4096 tokens), try increasing it", 999, Some(4096), None);
-        check("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_200_000, Some(1_048_576), None);
-        check("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]", 999, Some(30_720), None);
-        check("prompt is too long: 205000 tokens > 200000 maximum", 205_000, Some(200_000), None);
+        check(
+            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens. Please reduce the length of the messages.",
+            9001,
+            Some(8192),
+            None,
+        );
+        check(
+            "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (7000 in the messages, 2000 in the completion).",
+            7000,
+            Some(8192),
+            Some(2000),
+        );
+        check(
+            "This model's maximum context length is 8192 tokens. However, your request has 9100 input tokens.",
+            9100,
+            Some(8192),
+            None,
+        );
+        check(
+            "the request exceeds the available context size (4096 tokens), try increasing it",
+            999,
+            Some(4096),
+            None,
+        );
+        check(
+            "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            1_200_000,
+            Some(1_048_576),
+            None,
+        );
+        check(
+            "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
+            999,
+            Some(30_720),
+            None,
+        );
+        check(
+            "prompt is too long: 205000 tokens > 200000 maximum",
+            205_000,
+            Some(200_000),
+            None,
+        );
         assert!(detect("", "Invalid parameter: temperature", None, 1).is_none());
     }
 
     #[test]
     fn llama_cpp_gives_figures_as_fields() {
-        let error = serde_json::json!({"n_prompt_tokens": 5000, "n_ctx": 4096});
+        let error = serde_json::from_str(r#"{"n_prompt_tokens": 5000, "n_ctx": 4096}"#).unwrap();
         let overflow = detect("exceed_context_size_error", "too big", Some(&error), 1).unwrap();
-        assert_eq!(overflow.anthropic_message(None), "prompt is too long: 5000 tokens > 4096 maximum");
+        assert_eq!(
+            overflow.anthropic_message(None),
+            "prompt is too long: 5000 tokens > 4096 maximum"
+        );
     }
 
     #[test]
     fn prompt_that_fits_without_the_output_is_told_so() {
-        let overflow = Overflow { prompt_tokens: 7000, limit: Some(8192), completion_tokens: Some(2000) };
+        let overflow = Overflow {
+            prompt_tokens: 7000,
+            limit: Some(8192),
+            completion_tokens: Some(2000),
+        };
         assert_eq!(
             overflow.anthropic_message(None),
             "input length and `max_tokens` exceed context limit: 7000 + 2000 > 8192, decrease input length or `max_tokens` and try again"
         );
-        let unknown = Overflow { prompt_tokens: 50, limit: None, completion_tokens: None };
-        assert_eq!(unknown.anthropic_message(None), "prompt is too long: 50 tokens > 49 maximum");
-        assert_eq!(unknown.anthropic_message(Some(4096)), "prompt is too long: 4097 tokens > 4096 maximum");
+        let unknown = Overflow {
+            prompt_tokens: 50,
+            limit: None,
+            completion_tokens: None,
+        };
+        assert_eq!(
+            unknown.anthropic_message(None),
+            "prompt is too long: 50 tokens > 49 maximum"
+        );
+        assert_eq!(
+            unknown.anthropic_message(Some(4096)),
+            "prompt is too long: 4097 tokens > 4096 maximum"
+        );
     }
 }

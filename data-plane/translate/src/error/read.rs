@@ -13,8 +13,20 @@ const MESSAGE_CHARS_MAX: usize = 500;
 /// Longest excerpt of a body that is not JSON, in characters.
 const EXCERPT_CHARS_MAX: usize = 300;
 
-const QUOTA_WORDS: &[&str] =
-    &["insufficient_quota", "insufficient quota", "arrearage", "balance", "billing", "quota exceeded for quota metric", "quota for the day", "daily quota", "quota exceeded per day"];
+const QUOTA_WORDS: &[&str] = &[
+    "insufficient_quota",
+    "insufficient quota",
+    "arrearage",
+    "insufficient balance",
+    "account balance",
+    "balance is",
+    "balance not enough",
+    "billing",
+    "quota exceeded for quota metric",
+    "quota for the day",
+    "daily quota",
+    "quota exceeded per day",
+];
 const OVERLOAD_WORDS: &[&str] = &["overloaded", "at capacity", "insufficient_system_resource"];
 
 /// What an error body says, whatever its shape.
@@ -36,8 +48,16 @@ pub fn read(status: u16, content_type: Option<&str>, body: &[u8], reply: &Reply)
         return from_said(said, reply);
     }
     let kind = kind_of(status, &said, reply);
-    let message = if said.message.is_empty() { status_text(status) } else { said.message };
-    UpstreamFault { kind, message, retry_after: said.retry_after }
+    let message = if said.message.is_empty() {
+        status_text(status)
+    } else {
+        said.message
+    };
+    UpstreamFault {
+        kind,
+        message,
+        retry_after: said.retry_after,
+    }
 }
 
 /// Reads an error envelope inside a 200: its own code decides, then its words.
@@ -52,22 +72,50 @@ pub(crate) fn from_finish(reason: &str) -> Option<UpstreamFault> {
         Finish::Overloaded => FaultKind::Overloaded,
         Finish::ByContent | Finish::Stop(_) => return None,
     };
-    Some(UpstreamFault { kind, message: format!("the answer ended with finish_reason {}", clip(reason, 60)), retry_after: None })
+    Some(UpstreamFault {
+        kind,
+        message: format!("the answer ended with finish_reason {}", clip(reason, 60)),
+        retry_after: None,
+    })
 }
 
 /// An answer that is none.
 pub(crate) fn nonsense(message: &str) -> UpstreamFault {
-    UpstreamFault { kind: FaultKind::Nonsense, message: message.to_owned(), retry_after: None }
+    UpstreamFault {
+        kind: FaultKind::Nonsense,
+        message: message.to_owned(),
+        retry_after: None,
+    }
 }
 
 fn from_said(said: Said, reply: &Reply) -> UpstreamFault {
-    let status = said.status.filter(|status| (400..600).contains(status)).or_else(|| status_by_words(&said));
+    let status = said
+        .status
+        .filter(|status| (400..600).contains(status))
+        .or_else(|| status_by_words(&said));
     let kind = match status {
         Some(status) => kind_of(status, &said, reply),
-        None => overflow_of(&said, reply).map_or(FaultKind::Nonsense, FaultKind::ContextOverflow),
+        None => {
+            // A server that words its failure has failed; one that does not has answered nonsense.
+            let is_worded = said.detail.is_some() && !said.message.is_empty();
+            let otherwise = if is_worded {
+                FaultKind::Server
+            } else {
+                FaultKind::Nonsense
+            };
+            overflow_of(&said, reply).map_or(otherwise, FaultKind::ContextOverflow)
+        }
     };
-    let message = if said.message.is_empty() { "the answer is empty or has no content".to_owned() } else { said.message };
-    UpstreamFault { kind, message, retry_after: said.retry_after }
+    let message = if said.message.is_empty() {
+        "the answer is empty or has no content".to_owned()
+    } else {
+        said.message
+    };
+    UpstreamFault {
+        kind,
+        message,
+        retry_after: said.retry_after,
+    }
 }
 
 /// One row per status of the error table.
@@ -84,7 +132,9 @@ fn kind_of(status: u16, said: &Said, reply: &Reply) -> FaultKind {
     match status {
         401 => FaultKind::Credentials,
         403 => FaultKind::Forbidden,
-        404 if said.code.contains("model") || said.message.to_ascii_lowercase().contains("model") => FaultKind::ModelNotFound,
+        404 if said.code.contains("model") || said.message.to_ascii_lowercase().contains("model") => {
+            FaultKind::ModelNotFound
+        }
         404 => FaultKind::WrongAddress,
         408 | 504 => FaultKind::Timeout,
         409 | 425 => FaultKind::Conflict,
@@ -122,7 +172,10 @@ fn status_by_words(said: &Said) -> Option<u16> {
         ("internal", 500),
     ];
     let code = said.code.to_ascii_lowercase();
-    WORDS.iter().find(|(word, _)| code.contains(word)).map(|(_, status)| *status)
+    WORDS
+        .iter()
+        .find(|(word, _)| code.contains(word))
+        .map(|(_, status)| *status)
 }
 
 fn overflow_of(said: &Said, reply: &Reply) -> Option<Overflow> {
@@ -144,7 +197,11 @@ fn said(content_type: Option<&str>, body: &[u8]) -> Said {
     let text = String::from_utf8_lossy(trimmed);
     let is_html = content_type.is_some_and(|kind| kind.contains("html")) || text.starts_with('<');
     let message = clip(&without_tags(&text), EXCERPT_CHARS_MAX);
-    Said { message, is_html, ..Said::default() }
+    Said {
+        message,
+        is_html,
+        ..Said::default()
+    }
 }
 
 fn said_json(value: Value) -> Said {
@@ -152,19 +209,27 @@ fn said_json(value: Value) -> Said {
         Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
         other => other,
     };
-    let error = ["error", "errors"].iter().find_map(|name| outer.get(name)).filter(|error| !error.is_null());
+    let error = ["error", "errors"]
+        .iter()
+        .find_map(|name| outer.get(name))
+        .filter(|error| !error.is_null());
     let error = match error {
         Some(Value::Array(list)) => list.first().cloned().unwrap_or_default(),
         Some(error) => error.clone(),
         None => outer.clone(),
     };
-    let mut message = message_in(&error).or_else(|| message_in(&outer)).unwrap_or_default();
+    let mut message = message_in(&error)
+        .or_else(|| message_in(&outer))
+        .unwrap_or_default();
     if let Some(raw) = error.pointer("/metadata/raw").and_then(raw_message)
         && !message.contains(&raw)
     {
         message = format!("{message}: {raw}");
     }
-    let code = ["code", "type", "status"].iter().filter_map(|name| error.get(name).or_else(|| outer.get(name))).filter_map(Value::as_str);
+    let code = ["code", "type", "status"]
+        .iter()
+        .filter_map(|name| error.get(name).or_else(|| outer.get(name)))
+        .filter_map(Value::as_str);
     let status = ["code", "status", "status_code"]
         .iter()
         .filter_map(|name| error.get(name).or_else(|| outer.get(name)))
@@ -189,7 +254,12 @@ fn message_in(value: &Value) -> Option<String> {
     }
     match value.get("detail") {
         Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Array(list)) => Some(list.iter().filter_map(fastapi_detail).collect::<Vec<_>>().join("; ")),
+        Some(Value::Array(list)) => Some(
+            list.iter()
+                .filter_map(fastapi_detail)
+                .collect::<Vec<_>>()
+                .join("; "),
+        ),
         Some(detail) => message_in(detail),
         None => None,
     }
@@ -205,37 +275,62 @@ fn fastapi_detail(detail: &Value) -> Option<String> {
         .flatten()
         .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
         .collect();
-    Some(if path.is_empty() { text.to_owned() } else { format!("{}: {text}", path.join(".")) })
+    Some(if path.is_empty() {
+        text.to_owned()
+    } else {
+        format!("{}: {text}", path.join("."))
+    })
 }
 
 /// OpenRouter packs the original error, often as JSON text, into `metadata.raw`.
 fn raw_message(raw: &Value) -> Option<String> {
     let text = raw.as_str()?;
     match serde_json::from_str::<Value>(text) {
-        Ok(value) => value.get("error").and_then(message_in).or_else(|| message_in(&value)),
+        Ok(value) => value
+            .get("error")
+            .and_then(message_in)
+            .or_else(|| message_in(&value)),
         Err(_) => Some(text.to_owned()),
     }
 }
 
 /// Gemini: `details[].retryDelay: "12s"`.
 fn retry_delay(error: &Value) -> Option<Duration> {
-    error.get("details")?.as_array()?.iter().find_map(|detail| duration(detail.get("retryDelay")?.as_str()?))
+    error
+        .get("details")?
+        .as_array()?
+        .iter()
+        .find_map(|detail| duration(detail.get("retryDelay")?.as_str()?))
 }
 
 /// A length of time as servers write it in bodies and rate-limit headers: `20`, `1.5s`, `1m2.5s`, `120ms`.
 pub fn duration(text: &str) -> Option<Duration> {
-    const UNITS: &[(&str, f64)] = &[("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+    const UNITS: &[(&str, f64)] = &[
+        ("ms", 0.001),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+        ("d", 86_400.0),
+    ];
     let mut rest = text.trim();
     let mut seconds = 0.0;
     if rest.is_empty() {
         return None;
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let factor = if unit.is_empty() { 1.0 } else { UNITS.iter().find(|(name, _)| *name == unit)?.1 };
+        let factor = if unit.is_empty() {
+            1.0
+        } else {
+            UNITS.iter().find(|(name, _)| *name == unit)?.1
+        };
         seconds += number.parse::<f64>().ok()? * factor;
         rest = tail;
     }
@@ -252,7 +347,10 @@ fn without_tags(text: &str) -> String {
         let (before, tag) = rest.split_at(open);
         plain.push_str(before);
         // A lone `<` is text: "5 < 6".
-        let is_tag = tag.as_bytes().get(1).is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'/' | b'!'));
+        let is_tag = tag
+            .as_bytes()
+            .get(1)
+            .is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'/' | b'!'));
         let Some(close) = tag.find('>').filter(|_| is_tag) else {
             plain.push('<');
             rest = tag.get(1..).unwrap_or_default();
@@ -296,7 +394,12 @@ mod tests {
 
     #[test]
     fn durations_of_headers_and_bodies() {
-        let rows = [("20", 20_000), ("1m2.5s", 62_500), ("120ms", 120), (" 1h ", 3_600_000)];
+        let rows = [
+            ("20", 20_000),
+            ("1m2.5s", 62_500),
+            ("120ms", 120),
+            (" 1h ", 3_600_000),
+        ];
         for (text, millis) in rows {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
@@ -306,7 +409,10 @@ mod tests {
 
     #[test]
     fn tags_go_and_comparisons_stay() {
-        assert_eq!(without_tags("<html><h1>502</h1>Bad <b>Gateway</b></html>"), "502 Bad Gateway");
+        assert_eq!(
+            without_tags("<html><h1>502</h1>Bad <b>Gateway</b></html>"),
+            "502 Bad Gateway"
+        );
         assert_eq!(without_tags("9 tokens > 5 and 3 < 4"), "9 tokens > 5 and 3 < 4");
     }
 }

@@ -12,8 +12,29 @@ pub(crate) fn may_have_surrogates(json: &str) -> bool {
     json.contains("\\ud") || json.contains("\\uD")
 }
 
-/// Rewrites lone surrogate escapes; `carry` is the high half that waits for its low half.
-pub(crate) fn mend(json: &str, carry: &mut Option<u16>) -> String {
+/// The high half of a character, between two chunks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carry {
+    /// From the chunk before; taken up by the first low half, or lost.
+    pub(crate) waiting: Option<u16>,
+    /// For the chunk after.
+    next: Option<u16>,
+}
+
+impl Carry {
+    /// Begins the next chunk.
+    pub(crate) fn turn(&mut self) {
+        self.waiting = self.next.take();
+    }
+
+    /// Whether a half was left at the very end.
+    pub(crate) fn is_left(&self) -> bool {
+        self.next.is_some()
+    }
+}
+
+/// Rewrites lone surrogate escapes of one chunk.
+pub(crate) fn mend(json: &str, carry: &mut Carry) -> String {
     let bytes = json.as_bytes();
     let mut out = String::with_capacity(json.len());
     let (mut from, mut at) = (0, 0);
@@ -36,8 +57,8 @@ pub(crate) fn mend(json: &str, carry: &mut Option<u16>) -> String {
         from = at;
         let opens_string = here > 0 && bytes.get(here - 1) == Some(&b'"');
         if is_high(unit) && bytes.get(at) == Some(&b'"') {
-            *carry = Some(unit);
-        } else if let (true, Some(high)) = (is_low(unit) && opens_string, carry.take()) {
+            carry.next = Some(unit);
+        } else if let (true, Some(high)) = (is_low(unit) && opens_string, carry.waiting.take()) {
             out.extend(char::decode_utf16([high, unit]).flatten());
         } else {
             out.push_str(REPLACEMENT);
@@ -67,12 +88,16 @@ mod tests {
 
     #[test]
     fn halves_join_over_chunks_and_strays_are_replaced() {
-        let mut carry = None;
+        let mut carry = Carry::default();
         assert_eq!(mend(r#"{"c":"a\ud83e"}"#, &mut carry), r#"{"c":"a"}"#);
-        assert_eq!(carry, Some(0xd83e));
+        carry.turn();
+        assert_eq!(carry.waiting, Some(0xd83e));
         assert_eq!(mend(r#"{"c":"\udd80b"}"#, &mut carry), "{\"c\":\"\u{1f980}b\"}");
-        assert_eq!(carry, None);
-        assert_eq!(mend(r#"{"c":"x\udd80 \ud83ey \\ud83e \ud83e\udd80"}"#, &mut carry), r#"{"c":"x\ufffd \ufffdy \\ud83e \ud83e\udd80"}"#);
-        assert_eq!(carry, None);
+        assert_eq!(carry, Carry::default());
+        assert_eq!(
+            mend(r#"{"c":"x\udd80 \ud83ey \\ud83e \ud83e\udd80"}"#, &mut carry),
+            r#"{"c":"x\ufffd \ufffdy \\ud83e \ud83e\udd80"}"#
+        );
+        assert_eq!(carry, Carry::default());
     }
 }

@@ -118,7 +118,9 @@ impl<'a> Chunk<'a> {
 
     /// Whether this is an error in the shape of an answer.
     pub(crate) fn is_error(&self) -> bool {
-        let said = |raw: Option<&RawValue>| raw.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "{}" | "\"\""));
+        let said = |raw: Option<&RawValue>| {
+            raw.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "{}" | "\"\""))
+        };
         said(self.error)
             || said(self.errors)
             || self.object.as_deref() == Some("error")
@@ -127,20 +129,38 @@ impl<'a> Chunk<'a> {
 }
 
 impl<'a> Choice<'a> {
+    /// What is new. In a whole message each call in the list is one of its own, whatever
+    /// ids and indices it has.
     pub(crate) fn take_delta(&mut self) -> Delta<'a> {
-        self.delta.take().or_else(|| self.message.take()).unwrap_or_default()
+        if let Some(delta) = self.delta.take() {
+            return delta;
+        }
+        let mut message = self.message.take().unwrap_or_default();
+        for (place, call) in message.tool_calls.0.iter_mut().enumerate() {
+            call.index = Some(place as u64);
+        }
+        message
     }
 }
 
 impl<'a> FunctionDelta<'a> {
     /// The arguments as text: a string's content, an object's JSON.
     pub(crate) fn arguments(&self) -> Cow<'a, str> {
-        let Some(raw) = self.arguments.map(RawValue::get) else { return Cow::Borrowed("") };
+        let Some(raw) = self.arguments.map(RawValue::get) else {
+            return Cow::Borrowed("");
+        };
         if raw.starts_with('"') {
             let mut deserializer = serde_json::Deserializer::from_str(raw);
-            return lenient::text(&mut deserializer).ok().flatten().unwrap_or_default();
+            return lenient::text(&mut deserializer)
+                .ok()
+                .flatten()
+                .unwrap_or_default();
         }
-        if raw == "null" { Cow::Borrowed("") } else { Cow::Borrowed(raw) }
+        if raw == "null" {
+            Cow::Borrowed("")
+        } else {
+            Cow::Borrowed(raw)
+        }
     }
 }
 

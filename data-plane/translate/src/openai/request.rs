@@ -23,13 +23,17 @@ pub(crate) struct Request<'a> {
 /// A value of a field beside the conversation.
 pub(crate) enum Param<'a> {
     Raw(&'a RawValue),
-    Json(Value),
+    Object(Vec<(&'a str, Param<'a>)>),
     Number(u64),
+    Float(f64),
     Bool(bool),
     Text(Cow<'a, str>),
     Texts(Vec<&'a str>),
     /// `response_format` with a schema.
-    AnswerSchema { schema: crate::request::schema::Schema<'a>, is_strict: bool },
+    AnswerSchema {
+        schema: crate::request::schema::Schema<'a>,
+        is_strict: bool,
+    },
 }
 
 pub(crate) struct Message<'a> {
@@ -46,9 +50,16 @@ pub(crate) struct Message<'a> {
 
 /// A part of a message's content.
 pub(crate) enum Part<'a> {
-    Text { text: Cow<'a, str>, glue: &'static str, mark: Mark<'a> },
+    Text {
+        text: Cow<'a, str>,
+        glue: &'static str,
+        mark: Mark<'a>,
+    },
     Image(DataUrl<'a>),
-    File { name: String, data: DataUrl<'a> },
+    File {
+        name: String,
+        data: DataUrl<'a>,
+    },
 }
 
 /// What marks the end of a cacheable prefix.
@@ -88,6 +99,12 @@ pub(crate) enum ToolChoice<'a> {
     Function(Cow<'a, str>),
 }
 
+impl<'a> Param<'a> {
+    pub(crate) fn word(word: &'a str) -> Self {
+        Param::Text(Cow::Borrowed(word))
+    }
+}
+
 impl<'a> Message<'a> {
     pub(crate) fn new(role: &'static str, content: Vec<Part<'a>>) -> Self {
         Message {
@@ -104,7 +121,11 @@ impl<'a> Message<'a> {
 
 impl<'a> Part<'a> {
     pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Part::Text { text: text.into(), glue: PARAGRAPH, mark: Mark::None }
+        Part::Text {
+            text: text.into(),
+            glue: PARAGRAPH,
+            mark: Mark::None,
+        }
     }
 
     pub(crate) fn is_text(&self) -> bool {
@@ -139,7 +160,8 @@ impl Display for DataUrl<'_> {
             DataUrl::Base64 { data, .. } if data.starts_with("data:") => f.write_str(data),
             DataUrl::Base64 { media_type, data } => {
                 write!(f, "data:{media_type};base64,")?;
-                data.split_ascii_whitespace().try_for_each(|piece| f.write_str(piece))
+                data.split_ascii_whitespace()
+                    .try_for_each(|piece| f.write_str(piece))
             }
         }
     }
@@ -152,7 +174,9 @@ impl Display for Joined<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut is_first = true;
         for part in self.0 {
-            let Part::Text { text, glue, .. } = part else { continue };
+            let Part::Text { text, glue, .. } = part else {
+                continue;
+            };
             if !is_first {
                 f.write_str(glue)?;
             }
@@ -179,8 +203,18 @@ struct Content<'p, 'a>(&'p [Part<'a>]);
 impl Serialize for Content<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            [Part::Text { text, mark: Mark::None, .. }] => serializer.serialize_str(text),
-            parts if parts.iter().all(|part| matches!(part, Part::Text { mark: Mark::None, .. })) => {
+            [
+                Part::Text {
+                    text,
+                    mark: Mark::None,
+                    ..
+                },
+            ] => serializer.serialize_str(text),
+            parts
+                if parts
+                    .iter()
+                    .all(|part| matches!(part, Part::Text { mark: Mark::None, .. })) =>
+            {
                 serializer.collect_str(&Joined(parts))
             }
             parts => {
@@ -282,7 +316,13 @@ impl Serialize for Call<'_> {
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("id", &self.id)?;
         map.serialize_entry("type", "function")?;
-        map.serialize_entry("function", &Function { name: &self.name, arguments: self.arguments() })?;
+        map.serialize_entry(
+            "function",
+            &Function {
+                name: &self.name,
+                arguments: self.arguments(),
+            },
+        )?;
         map.end()
     }
 }
@@ -348,7 +388,10 @@ impl Serialize for Param<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Param::Raw(raw) => raw.serialize(serializer),
-            Param::Json(value) => value.serialize(serializer),
+            Param::Object(entries) => {
+                serializer.collect_map(entries.iter().map(|(name, value)| (name, value)))
+            }
+            Param::Float(number) => serializer.serialize_f64(*number),
             Param::Number(number) => serializer.serialize_u64(*number),
             Param::Bool(flag) => serializer.serialize_bool(*flag),
             Param::Text(text) => serializer.serialize_str(text),
@@ -356,7 +399,13 @@ impl Serialize for Param<'_> {
             Param::AnswerSchema { schema, is_strict } => {
                 let mut map = serializer.serialize_map(Some(2))?;
                 map.serialize_entry("type", "json_schema")?;
-                map.serialize_entry("json_schema", &NamedSchema { schema, is_strict: *is_strict })?;
+                map.serialize_entry(
+                    "json_schema",
+                    &NamedSchema {
+                        schema,
+                        is_strict: *is_strict,
+                    },
+                )?;
                 map.end()
             }
         }

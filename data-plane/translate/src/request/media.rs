@@ -52,15 +52,22 @@ pub(super) fn push<'r>(
         Block::Document(document) => push_document(document, path, out, cx)?,
         Block::SearchResult { title, source, text } => {
             let (title, source) = (attribute(title), attribute(source));
-            out.push(Part::text(format!("<search_result title=\"{title}\" source=\"{source}\">\n{text}\n</search_result>")));
+            out.push(Part::text(format!(
+                "<search_result title=\"{title}\" source=\"{source}\">\n{text}\n</search_result>"
+            )));
         }
         Block::ToolReference { tool_name } => out.push(Part::text(format!("Tool loaded: {tool_name}"))),
         Block::ServerTool { text } if text.is_empty() => {}
         Block::ServerTool { text } => out.push(Part::text(&**text)),
         Block::Compaction { text: Some(text) } => {
-            out.push(Part::text(format!("Summary of the earlier conversation:\n{text}")));
+            out.push(Part::text(format!(
+                "Summary of the earlier conversation:\n{text}"
+            )));
         }
-        Block::Compaction { text: None } | Block::Marker | Block::Thinking { .. } | Block::RedactedThinking => {}
+        Block::Compaction { text: None }
+        | Block::Marker
+        | Block::Thinking { .. }
+        | Block::RedactedThinking => {}
         // Results are taken out before; a call outside an assistant turn is nobody's.
         Block::ToolUse { .. } | Block::ToolResult { .. } => lose("out of place"),
         Block::Unknown { .. } => lose("unknown block type"),
@@ -72,27 +79,37 @@ fn mark<'r>(cache_control: Option<&'r serde_json::value::RawValue>, cx: &Context
     match (cx.dialect().cache_control, cache_control) {
         (CacheControl::Passthrough, Some(raw)) => Mark::CacheControl(raw),
         (CacheControl::OpenaiBreakpoint, Some(_)) => Mark::Breakpoint,
-        (CacheControl::Strip, _) | (CacheControl::Passthrough | CacheControl::OpenaiBreakpoint, None) => Mark::None,
+        (CacheControl::Strip, _) | (CacheControl::Passthrough | CacheControl::OpenaiBreakpoint, None) => {
+            Mark::None
+        }
     }
 }
 
 fn image<'r>(source: &'r Source<'r>, path: &Path<'_>, cx: &mut Context<'r>) -> Result<Part<'r>, BadRequest> {
     if !cx.dialect().vision {
-        cx.losses.add(format!("{path}.image"), "the model cannot see images");
+        cx.losses
+            .add(format!("{path}.image"), "the model cannot see images");
         return Ok(Part::text(BLIND_NOTE));
     }
     match source {
         Source::Base64(Media { media_type, data }) => Ok(Part::Image(DataUrl::Base64 { media_type, data })),
         Source::Url(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
-            Err(BadRequest::at(format_args!("{path}.source.url"), "Only http and https URLs are supported"))
+            Err(BadRequest::at(
+                format_args!("{path}.source.url"),
+                "Only http and https URLs are supported",
+            ))
         }
-        Source::Url(_) if cx.dialect().image_urls == ImageUrls::Reject => {
-            Err(BadRequest::at(format_args!("{path}.source.url"), "This provider does not take image URLs"))
-        }
+        Source::Url(_) if cx.dialect().image_urls == ImageUrls::Reject => Err(BadRequest::at(
+            format_args!("{path}.source.url"),
+            "This provider does not take image URLs",
+        )),
         Source::Url(url) => Ok(Part::Image(DataUrl::Verbatim(url))),
         Source::Text(_) | Source::Content(_) | Source::Elsewhere => {
-            cx.losses.add(format!("{path}.image"), "the provider cannot read this source");
-            Ok(Part::text("[image omitted: it is stored where this provider cannot read it]"))
+            cx.losses
+                .add(format!("{path}.image"), "the provider cannot read this source");
+            Ok(Part::text(
+                "[image omitted: it is stored where this provider cannot read it]",
+            ))
         }
     }
 }
@@ -106,19 +123,32 @@ fn push_document<'r>(
     match &document.source {
         Source::Text(text) => out.push(Part::text(wrapped(document, text))),
         Source::Content(content) => push_content_document(document, content, path, out, cx)?,
-        Source::Base64(Media { media_type, data }) if cx.dialect().pdf == Pdf::File && media_type == PDF_TYPE => {
+        Source::Base64(Media { media_type, data })
+            if cx.dialect().pdf == Pdf::File && media_type == PDF_TYPE =>
+        {
             let title = document.title.as_deref().unwrap_or(PDF_NAME);
-            let name = if title.to_ascii_lowercase().ends_with(".pdf") { title.to_owned() } else { format!("{title}.pdf") };
-            out.push(Part::File { name, data: DataUrl::Base64 { media_type, data } });
+            let name = if title.to_ascii_lowercase().ends_with(".pdf") {
+                title.to_owned()
+            } else {
+                format!("{title}.pdf")
+            };
+            out.push(Part::File {
+                name,
+                data: DataUrl::Base64 { media_type, data },
+            });
         }
         Source::Base64(Media { media_type, data }) => {
-            cx.losses.add(format!("{path}.document"), "the model cannot read it");
+            cx.losses
+                .add(format!("{path}.document"), "the model cannot read it");
             let bytes = data.trim_end_matches('=').len() * 3 / 4;
             let what = format!("{media_type}, {bytes} bytes");
             out.push(Part::text(omitted(document, &what)));
         }
         Source::Url(_) | Source::Elsewhere => {
-            cx.losses.add(format!("{path}.document"), "stored where the provider cannot read it");
+            cx.losses.add(
+                format!("{path}.document"),
+                "stored where the provider cannot read it",
+            );
             out.push(Part::text(omitted(document, "stored elsewhere")));
         }
     }
@@ -163,7 +193,11 @@ fn wrapped(document: &Document<'_>, text: &str) -> String {
 }
 
 fn omitted(document: &Document<'_>, what: &str) -> String {
-    let title = document.title.as_deref().map(|title| format!(" \"{title}\"")).unwrap_or_default();
+    let title = document
+        .title
+        .as_deref()
+        .map(|title| format!(" \"{title}\""))
+        .unwrap_or_default();
     format!("[document{title} ({what}) omitted: the model cannot read it]")
 }
 

@@ -43,7 +43,10 @@ pub(super) fn translate<'r>(
         at = end;
     }
     if out.is_empty() {
-        return Err(BadRequest::at("messages", "text content blocks must be non-empty"));
+        return Err(BadRequest::at(
+            "messages",
+            "text content blocks must be non-empty",
+        ));
     }
     if let Some(last) = messages.last() {
         prefill(last, messages.len() - 1, cx, &mut out)?;
@@ -73,7 +76,10 @@ impl<'r> Run<'r> {
 
     /// Whether a user message follows the message at this place.
     pub(super) fn has_user_after(&self, n: usize) -> bool {
-        self.messages.iter().skip(n + 1).any(|message| message.role == Role::User)
+        self.messages
+            .iter()
+            .skip(n + 1)
+            .any(|message| message.role == Role::User)
     }
 }
 
@@ -86,9 +92,14 @@ fn system_parts<'r>(request: &'r Request<'r>, cx: &mut Context<'r>) -> Result<Ve
     };
     parts.retain(|part| !matches!(part, Part::Text { text, .. } if is_billing(text)));
     if let Some(schema) = request.options.answer_schema
-        && matches!(cx.dialect().structured_output, StructuredOutput::JsonObject | StructuredOutput::Prompt)
+        && matches!(
+            cx.dialect().structured_output,
+            StructuredOutput::JsonObject | StructuredOutput::Prompt
+        )
     {
-        parts.push(Part::text(format!("Answer with one JSON object that follows this JSON schema:\n{schema}")));
+        parts.push(Part::text(format!(
+            "Answer with one JSON object that follows this JSON schema:\n{schema}"
+        )));
     }
     Ok(parts)
 }
@@ -122,8 +133,14 @@ fn prefill<'r>(
     cx: &mut Context<'r>,
     out: &mut [wire::Message<'r>],
 ) -> Result<(), BadRequest> {
-    let Some(message) = out.last_mut().filter(|message| message.role == "assistant") else { return Ok(()) };
-    let has_calls = last.content.blocks().iter().any(|block| matches!(block, Block::ToolUse { .. }));
+    let Some(message) = out.last_mut().filter(|message| message.role == "assistant") else {
+        return Ok(());
+    };
+    let has_calls = last
+        .content
+        .blocks()
+        .iter()
+        .any(|block| matches!(block, Block::ToolUse { .. }));
     if last.role != Role::Assistant || has_calls {
         return Ok(());
     }
@@ -135,8 +152,15 @@ fn prefill<'r>(
         }
     }
     match cx.dialect().prefill {
-        Prefill::Reject => return Err(BadRequest::new("This model does not support assistant message prefill.")),
-        Prefill::Pass => cx.losses.add(format!("messages.{n}"), "the provider may not continue a prefilled answer"),
+        Prefill::Reject => {
+            return Err(BadRequest::new(
+                "This model does not support assistant message prefill.",
+            ));
+        }
+        Prefill::Pass => cx.losses.add(
+            format!("messages.{n}"),
+            "the provider may not continue a prefilled answer",
+        ),
         Prefill::Continue => {
             message.flag = match cx.dialect().prefill_flag {
                 PrefillFlag::None | PrefillFlag::Template => None,

@@ -19,7 +19,7 @@ pub(crate) struct Names<'r> {
 
 impl<'r> Names<'r> {
     /// The upstream's name for a client's name.
-    pub(crate) fn to_upstream(&mut self, name: &'r str) -> Cow<'r, str> {
+    pub(crate) fn upstream(&mut self, name: &'r str) -> Cow<'r, str> {
         if is_allowed(name) {
             return Cow::Borrowed(name);
         }
@@ -33,7 +33,10 @@ impl<'r> Names<'r> {
 
     /// (upstream's, client's) for the way back.
     pub(crate) fn into_changed(self) -> Vec<(String, String)> {
-        self.changed.into_iter().map(|(name, sent)| (sent, name.to_owned())).collect()
+        self.changed
+            .into_iter()
+            .map(|(name, sent)| (sent, name.to_owned()))
+            .collect()
     }
 }
 
@@ -48,7 +51,13 @@ fn is_name_byte(byte: u8) -> bool {
 fn shorten(name: &str) -> String {
     let mut sent: String = name
         .chars()
-        .map(|c| if c.is_ascii() && is_name_byte(c as u8) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii() && is_name_byte(c as u8) {
+                c
+            } else {
+                '_'
+            }
+        })
         .take(STEM_BYTES)
         .collect();
     sent.push('_');
@@ -66,10 +75,13 @@ mod tests {
     fn r12_long_and_odd_names_become_legal_and_come_back() {
         let long = format!("mcp__plugin.example/server__{}", "x".repeat(64));
         let mut names = Names::default();
-        let sent = names.to_upstream(&long).into_owned();
-        assert!(sent.len() <= NAME_BYTES_MAX && sent.bytes().all(is_name_byte), "{sent}");
-        assert_eq!(names.to_upstream(&long), sent);
-        assert_eq!(names.to_upstream("Read"), "Read");
+        let sent = names.upstream(&long).into_owned();
+        assert!(
+            sent.len() <= NAME_BYTES_MAX && sent.bytes().all(is_name_byte),
+            "{sent}"
+        );
+        assert_eq!(names.upstream(&long), sent);
+        assert_eq!(names.upstream("Read"), "Read");
         assert_eq!(names.into_changed(), vec![(sent, long)]);
     }
 }

@@ -16,9 +16,22 @@ use super::{Context, reasoning};
 type Params<'r> = Vec<(Cow<'r, str>, Param<'r>)>;
 
 /// Fields that change what the answer means: leaving them out would answer another question.
-const VITAL: &[&str] = &["compaction", "thread", "container", "mcp_servers", "fallback_credit_token", "billing_policy"];
+const VITAL: &[&str] = &[
+    "compaction",
+    "thread",
+    "container",
+    "mcp_servers",
+    "fallback_credit_token",
+    "billing_policy",
+];
 /// Fields whose absence changes nothing for the client.
-const HARMLESS: &[&str] = &["cache_control", "diagnostics", "inference_geo", "user_profile_id", "workspace_id"];
+const HARMLESS: &[&str] = &[
+    "cache_control",
+    "diagnostics",
+    "inference_geo",
+    "user_profile_id",
+    "workspace_id",
+];
 
 /// The fields beside the conversation, in a fixed order.
 pub(super) fn translate<'r>(
@@ -36,9 +49,18 @@ pub(super) fn translate<'r>(
     reasoning::translate(request, has_tools, dialect, &mut params);
     answer_schema(request, cx, &mut params);
     user(request, cx, &mut params);
-    if let Some(tier) = request.options.service_tier.as_deref().filter(|_| dialect.service_tier) {
-        let tier = if tier == "standard_only" { "default" } else { "auto" };
-        params.push((Cow::Borrowed("service_tier"), Param::Text(Cow::Borrowed(tier))));
+    if let Some(tier) = request
+        .options
+        .service_tier
+        .as_deref()
+        .filter(|_| dialect.service_tier)
+    {
+        let tier = if tier == "standard_only" {
+            "default"
+        } else {
+            "auto"
+        };
+        params.push((Cow::Borrowed("service_tier"), Param::word(tier)));
     }
     other_fields(request, cx, &mut params)?;
     if cx.prefill.is_some() && dialect.prefill_flag == crate::dialect::PrefillFlag::Template {
@@ -48,18 +70,27 @@ pub(super) fn translate<'r>(
     if request.stream || dialect.force_stream {
         params.push((Cow::Borrowed("stream"), Param::Bool(true)));
         if dialect.stream_usage {
-            let options = serde_json::json!({"include_usage": true});
-            params.push((Cow::Borrowed("stream_options"), Param::Json(options)));
+            let options = Param::Object(vec![("include_usage", Param::Bool(true))]);
+            params.push((Cow::Borrowed("stream_options"), options));
         }
     }
     Ok(params)
 }
 
 fn max_tokens<'r>(request: &Request<'_>, cx: &Context<'r>, params: &mut Params<'r>) {
-    let Some(wanted) = request.sampling.max_tokens.filter(|_| !cx.dialect().drops(Refused::MaxTokens)) else { return };
+    let Some(wanted) = request
+        .sampling
+        .max_tokens
+        .filter(|_| !cx.dialect().drops(Refused::MaxTokens))
+    else {
+        return;
+    };
     let limits = cx.target.token_limits;
     let clamped = wanted.max(limits.min.into()).min(limits.max.into());
-    let clamped = cx.target.max_output_tokens.map_or(clamped, |most| clamped.min(most.into()));
+    let clamped = cx
+        .target
+        .max_output_tokens
+        .map_or(clamped, |most| clamped.min(most.into()));
     let name = match cx.dialect().max_tokens_field {
         MaxTokensField::MaxTokens => "max_tokens",
         MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
@@ -70,8 +101,14 @@ fn max_tokens<'r>(request: &Request<'_>, cx: &Context<'r>, params: &mut Params<'
 fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) {
     let dialect = cx.dialect();
     let sampling = &request.sampling;
-    if let Some(raw) = sampling.temperature.filter(|_| !dialect.drops(Refused::Temperature)) {
-        params.push((Cow::Borrowed("temperature"), temperature(raw, dialect.temperature_max)));
+    if let Some(raw) = sampling
+        .temperature
+        .filter(|_| !dialect.drops(Refused::Temperature))
+    {
+        params.push((
+            Cow::Borrowed("temperature"),
+            temperature(raw, dialect.temperature_max),
+        ));
     }
     if let Some(raw) = sampling.top_p.filter(|_| !dialect.drops(Refused::TopP)) {
         params.push((Cow::Borrowed("top_p"), Param::Raw(raw)));
@@ -83,8 +120,12 @@ fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Par
             cx.losses.add("top_k", "not supported by the provider");
         }
     }
-    let mut stops: Vec<&str> =
-        sampling.stop_sequences.iter().map(|stop| &**stop).filter(|stop| !stop.trim().is_empty()).collect();
+    let mut stops: Vec<&str> = sampling
+        .stop_sequences
+        .iter()
+        .map(|stop| &**stop)
+        .filter(|stop| !stop.trim().is_empty())
+        .collect();
     if stops.is_empty() {
         return;
     }
@@ -92,8 +133,13 @@ fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Par
         cx.losses.add("stop_sequences", "not supported by the provider");
         return;
     }
-    if let Some(max) = dialect.max_stop.map(|max| max as usize).filter(|max| stops.len() > *max) {
-        cx.losses.add(format!("stop_sequences.{max}"), "more than the provider takes");
+    if let Some(max) = dialect
+        .max_stop
+        .map(|max| max as usize)
+        .filter(|max| stops.len() > *max)
+    {
+        cx.losses
+            .add(format!("stop_sequences.{max}"), "more than the provider takes");
         stops.truncate(max);
     }
     params.push((Cow::Borrowed("stop"), Param::Texts(stops)));
@@ -101,33 +147,47 @@ fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Par
 
 fn temperature(raw: &RawValue, max: Option<f64>) -> Param<'_> {
     match (raw.get().parse::<f64>(), max) {
-        (Ok(wanted), Some(max)) if wanted > max => Param::Json(max.into()),
+        (Ok(wanted), Some(max)) if wanted > max => Param::Float(max),
         (_, _) => Param::Raw(raw),
     }
 }
 
 fn answer_schema<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) {
-    let Some(schema) = request.options.answer_schema else { return };
+    let Some(schema) = request.options.answer_schema else {
+        return;
+    };
     let dialect = cx.dialect();
-    let is_refused = dialect.drops(Refused::ResponseFormat) || dialect.structured_output == StructuredOutput::Off;
+    let is_refused =
+        dialect.drops(Refused::ResponseFormat) || dialect.structured_output == StructuredOutput::Off;
     if is_refused {
-        cx.losses.add("output_config.format", "not supported by the provider");
+        cx.losses
+            .add("output_config.format", "not supported by the provider");
         return;
     }
     let name = Cow::Borrowed("response_format");
     match dialect.structured_output {
         StructuredOutput::JsonSchema => {
             let schema = Schema::of_answer(schema, dialect.schema_level);
-            params.push((name, Param::AnswerSchema { schema, is_strict: dialect.strict_schema }));
+            params.push((
+                name,
+                Param::AnswerSchema {
+                    schema,
+                    is_strict: dialect.strict_schema,
+                },
+            ));
         }
-        StructuredOutput::JsonObject => params.push((name, Param::Json(serde_json::json!({"type": "json_object"})))),
+        StructuredOutput::JsonObject => {
+            params.push((name, Param::Object(vec![("type", Param::word("json_object"))])))
+        }
         // `prompt` puts the schema into the system text; `off` was reported above.
         StructuredOutput::Prompt | StructuredOutput::Off => {}
     }
 }
 
 fn user<'r>(request: &'r Request<'r>, cx: &Context<'r>, params: &mut Params<'r>) {
-    let Some(id) = request.options.user_id.as_deref() else { return };
+    let Some(id) = request.options.user_id.as_deref() else {
+        return;
+    };
     match cx.dialect().forward_user {
         ForwardUser::Off => {}
         ForwardUser::Raw => params.push((Cow::Borrowed("user"), Param::Text(Cow::Borrowed(id)))),
@@ -139,10 +199,19 @@ fn user<'r>(request: &'r Request<'r>, cx: &Context<'r>, params: &mut Params<'r>)
     }
 }
 
-fn other_fields<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) -> Result<(), BadRequest> {
+fn other_fields<'r>(
+    request: &'r Request<'r>,
+    cx: &mut Context<'r>,
+    params: &mut Params<'r>,
+) -> Result<(), BadRequest> {
     for (name, value) in &request.options.other {
         let name = &**name;
-        if cx.dialect().extra_body_passthrough.iter().any(|allowed| allowed == name) {
+        if cx
+            .dialect()
+            .extra_body_passthrough
+            .iter()
+            .any(|allowed| allowed == name)
+        {
             params.push((Cow::Borrowed(name), Param::Raw(value)));
             continue;
         }
@@ -176,7 +245,11 @@ fn context_edits(value: &RawValue, cx: &mut Context<'_>) {
     let Ok(Edits { edits }) = serde_json::from_str::<Edits<'_>>(value.get()) else {
         return cx.losses.add("context_management", "has no equivalent");
     };
-    for edit in edits.iter().filter(|edit| !edit.kind.starts_with("clear_thinking")) {
-        cx.losses.add(format!("context_management.{}", edit.kind), "has no equivalent");
+    for edit in edits
+        .iter()
+        .filter(|edit| !edit.kind.starts_with("clear_thinking"))
+    {
+        cx.losses
+            .add(format!("context_management.{}", edit.kind), "has no equivalent");
     }
 }

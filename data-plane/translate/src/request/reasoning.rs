@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
-
 use crate::anthropic::{Request, Thinking};
 use crate::dialect::{Dialect, Effort, Reasoning, ThinkingAbsent};
 use crate::openai::request::Param;
 
 /// Budgets below these many tokens count as the effort beside them.
-const BUDGET_EFFORTS: &[(u64, Effort)] = &[(2_048, Effort::Low), (8_192, Effort::Medium), (24_576, Effort::High)];
+const BUDGET_EFFORTS: &[(u64, Effort)] = &[
+    (2_048, Effort::Low),
+    (8_192, Effort::Medium),
+    (24_576, Effort::High),
+];
 
 /// What the client wants, before the upstream's words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +19,10 @@ enum Wish {
     /// Leave the upstream to its default.
     Default,
     Off,
-    On { effort: Option<Effort>, budget: Option<u64> },
+    On {
+        effort: Option<Effort>,
+        budget: Option<u64>,
+    },
 }
 
 /// Adds the fields that control reasoning.
@@ -27,10 +32,10 @@ pub(super) fn translate<'r>(
     dialect: &'r Dialect,
     params: &mut Vec<(Cow<'r, str>, Param<'r>)>,
 ) {
-    let mut put = |name: &'r str, value: serde_json::Value| params.push((Cow::Borrowed(name), Param::Json(value)));
+    let mut put = |name: &'r str, value: Param<'r>| params.push((Cow::Borrowed(name), value));
     let wish = wish(request, dialect);
     if let (true, Some(forced)) = (has_tools, dialect.tools_force_effort) {
-        return put("reasoning_effort", json!(forced.as_str()));
+        return put("reasoning_effort", Param::word(forced.as_str()));
     }
     let (effort, budget, is_on) = match wish {
         Wish::Default => return,
@@ -40,43 +45,62 @@ pub(super) fn translate<'r>(
     match dialect.reasoning {
         Reasoning::None => {}
         Reasoning::OpenaiEffort => {
-            let level = if is_on { effort.map(|effort| nearest(effort, &dialect.efforts)) } else { lowest(&dialect.efforts) };
+            let level = if is_on {
+                effort.map(|effort| nearest(effort, &dialect.efforts))
+            } else {
+                lowest(&dialect.efforts)
+            };
             if let Some(level) = level {
-                put("reasoning_effort", json!(level.as_str()));
+                put("reasoning_effort", Param::word(level.as_str()));
             }
         }
         Reasoning::Qwen => {
-            put("enable_thinking", json!(is_on));
+            put("enable_thinking", Param::Bool(is_on));
             if let Some(budget) = budget {
-                put("thinking_budget", json!(budget));
+                put("thinking_budget", Param::Number(budget));
             }
         }
         Reasoning::Deepseek => {
             put("thinking", switch(is_on));
             if let Some(effort) = effort {
-                put("reasoning_effort", json!(deepseek_word(effort)));
+                put("reasoning_effort", Param::word(deepseek_word(effort)));
             }
         }
         Reasoning::Glm => put("thinking", switch(is_on)),
-        Reasoning::Openrouter => put("reasoning", match (is_on, effort, budget) {
-            (false, ..) => json!({"enabled": false}),
-            (true, _, Some(budget)) => json!({"max_tokens": budget}),
-            (true, Some(effort), None) => json!({"effort": effort.as_str()}),
-            (true, None, None) => json!({"enabled": true}),
-        }),
-        Reasoning::Template => put("chat_template_kwargs", json!({dialect.template_thinking_key.as_str(): is_on})),
+        Reasoning::Openrouter => {
+            let entry = match (is_on, effort, budget) {
+                (false, ..) => ("enabled", Param::Bool(false)),
+                (true, _, Some(budget)) => ("max_tokens", Param::Number(budget)),
+                (true, Some(effort), None) => ("effort", Param::word(effort.as_str())),
+                (true, None, None) => ("enabled", Param::Bool(true)),
+            };
+            put("reasoning", Param::Object(vec![entry]));
+        }
+        Reasoning::Template => {
+            put(
+                "chat_template_kwargs",
+                Param::Object(vec![(&dialect.template_thinking_key, Param::Bool(is_on))]),
+            );
+        }
         Reasoning::Ollama | Reasoning::Gemini => {
             // Both know no word above `high`.
-            let word = effort.map(|effort| effort.min(Effort::High)).or((!is_on).then_some(Effort::None));
+            let word = effort
+                .map(|effort| effort.min(Effort::High))
+                .or((!is_on).then_some(Effort::None));
             if let Some(word) = word {
-                put("reasoning_effort", json!(word.as_str()));
+                put("reasoning_effort", Param::word(word.as_str()));
             }
         }
     }
 }
 
 fn wish(request: &Request<'_>, dialect: &Dialect) -> Wish {
-    let effort = request.messages.iter().rev().find_map(|message| message.effort).or(request.options.effort);
+    let effort = request
+        .messages
+        .iter()
+        .rev()
+        .find_map(|message| message.effort)
+        .or(request.options.effort);
     match request.options.thinking {
         Thinking::Disabled => Wish::Off,
         // Asked for effort without asking to see it: think, unseen.
@@ -87,14 +111,22 @@ fn wish(request: &Request<'_>, dialect: &Dialect) -> Wish {
         },
         Thinking::Adaptive { .. } => Wish::On { effort, budget: None },
         Thinking::Enabled { budget_tokens, .. } => {
-            let from_budget = budget_tokens.filter(|_| dialect.effort_from_budget).map(effort_of_budget);
-            Wish::On { effort: effort.or(from_budget), budget: budget_tokens }
+            let from_budget = budget_tokens
+                .filter(|_| dialect.effort_from_budget)
+                .map(effort_of_budget);
+            Wish::On {
+                effort: effort.or(from_budget),
+                budget: budget_tokens,
+            }
         }
     }
 }
 
 fn effort_of_budget(budget: u64) -> Effort {
-    BUDGET_EFFORTS.iter().find(|(below, _)| budget < *below).map_or(Effort::Xhigh, |(_, effort)| *effort)
+    BUDGET_EFFORTS
+        .iter()
+        .find(|(below, _)| budget < *below)
+        .map_or(Effort::Xhigh, |(_, effort)| *effort)
 }
 
 /// The highest effort of the model that is not above the wanted one.
@@ -102,8 +134,14 @@ fn nearest(wanted: Effort, efforts: &[Effort]) -> Effort {
     if efforts.is_empty() {
         return wanted;
     }
-    let below = efforts.iter().filter(|effort| **effort <= wanted && **effort != Effort::None).max();
-    below.or(efforts.iter().filter(|effort| **effort != Effort::None).min()).copied().unwrap_or(wanted)
+    let below = efforts
+        .iter()
+        .filter(|effort| **effort <= wanted && **effort != Effort::None)
+        .max();
+    below
+        .or(efforts.iter().filter(|effort| **effort != Effort::None).min())
+        .copied()
+        .unwrap_or(wanted)
 }
 
 fn lowest(efforts: &[Effort]) -> Option<Effort> {
@@ -118,8 +156,11 @@ fn deepseek_word(effort: Effort) -> &'static str {
     }
 }
 
-fn switch(is_on: bool) -> serde_json::Value {
-    json!({"type": if is_on { "enabled" } else { "disabled" }})
+fn switch(is_on: bool) -> Param<'static> {
+    Param::Object(vec![(
+        "type",
+        Param::word(if is_on { "enabled" } else { "disabled" }),
+    )])
 }
 
 #[cfg(test)]
@@ -128,7 +169,12 @@ mod tests {
 
     #[test]
     fn budgets_become_efforts() {
-        let rows = [(1024, Effort::Low), (4096, Effort::Medium), (10_000, Effort::High), (31_999, Effort::Xhigh)];
+        let rows = [
+            (1024, Effort::Low),
+            (4096, Effort::Medium),
+            (10_000, Effort::High),
+            (31_999, Effort::Xhigh),
+        ];
         for (budget, effort) in rows {
             assert_eq!(effort_of_budget(budget), effort, "{budget}");
         }

@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use crate::dialect::SchemaLevel;
 
@@ -16,8 +16,21 @@ const ANNOTATIONS: &[&str] = &["$schema", "$id", "$comment"];
 
 /// What servers with a subset of JSON schema take.
 const BASIC_WORDS: &[&str] = &[
-    "type", "description", "enum", "properties", "required", "items", "anyOf", "nullable", "format", "minItems",
-    "maxItems", "minimum", "maximum", "title", "default",
+    "type",
+    "description",
+    "enum",
+    "properties",
+    "required",
+    "items",
+    "anyOf",
+    "nullable",
+    "format",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    "title",
+    "default",
 ];
 
 /// The object that stands for a schema which is none.
@@ -27,7 +40,11 @@ const EMPTY_OBJECT: &str = r#"{"type":"object","properties":{}}"#;
 #[derive(Debug)]
 pub(crate) enum Schema<'a> {
     /// Top-level words of the client's schema as they came, and what was missing.
-    Entries { entries: Vec<(Cow<'a, str>, &'a RawValue)>, needs_type: bool, needs_properties: bool },
+    Entries {
+        entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+        needs_type: bool,
+        needs_properties: bool,
+    },
     Tree(Node),
     /// Written by us.
     Fixed(&'static str),
@@ -64,7 +81,10 @@ impl<'a> Schema<'a> {
         };
         entries.retain(|(key, _)| !ANNOTATIONS.contains(&&**key));
         let has = |word: &str| entries.iter().any(|(key, _)| key == word);
-        let is_object = entries.iter().find(|(key, _)| key == "type").is_none_or(|(_, raw)| raw.get() == "\"object\"");
+        let is_object = entries
+            .iter()
+            .find(|(key, _)| key == "type")
+            .is_none_or(|(_, raw)| raw.get() == "\"object\"");
         Schema::Entries {
             needs_type: is_tool && !has("type"),
             needs_properties: is_tool && is_object && !has("properties"),
@@ -73,12 +93,14 @@ impl<'a> Schema<'a> {
     }
 
     fn basic(raw: &'a RawValue) -> Self {
-        let Ok(node) = serde_json::from_str::<Node>(raw.get()) else { return Schema::Fixed(EMPTY_OBJECT) };
+        let Ok(node) = serde_json::from_str::<Node>(raw.get()) else {
+            return Schema::Fixed(EMPTY_OBJECT);
+        };
         let mut node = reduce(node);
         if let Node::Object(entries) = &mut node
             && !entries.iter().any(|(key, _)| key == "type")
         {
-            entries.insert(0, ("type".to_owned(), Node::Leaf(json!("object"))));
+            entries.insert(0, ("type".to_owned(), Node::Leaf(Value::from("object"))));
             complete(entries);
         }
         Schema::Tree(node)
@@ -87,7 +109,10 @@ impl<'a> Schema<'a> {
     /// About how long it is as JSON.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Schema::Entries { entries, .. } => entries.iter().map(|(key, raw)| key.len() + raw.get().len() + 8).sum(),
+            Schema::Entries { entries, .. } => entries
+                .iter()
+                .map(|(key, raw)| key.len() + raw.get().len() + 8)
+                .sum(),
             Schema::Tree(_) => EMPTY_OBJECT.len(),
             Schema::Fixed(text) => text.len(),
         }
@@ -105,11 +130,18 @@ fn reduce(node: Node) -> Node {
             ("exclusiveMaximum", Node::Leaf(n)) if n.is_number() => put(&mut kept, "maximum", Node::Leaf(n)),
             ("type", Node::List(types)) => reduce_types(&mut kept, types),
             ("oneOf" | "anyOf", Node::List(options)) => {
-                put(&mut kept, "anyOf", Node::List(options.into_iter().map(reduce).collect()));
+                put(
+                    &mut kept,
+                    "anyOf",
+                    Node::List(options.into_iter().map(reduce).collect()),
+                );
             }
             ("allOf", Node::List(parts)) => merge_all(&mut kept, parts),
             ("properties", Node::Object(properties)) => {
-                let properties = properties.into_iter().map(|(name, schema)| (name, reduce(schema))).collect();
+                let properties = properties
+                    .into_iter()
+                    .map(|(name, schema)| (name, reduce(schema)))
+                    .collect();
                 put(&mut kept, "properties", Node::Object(properties));
             }
             ("items", items @ Node::Object(_)) => put(&mut kept, "items", reduce(items)),
@@ -130,15 +162,20 @@ fn reduce_types(kept: &mut Vec<(String, Node)>, types: Vec<Node>) {
         put(kept, "type", first);
     }
     if is_nullable {
-        put(kept, "nullable", Node::Leaf(json!(true)));
+        put(kept, "nullable", Node::Leaf(Value::Bool(true)));
     }
 }
 
 fn merge_all(kept: &mut Vec<(String, Node)>, parts: Vec<Node>) {
     for part in parts {
-        let Node::Object(words) = reduce(part) else { continue };
+        let Node::Object(words) = reduce(part) else {
+            continue;
+        };
         for (word, value) in words {
-            let there = kept.iter_mut().find(|(known, _)| *known == word).map(|(_, node)| node);
+            let there = kept
+                .iter_mut()
+                .find(|(known, _)| *known == word)
+                .map(|(_, node)| node);
             match (there, value) {
                 (Some(Node::Object(have)), Node::Object(more)) => have.extend(more),
                 (Some(Node::List(have)), Node::List(more)) => have.extend(more),
@@ -157,9 +194,9 @@ fn put(kept: &mut Vec<(String, Node)>, word: &str, value: Node) {
 
 /// Several servers refuse an object without `properties`.
 fn complete(words: &mut Vec<(String, Node)>) {
-    let is_object = words
-        .iter()
-        .any(|(word, value)| word == "type" && matches!(value, Node::Leaf(Value::String(name)) if name == "object"));
+    let is_object = words.iter().any(|(word, value)| {
+        word == "type" && matches!(value, Node::Leaf(Value::String(name)) if name == "object")
+    });
     if is_object && !words.iter().any(|(word, _)| word == "properties") {
         words.push(("properties".to_owned(), Node::Object(Vec::new())));
     }
@@ -170,7 +207,11 @@ impl Serialize for Schema<'_> {
         match self {
             Schema::Tree(node) => node.serialize(serializer),
             Schema::Fixed(text) => RawText(text).serialize(serializer),
-            Schema::Entries { entries, needs_type, needs_properties } => {
+            Schema::Entries {
+                entries,
+                needs_type,
+                needs_properties,
+            } => {
                 let mut map = serializer.serialize_map(None)?;
                 if *needs_type {
                     map.serialize_entry("type", "object")?;
@@ -192,7 +233,9 @@ struct RawText(&'static str);
 
 impl Serialize for RawText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        serde_json::from_str::<&RawValue>(self.0)
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 
@@ -250,12 +293,20 @@ impl Node {
         let text = raw.get();
         if text.starts_with('{') {
             let Entries(entries) = serde_json::from_str(text)?;
-            let entries = entries.into_iter().map(|(key, raw)| Ok((key.into_owned(), Node::parse(raw, depth + 1)?)));
-            return entries.collect::<Result<_, serde_json::Error>>().map(Node::Object);
+            let entries = entries
+                .into_iter()
+                .map(|(key, raw)| Ok((key.into_owned(), Node::parse(raw, depth + 1)?)));
+            return entries
+                .collect::<Result<_, serde_json::Error>>()
+                .map(Node::Object);
         }
         if text.starts_with('[') {
             let list: Vec<&RawValue> = serde_json::from_str(text)?;
-            return list.into_iter().map(|raw| Node::parse(raw, depth + 1)).collect::<Result<_, _>>().map(Node::List);
+            return list
+                .into_iter()
+                .map(|raw| Node::parse(raw, depth + 1))
+                .collect::<Result<_, _>>()
+                .map(Node::List);
         }
         serde_json::from_str(text).map(Node::Leaf)
     }
@@ -267,14 +318,26 @@ mod tests {
 
     fn check(level: SchemaLevel, schema: &str, expect: &str) {
         let raw: &RawValue = serde_json::from_str(schema).unwrap();
-        assert_eq!(serde_json::to_string(&Schema::of_tool(raw, level)).unwrap(), expect, "{schema}");
+        assert_eq!(
+            serde_json::to_string(&Schema::of_tool(raw, level)).unwrap(),
+            expect,
+            "{schema}"
+        );
     }
 
     #[test]
     fn r10_full_keeps_order_and_completes_the_object() {
         let full = SchemaLevel::Full;
-        check(full, r#"{"$schema":"x","type":"object","properties":{"z":{},"a":{}}}"#, r#"{"type":"object","properties":{"z":{},"a":{}}}"#);
-        check(full, r#"{"type":"object"}"#, r#"{"type":"object","properties":{}}"#);
+        check(
+            full,
+            r#"{"$schema":"x","type":"object","properties":{"z":{},"a":{}}}"#,
+            r#"{"type":"object","properties":{"z":{},"a":{}}}"#,
+        );
+        check(
+            full,
+            r#"{"type":"object"}"#,
+            r#"{"type":"object","properties":{}}"#,
+        );
         check(full, "{}", r#"{"type":"object","properties":{}}"#);
         check(full, "true", EMPTY_OBJECT);
     }

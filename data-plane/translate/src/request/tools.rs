@@ -18,7 +18,10 @@ const MEMORY_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":
 type Translated<'r> = (Vec<wire::Tool<'r>>, Option<wire::ToolChoice<'r>>);
 
 /// The tools that the upstream gets, and its tool choice.
-pub(super) fn translate<'r>(request: &'r Request<'r>, cx: &mut Context<'r>) -> Result<Translated<'r>, BadRequest> {
+pub(super) fn translate<'r>(
+    request: &'r Request<'r>,
+    cx: &mut Context<'r>,
+) -> Result<Translated<'r>, BadRequest> {
     let offered = &request.tools.list;
     let mut tools = Vec::with_capacity(offered.len());
     let deferred = Deferred::new(request, cx);
@@ -30,7 +33,10 @@ pub(super) fn translate<'r>(request: &'r Request<'r>, cx: &mut Context<'r>) -> R
     if let Some(max) = cx.dialect().max_tools
         && tools.len() > max as usize
     {
-        let text = format!("{} tools were given, but this provider takes at most {max}", tools.len());
+        let text = format!(
+            "{} tools were given, but this provider takes at most {max}",
+            tools.len()
+        );
         return Err(BadRequest::at("tools", &text));
     }
     let choice = choice(request, &mut tools, cx)?;
@@ -46,27 +52,48 @@ fn one<'r>(
 ) -> Result<Option<wire::Tool<'r>>, BadRequest> {
     let name = tool.name.as_deref().unwrap_or_default();
     match &tool.kind {
-        ToolKind::Custom { description, input_schema, is_strict, is_deferred, cache_control } => {
+        ToolKind::Custom {
+            description,
+            input_schema,
+            is_strict,
+            is_deferred,
+            cache_control,
+        } => {
             if *is_deferred && !deferred.is_wanted(name) {
                 return Ok(None);
             }
             let mark = match (cx.dialect().cache_control, cache_control) {
                 (CacheControl::Passthrough, Some(raw)) => wire::Mark::CacheControl(raw),
-                (CacheControl::Strip | CacheControl::OpenaiBreakpoint | CacheControl::Passthrough, _) => wire::Mark::None,
+                (CacheControl::Strip | CacheControl::OpenaiBreakpoint | CacheControl::Passthrough, _) => {
+                    wire::Mark::None
+                }
             };
             Ok(Some(wire::Tool {
-                name: cx.names.to_upstream(name),
+                name: cx.names.upstream(name),
                 description: description.as_deref().map(|text| clipped(text, n, cx)),
                 parameters: Schema::of_tool(input_schema, cx.dialect().schema_level),
                 is_strict: *is_strict && cx.dialect().strict_tools,
                 mark,
             }))
         }
-        ToolKind::Bash => Ok(Some(known(name, "Run a command in a persistent shell.", BASH_SCHEMA, cx))),
+        ToolKind::Bash => Ok(Some(known(
+            name,
+            "Run a command in a persistent shell.",
+            BASH_SCHEMA,
+            cx,
+        ))),
         ToolKind::TextEditor => Ok(Some(known(name, "View and edit text files.", EDITOR_SCHEMA, cx))),
-        ToolKind::Memory => Ok(Some(known(name, "Read and write files of the memory directory.", MEMORY_SCHEMA, cx))),
+        ToolKind::Memory => Ok(Some(known(
+            name,
+            "Read and write files of the memory directory.",
+            MEMORY_SCHEMA,
+            cx,
+        ))),
         ToolKind::Screen { kind } if cx.dialect().drop_unknown_tools => {
-            cx.losses.add(format!("tools.{n}.{kind}"), "needs a model that was trained for it");
+            cx.losses.add(
+                format!("tools.{n}.{kind}"),
+                "needs a model that was trained for it",
+            );
             Ok(None)
         }
         ToolKind::Screen { kind } => Err(unavailable(kind)),
@@ -81,7 +108,8 @@ fn one<'r>(
             if cx.dialect().web_search == ServerTool::Reject && (is_demanded || is_alone) {
                 return Err(unavailable(if name.is_empty() { kind } else { name }));
             }
-            cx.losses.add(format!("tools.{n}.{kind}"), "runs on Anthropic's servers only");
+            cx.losses
+                .add(format!("tools.{n}.{kind}"), "runs on Anthropic's servers only");
             Ok(None)
         }
     }
@@ -91,9 +119,14 @@ fn unavailable(name: &str) -> BadRequest {
     BadRequest::new(format!("{name} is not available through this provider"))
 }
 
-fn known<'r>(name: &'r str, description: &'static str, schema: &'static str, cx: &mut Context<'r>) -> wire::Tool<'r> {
+fn known<'r>(
+    name: &'r str,
+    description: &'static str,
+    schema: &'static str,
+    cx: &mut Context<'r>,
+) -> wire::Tool<'r> {
     wire::Tool {
-        name: cx.names.to_upstream(name),
+        name: cx.names.upstream(name),
         description: Some(Cow::Borrowed(description)),
         parameters: Schema::Fixed(schema),
         is_strict: false,
@@ -102,10 +135,18 @@ fn known<'r>(name: &'r str, description: &'static str, schema: &'static str, cx:
 }
 
 fn clipped<'r>(text: &'r str, n: usize, cx: &mut Context<'r>) -> Cow<'r, str> {
-    let Some(max) = cx.dialect().max_tool_description.map(|max| max as usize).filter(|max| text.len() > *max) else {
+    let Some(max) = cx
+        .dialect()
+        .max_tool_description
+        .map(|max| max as usize)
+        .filter(|max| text.len() > *max)
+    else {
         return Cow::Borrowed(text);
     };
-    cx.losses.add(format!("tools.{n}.description"), "longer than the provider allows");
+    cx.losses.add(
+        format!("tools.{n}.description"),
+        "longer than the provider allows",
+    );
     let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     Cow::Borrowed(text.get(..end).unwrap_or_default())
 }
@@ -115,7 +156,9 @@ fn choice<'r>(
     tools: &mut Vec<wire::Tool<'r>>,
     cx: &mut Context<'r>,
 ) -> Result<Option<wire::ToolChoice<'r>>, BadRequest> {
-    let Some(choice) = request.tools.choice.as_ref().filter(|_| !tools.is_empty()) else { return Ok(None) };
+    let Some(choice) = request.tools.choice.as_ref().filter(|_| !tools.is_empty()) else {
+        return Ok(None);
+    };
     let dialect = cx.dialect();
     if dialect.drops(Param::ToolChoice) {
         if !matches!(choice, ToolChoice::Auto) {
@@ -131,15 +174,24 @@ fn choice<'r>(
             ToolChoiceAny::Required => word("required"),
             ToolChoiceAny::Any => word("any"),
             ToolChoiceAny::Auto => {
-                cx.losses.add("tool_choice", "the provider cannot be made to call a tool");
+                cx.losses
+                    .add("tool_choice", "the provider cannot be made to call a tool");
                 word("auto")
             }
         },
         ToolChoice::Tool(name) => {
-            let sent = cx.names.to_upstream(name);
+            let sent = cx.names.upstream(name);
             if !tools.iter().any(|tool| tool.name == sent) {
-                if !request.tools.list.iter().any(|tool| tool.name.as_deref() == Some(name)) {
-                    return Err(BadRequest::at("tool_choice.name", &format!("Tool '{name}' not found in provided tools")));
+                if !request
+                    .tools
+                    .list
+                    .iter()
+                    .any(|tool| tool.name.as_deref() == Some(name))
+                {
+                    return Err(BadRequest::at(
+                        "tool_choice.name",
+                        &format!("Tool '{name}' not found in provided tools"),
+                    ));
                 }
                 cx.losses.add("tool_choice", "the tool that it names was dropped");
                 return Ok(None);
@@ -151,7 +203,8 @@ fn choice<'r>(
                     word("required")
                 }
                 ToolChoiceNamed::Auto => {
-                    cx.losses.add("tool_choice", "the provider cannot be made to call one tool");
+                    cx.losses
+                        .add("tool_choice", "the provider cannot be made to call one tool");
                     word("auto")
                 }
             }
@@ -167,13 +220,27 @@ struct Deferred<'r> {
 
 impl<'r> Deferred<'r> {
     fn new(request: &'r Request<'r>, cx: &Context<'r>) -> Self {
-        let has_search = request.tools.list.iter().any(|tool| matches!(tool.kind, ToolKind::ToolSearch));
+        let has_search = request
+            .tools
+            .list
+            .iter()
+            .any(|tool| matches!(tool.kind, ToolKind::ToolSearch));
         let takes_all = has_search || cx.dialect().deferred_tools == DeferredTools::All;
         let mut found = HashSet::new();
-        let has_deferred =
-            request.tools.list.iter().any(|tool| matches!(tool.kind, ToolKind::Custom { is_deferred: true, .. }));
+        let has_deferred = request.tools.list.iter().any(|tool| {
+            matches!(
+                tool.kind,
+                ToolKind::Custom {
+                    is_deferred: true,
+                    ..
+                }
+            )
+        });
         if has_deferred && !takes_all {
-            request.messages.iter().for_each(|message| find_tools(&message.content, &mut found));
+            request
+                .messages
+                .iter()
+                .for_each(|message| find_tools(&message.content, &mut found));
         }
         Deferred { takes_all, found }
     }

@@ -29,8 +29,12 @@ pub(super) fn assistant<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<w
         if next.content.is_empty() && next.calls.is_empty() {
             continue;
         }
-        let previous = out.get_mut(first..).and_then(|turn| turn.last_mut());
-        match previous.filter(|previous| cx.dialect().merge_same_role || !previous.calls.is_empty()) {
+        let merges = cx.dialect().merge_same_role;
+        // An empty user turn leaves two turns of the assistant side by side.
+        let previous = out
+            .last_mut()
+            .filter(|last| last.role == next.role && (merges || !last.calls.is_empty()));
+        match previous {
             Some(previous) => {
                 previous.content.append(&mut next.content);
                 previous.calls.append(&mut next.calls);
@@ -43,8 +47,10 @@ pub(super) fn assistant<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<w
             None => out.push(next),
         }
     }
-    for message in out.get_mut(first..).into_iter().flatten() {
-        send_reasoning_back(message, cx);
+    for message in out.get_mut(first.saturating_sub(1)..).into_iter().flatten() {
+        if message.role == "assistant" {
+            send_reasoning_back(message, cx);
+        }
     }
 }
 
@@ -60,11 +66,19 @@ fn assistant_message<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r
     // Texts that were cut apart belong together; texts around something else do not.
     let mut glue = PARAGRAPH;
     for (place, block) in message.content.blocks().iter().enumerate() {
-        let next_glue = if matches!(block, Block::Text { .. }) { "" } else { PARAGRAPH };
+        let next_glue = if matches!(block, Block::Text { .. }) {
+            ""
+        } else {
+            PARAGRAPH
+        };
         match block {
             Block::Text { text, .. } => {
                 if !text.is_empty() {
-                    out.content.push(Part::Text { text: Cow::Borrowed(text), glue, mark: wire::Mark::None });
+                    out.content.push(Part::Text {
+                        text: Cow::Borrowed(text),
+                        glue,
+                        mark: wire::Mark::None,
+                    });
                 }
             }
             Block::Thinking { thinking, signature } => {
@@ -75,14 +89,19 @@ fn assistant_message<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r
             }
             Block::ToolUse { id, name, input } => out.calls.push(wire::Call {
                 id: upstream_id(id, Some(name), cx),
-                name: cx.names.to_upstream(name),
+                name: cx.names.upstream(name),
                 input: *input,
             }),
             Block::ServerTool { text } if !text.is_empty() => out.content.push(Part::text(&**text)),
             Block::Compaction { text: Some(text) } => {
-                out.content.push(Part::text(format!("Summary of the earlier conversation:\n{text}")));
+                out.content.push(Part::text(format!(
+                    "Summary of the earlier conversation:\n{text}"
+                )));
             }
-            Block::ServerTool { .. } | Block::Compaction { text: None } | Block::Marker | Block::RedactedThinking => {}
+            Block::ServerTool { .. }
+            | Block::Compaction { text: None }
+            | Block::Marker
+            | Block::RedactedThinking => {}
             Block::Image(_)
             | Block::Document(_)
             | Block::SearchResult { .. }
@@ -126,7 +145,10 @@ fn upstream_id<'r>(id: &'r str, name: Option<&str>, cx: &mut Context<'r>) -> Cow
         ToolIdFormat::Mistral9 => Cow::Owned(short_hash(id, MISTRAL_ID_CHARS)),
         ToolIdFormat::Kimi => {
             let count = cx.tool_ids.len();
-            let known = cx.tool_ids.entry(id).or_insert_with(|| format!("functions.{}:{count}", name.unwrap_or_default()));
+            let known = cx
+                .tool_ids
+                .entry(id)
+                .or_insert_with(|| format!("functions.{}:{count}", name.unwrap_or_default()));
             Cow::Owned(known.clone())
         }
     }
@@ -149,9 +171,14 @@ pub(super) fn user<'r>(
     system: &mut Vec<Part<'r>>,
 ) -> Result<(), BadRequest> {
     let results = results_in(run);
-    let calls: Vec<Cow<'r, str>> =
-        out.last().map(|message| message.calls.iter().map(|call| call.id.clone()).collect()).unwrap_or_default();
-    let mut said = Said { parts: Vec::new(), merges: cx.dialect().merge_same_role };
+    let calls: Vec<Cow<'r, str>> = out
+        .last()
+        .map(|message| message.calls.iter().map(|call| call.id.clone()).collect())
+        .unwrap_or_default();
+    let mut said = Said {
+        parts: Vec::new(),
+        merges: cx.dialect().merge_same_role,
+    };
     let mut ids = Vec::with_capacity(results.len());
     for result in &results {
         ids.push(upstream_id(result.id, None, cx));
@@ -191,14 +218,27 @@ pub(super) fn user<'r>(
 }
 
 fn results_in<'r>(run: &Run<'r>) -> Vec<ToolResult<'r>> {
-    let blocks = run
-        .iter()
-        .flat_map(|(n, message)| message.content.blocks().iter().enumerate().map(move |(place, block)| (n, place, block)));
+    let blocks = run.iter().flat_map(|(n, message)| {
+        message
+            .content
+            .blocks()
+            .iter()
+            .enumerate()
+            .map(move |(place, block)| (n, place, block))
+    });
     blocks
         .filter_map(|(message, place, block)| match block {
-            Block::ToolResult { tool_use_id, content, is_error } => {
-                Some(ToolResult { id: tool_use_id, content, is_error: *is_error, message, block: place })
-            }
+            Block::ToolResult {
+                tool_use_id,
+                content,
+                is_error,
+            } => Some(ToolResult {
+                id: tool_use_id,
+                content,
+                is_error: *is_error,
+                message,
+                block: place,
+            }),
             _ => None,
         })
         .collect()
@@ -221,7 +261,10 @@ fn push_said<'r>(
     }
     for (at, block) in message.content.blocks().iter().enumerate() {
         let path = Path::Index(&path, at);
-        let Block::ToolResult { tool_use_id, content, .. } = block else {
+        let Block::ToolResult {
+            tool_use_id, content, ..
+        } = block
+        else {
             media::push(block, &path, parts, cx)?;
             continue;
         };
@@ -250,16 +293,25 @@ impl<'r> Said<'r> {
             return;
         }
         let mut parts = std::mem::take(&mut self.parts);
+        if self.merges
+            && let Some(last) = out.last_mut().filter(|last| last.role == "user")
+        {
+            last.content.append(&mut parts);
+            return;
+        }
         let tool = out.last_mut().filter(|message| message.role == "tool");
         match (tool, cx.dialect().user_after_tool) {
-            (Some(tool), UserAfterTool::Merge) if parts.iter().all(|part| part.is_text() && !part.is_marked()) => {
+            (Some(tool), UserAfterTool::Merge)
+                if parts.iter().all(|part| part.is_text() && !part.is_marked()) =>
+            {
                 tool.content.append(&mut parts);
                 return;
             }
             (Some(_), UserAfterTool::Merge | UserAfterTool::Assistant) => {
                 out.push(wire::Message::new("assistant", vec![Part::text("OK.")]));
             }
-            (Some(_) | None, UserAfterTool::Ok) | (None, UserAfterTool::Merge | UserAfterTool::Assistant) => {}
+            (Some(_) | None, UserAfterTool::Ok) | (None, UserAfterTool::Merge | UserAfterTool::Assistant) => {
+            }
         }
         out.push(wire::Message::new("user", parts));
     }
@@ -283,11 +335,20 @@ fn tool_message<'r>(
         _ if media.is_empty() => {}
         ToolResultImages::Inline => inline = media,
         ToolResultImages::Drop => {
-            cx.losses.add(format!("{block}.content.image"), "the provider takes no images in tool results");
-            texts.push(Part::text("[image omitted: the model cannot see images in tool results]"));
+            cx.losses.add(
+                format!("{block}.content.image"),
+                "the provider takes no images in tool results",
+            );
+            texts.push(Part::text(
+                "[image omitted: the model cannot see images in tool results]",
+            ));
         }
         ToolResultImages::User => {
-            let noun = if media_count == 1 { "1 image".to_owned() } else { format!("{media_count} images") };
+            let noun = if media_count == 1 {
+                "1 image".to_owned()
+            } else {
+                format!("{media_count} images")
+            };
             texts.push(Part::text(format!("[{noun}, see the next user message]")));
             said.push(Part::text(format!("Image from tool call {}:", result.id)));
             said.extend(media);
@@ -307,7 +368,10 @@ fn mark_error(texts: &mut Vec<Part<'_>>) {
     let Some(Part::Text { text, .. }) = texts.first_mut() else {
         return texts.insert(0, Part::text("Error"));
     };
-    let start = text.get(..text.len().min(16)).unwrap_or(text).to_ascii_lowercase();
+    let start = text
+        .get(..text.len().min(16))
+        .unwrap_or(text)
+        .to_ascii_lowercase();
     if !start.starts_with("error") && !start.starts_with("<tool_use_error>") {
         *text = Cow::Owned(format!("Error: {text}"));
     }

@@ -42,7 +42,15 @@ pub(crate) struct Blocks<S> {
 
 impl<S: Sink> Blocks<S> {
     pub(super) fn new(reply: Reply, ids: Ids, sink: S) -> Self {
-        Blocks { sink, reply, ids, open: Open::Nothing, slots: Vec::new(), queue: VecDeque::new(), sent_ids: HashSet::new() }
+        Blocks {
+            sink,
+            reply,
+            ids,
+            open: Open::Nothing,
+            slots: Vec::new(),
+            queue: VecDeque::new(),
+            sent_ids: HashSet::new(),
+        }
     }
 
     pub(super) fn reply(&self) -> &Reply {
@@ -56,7 +64,9 @@ impl<S: Sink> Blocks<S> {
         if self.must_wait() {
             match self.queue.back_mut() {
                 Some(Queued::Text(waiting)) => waiting.push_str(text),
-                Some(Queued::Thinking(_) | Queued::Tool(_)) | None => self.queue.push_back(Queued::Text(text.to_owned())),
+                Some(Queued::Thinking(_) | Queued::Tool(_)) | None => {
+                    self.queue.push_back(Queued::Text(text.to_owned()))
+                }
             }
             return self.advance();
         }
@@ -71,7 +81,9 @@ impl<S: Sink> Blocks<S> {
         if self.must_wait() {
             match self.queue.back_mut() {
                 Some(Queued::Thinking(waiting)) => waiting.push_str(text),
-                Some(Queued::Text(_) | Queued::Tool(_)) | None => self.queue.push_back(Queued::Thinking(text.to_owned())),
+                Some(Queued::Text(_) | Queued::Tool(_)) | None => {
+                    self.queue.push_back(Queued::Thinking(text.to_owned()))
+                }
             }
             return self.advance();
         }
@@ -82,10 +94,14 @@ impl<S: Sink> Blocks<S> {
     /// One piece of a tool call.
     pub(super) fn tool(&mut self, delta: &ToolDelta<'_>) -> Result<(), UpstreamFault> {
         let function = delta.function.as_ref();
-        let name = function.and_then(|function| function.name.as_deref()).unwrap_or_default();
+        let name = function
+            .and_then(|function| function.name.as_deref())
+            .unwrap_or_default();
         let arguments = function.map(|function| function.arguments()).unwrap_or_default();
         let n = self.slot_for(delta, name, &arguments);
-        let Some(slot) = self.slots.get_mut(n) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(n) else {
+            return Ok(());
+        };
         if slot.id.is_none() {
             slot.id = delta.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned);
         }
@@ -138,7 +154,9 @@ impl<S: Sink> Blocks<S> {
 
     /// Whether a tool block was, or will be, written.
     pub(super) fn has_tools(&self) -> bool {
-        self.slots.iter().any(|slot| !matches!(slot.stage, Stage::Nameless | Stage::Refused))
+        self.slots
+            .iter()
+            .any(|slot| !matches!(slot.stage, Stage::Nameless | Stage::Refused))
     }
 
     /// Which call a piece belongs to. Servers send wrong indices, no indices, no ids,
@@ -151,18 +169,32 @@ impl<S: Sink> Blocks<S> {
             (None, None) => self.slots.len().checked_sub(1),
         };
         let continued = known.filter(|n| {
-            let Some(slot) = self.slots.get(*n) else { return false };
+            let Some(slot) = self.slots.get(*n) else {
+                return false;
+            };
             match (&slot.id, id) {
                 (Some(have), Some(new)) if have == new => true,
                 (Some(_), Some(_)) => false,
                 // A name after complete arguments begins a new call, unless it is an empty repetition.
-                _ => name.is_empty() || !slot.scan.is_complete() || (slot.name == name && arguments.trim().is_empty()),
+                _ => {
+                    name.is_empty()
+                        || !slot.scan.is_complete()
+                        || (slot.name == name && arguments.trim().is_empty())
+                }
             }
         });
         continued.unwrap_or_else(|| {
             let is_refused = self.reply.rules().single_tool && !self.slots.is_empty();
-            let stage = if is_refused { Stage::Refused } else { Stage::Nameless };
-            self.slots.push(Slot { index: delta.index, stage, ..Slot::default() });
+            let stage = if is_refused {
+                Stage::Refused
+            } else {
+                Stage::Nameless
+            };
+            self.slots.push(Slot {
+                index: delta.index,
+                stage,
+                ..Slot::default()
+            });
             self.slots.len() - 1
         })
     }
@@ -181,7 +213,9 @@ impl<S: Sink> Blocks<S> {
 
     fn advance(&mut self) {
         while !self.is_tool_unfinished() {
-            let Some(next) = self.queue.pop_front() else { return };
+            let Some(next) = self.queue.pop_front() else {
+                return;
+            };
             self.write_queued(next);
         }
     }
@@ -212,7 +246,9 @@ impl<S: Sink> Blocks<S> {
         self.close(Closing::Whole);
         let Some(slot) = self.slots.get_mut(n) else { return };
         let id = match slot.id.as_deref() {
-            Some(id) if ids::is_well_formed(id) && !self.reply.is_used(id) && !self.sent_ids.contains(id) => id.to_owned(),
+            Some(id) if ids::is_well_formed(id) && !self.reply.is_used(id) && !self.sent_ids.contains(id) => {
+                id.to_owned()
+            }
             Some(_) | None => self.ids.tool_use(),
         };
         slot.stage = Stage::Live { has_written: false };

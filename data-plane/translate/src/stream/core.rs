@@ -81,15 +81,23 @@ impl<S: Sink> Core<S> {
         self.blocks.empty_delta();
     }
 
+    /// Half a character was lost before the next text.
     pub(crate) fn broken_character(&mut self) {
         self.outcome.has_broken_character = true;
+    }
+
+    /// Half a character was left when the stream ended.
+    pub(crate) fn lost_character(&mut self) {
+        self.text("\u{fffd}");
     }
 
     /// One chunk: reasoning first, then text, then tools, as a server that puts several
     /// into one chunk means them.
     pub(crate) fn chunk(&mut self, chunk: Chunk<'_>) -> Result<(), UpstreamFault> {
         self.take_usage(&chunk);
-        let Some(mut choice) = chunk.into_choice() else { return Ok(()) };
+        let Some(mut choice) = chunk.into_choice() else {
+            return Ok(());
+        };
         let delta = choice.take_delta();
         self.reasoning(&delta);
         self.content(&delta);
@@ -112,27 +120,42 @@ impl<S: Sink> Core<S> {
 
     /// Writes what is left and tells how it ended.
     pub(crate) fn end(&mut self) -> Result<(End, Usage), UpstreamFault> {
-        if let Some(answer) = self.flush_text().filter(|_| !self.outcome.has_text && !self.blocks.has_tools()) {
+        if let Some(answer) = self
+            .flush_text()
+            .filter(|_| !self.outcome.has_text && !self.blocks.has_tools())
+        {
             // Everything was "thinking": then it was the answer.
             self.blocks.text(&answer);
         }
         let finish = self.finish.as_deref().map_or(Finish::ByContent, Finish::read);
-        let closing =
-            if finish == Finish::Stop(StopReason::MaxTokens) { Closing::Truncated } else { Closing::Whole };
+        let closing = if finish == Finish::Stop(StopReason::MaxTokens) {
+            Closing::Truncated
+        } else {
+            Closing::Whole
+        };
         self.blocks.finish(closing)?;
         let usage = self.usage();
         let matched = self.outcome.matched_stop.take();
         let stop_reason = match finish {
             _ if self.outcome.refusal.is_some() => StopReason::Refusal,
             Finish::Stop(reason) => reason,
-            Finish::ByContent | Finish::Failed | Finish::Overloaded => match (self.blocks.has_tools(), &matched) {
-                (true, _) => StopReason::ToolUse,
-                (false, Some(_)) => StopReason::StopSequence,
-                (false, None) => StopReason::EndTurn,
-            },
+            Finish::ByContent | Finish::Failed | Finish::Overloaded => {
+                match (self.blocks.has_tools(), &matched) {
+                    (true, _) => StopReason::ToolUse,
+                    (false, Some(_)) => StopReason::StopSequence,
+                    (false, None) => StopReason::EndTurn,
+                }
+            }
         };
         let stop_sequence = matched.filter(|_| stop_reason == StopReason::StopSequence);
-        Ok((End { stop_reason: Some(stop_reason), stop_sequence, refusal: self.outcome.refusal.take() }, usage))
+        Ok((
+            End {
+                stop_reason: Some(stop_reason),
+                stop_sequence,
+                refusal: self.outcome.refusal.take(),
+            },
+            usage,
+        ))
     }
 
     /// The upstream's figures, else our own.
@@ -152,18 +175,36 @@ impl<S: Sink> Core<S> {
         let includes_cache = self.reply().rules().prompt_includes_cache;
         let in_choice = chunk.choices.0.first().and_then(|choice| choice.usage);
         let in_groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage);
-        let found = [chunk.usage, in_choice, in_groq].into_iter().flatten().find_map(|usage| usage.read(includes_cache));
+        let found = [chunk.usage, in_choice, in_groq]
+            .into_iter()
+            .flatten()
+            .find_map(|usage| usage.read(includes_cache));
         let found = found.or_else(|| chunk.timings.as_ref().filter(|_| self.usage.is_none())?.read());
         self.usage = found.or(self.usage);
     }
 
     fn reasoning(&mut self, delta: &Delta<'_>) {
-        let Delta { reasoning_content, reasoning, reasoning_details, content, .. } = delta;
-        if let Some(text) = [reasoning_content.text(), reasoning.text()].into_iter().find(|text| !text.is_empty()) {
+        let Delta {
+            reasoning_content,
+            reasoning,
+            reasoning_details,
+            content,
+            ..
+        } = delta;
+        if let Some(text) = [reasoning_content.text(), reasoning.text()]
+            .into_iter()
+            .find(|text| !text.is_empty())
+        {
             self.thinking(text);
         } else {
             for detail in &reasoning_details.0 {
-                self.thinking(detail.text.as_deref().or(detail.summary.as_deref()).unwrap_or_default());
+                self.thinking(
+                    detail
+                        .text
+                        .as_deref()
+                        .or(detail.summary.as_deref())
+                        .unwrap_or_default(),
+                );
             }
         }
         if let Parts::List(parts) = content {
@@ -171,7 +212,9 @@ impl<S: Sink> Core<S> {
                 match &part.thinking {
                     Parts::Text(text) => self.thinking(text),
                     Parts::List(inner) => {
-                        inner.iter().for_each(|part| self.thinking(part.text.as_deref().unwrap_or_default()));
+                        inner
+                            .iter()
+                            .for_each(|part| self.thinking(part.text.as_deref().unwrap_or_default()));
                     }
                     Parts::Absent => {}
                 }
@@ -184,7 +227,9 @@ impl<S: Sink> Core<S> {
             Parts::Absent => {}
             Parts::Text(text) => self.text(text),
             Parts::List(parts) => {
-                let texts = parts.iter().filter(|part| part.kind.as_deref().is_none_or(|kind| kind == "text"));
+                let texts = parts
+                    .iter()
+                    .filter(|part| part.kind.as_deref().is_none_or(|kind| kind == "text"));
                 texts.for_each(|part| self.text(part.text.as_deref().unwrap_or_default()));
             }
         }
@@ -203,7 +248,11 @@ impl<S: Sink> Core<S> {
         }
         // The legacy form: one call, never an id.
         if let (Some(function), true) = (&delta.function_call, delta.tool_calls.0.is_empty()) {
-            let call = ToolDelta { index: Some(0), id: None, function: Some(function.clone()) };
+            let call = ToolDelta {
+                index: Some(0),
+                id: None,
+                function: Some(function.clone()),
+            };
             self.tool(&call)?;
         }
         Ok(())
@@ -220,11 +269,20 @@ impl<S: Sink> Core<S> {
 
     fn finish_reason(&mut self, choice: &Choice<'_>) -> Result<(), UpstreamFault> {
         if let Some(stop) = choice.stop_reason.as_deref()
-            && self.reply().shared().stop_sequences.iter().any(|sequence| sequence == stop)
+            && self
+                .reply()
+                .shared()
+                .stop_sequences
+                .iter()
+                .any(|sequence| sequence == stop)
         {
             self.outcome.matched_stop = Some(stop.to_owned());
         }
-        let Some(reason) = choice.finish_reason.as_deref().filter(|reason| !reason.is_empty()) else {
+        let Some(reason) = choice
+            .finish_reason
+            .as_deref()
+            .filter(|reason| !reason.is_empty())
+        else {
             return Ok(());
         };
         if let Some(fault) = error::from_finish(reason) {
@@ -265,7 +323,12 @@ impl<S: Sink> Core<S> {
     }
 
     fn tagged_text(&mut self, text: &str) {
-        let Core { think, blocks, outcome, .. } = self;
+        let Core {
+            think,
+            blocks,
+            outcome,
+            ..
+        } = self;
         think.push(text, &mut |piece| write_piece(blocks, outcome, piece));
     }
 
@@ -275,7 +338,12 @@ impl<S: Sink> Core<S> {
         if let Some(held) = self.echo.finish() {
             self.tagged_text(&held);
         }
-        let Core { think, blocks, outcome, .. } = self;
+        let Core {
+            think,
+            blocks,
+            outcome,
+            ..
+        } = self;
         think.finish(&mut |piece| write_piece(blocks, outcome, piece))
     }
 
@@ -301,8 +369,19 @@ impl Core<MessageSink> {
     pub(crate) fn write_answer(&self, end: &End, usage: Usage) -> Answer {
         let mut body = Vec::new();
         let content = self.sink().content();
-        write_message(&mut body, &self.message_id, self.reply().model(), &content, end, &usage);
-        Answer { body, usage, stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn) }
+        write_message(
+            &mut body,
+            &self.message_id,
+            self.reply().model(),
+            &content,
+            end,
+            &usage,
+        );
+        Answer {
+            body,
+            usage,
+            stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
+        }
     }
 }
 

@@ -9,7 +9,10 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) fn new(prefill: Option<&str>) -> Self {
-        Echo { expected: prefill.filter(|text| !text.is_empty()).map(str::to_owned), held: String::new() }
+        Echo {
+            expected: prefill.filter(|text| !text.is_empty()).map(str::to_owned),
+            held: String::new(),
+        }
     }
 
     /// Whether nothing is left to compare, so that text may pass untouched.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::core::Core;
 use super::sink::Sink;
 use crate::error::{self, UpstreamFault};
-use crate::json::surrogate;
+use crate::json::surrogate::{self, Carry};
 use crate::openai::chunk::Chunk;
 use crate::sse::Event;
 
@@ -19,7 +19,7 @@ pub(super) enum Next {
 /// Feeds one event to the core.
 pub(super) fn event<S: Sink>(
     event: &Event<'_>,
-    carry: &mut Option<u16>,
+    carry: &mut Carry,
     core: &mut Core<S>,
 ) -> Result<Next, UpstreamFault> {
     let data = event.data.trim();
@@ -33,35 +33,49 @@ pub(super) fn event<S: Sink>(
     if event.name == "error" {
         return Err(fault(core));
     }
-    let waiting = *carry;
-    let read = with_chunk(data, carry, |chunk| {
+    carry.turn();
+    let read = with_chunk(data, carry, |chunk, is_half_lost| {
         if chunk.is_error() {
             return Err(fault(core));
+        }
+        if is_half_lost {
+            core.broken_character();
         }
         let is_tail = chunk.choices.0.is_empty() && chunk.usage.is_some();
         core.chunk(chunk)?;
         // Usage in a chunk of its own, after the finish reason, is the last thing to wait for.
-        Ok(if is_tail && core.has_finish() { Next::End } else { Next::More })
+        Ok(if is_tail && core.has_finish() {
+            Next::End
+        } else {
+            Next::More
+        })
     });
-    if waiting.is_some() && *carry == waiting {
-        // The low half did not come with the very next chunk: it never will.
-        *carry = None;
-        core.broken_character();
-    }
     read.unwrap_or_else(|| Err(error::nonsense("an event of the stream is not a valid chunk")))
 }
 
-/// Parses a chunk and hands it on; `None` if it cannot be read at all.
-pub(crate) fn with_chunk<T>(json: &str, carry: &mut Option<u16>, then: impl FnOnce(Chunk<'_>) -> T) -> Option<T> {
+/// Parses a chunk and hands it on, and whether half a character before it was lost.
+/// `None` if it cannot be read at all.
+pub(crate) fn with_chunk<T>(
+    json: &str,
+    carry: &mut Carry,
+    then: impl FnOnce(Chunk<'_>, bool) -> T,
+) -> Option<T> {
     if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) {
-        return Some(then(chunk));
+        return Some(then(chunk, carry.waiting.is_some()));
     }
-    let mended = if surrogate::may_have_surrogates(json) { surrogate::mend(json, carry) } else { json.to_owned() };
+    let mended = if surrogate::may_have_surrogates(json) {
+        surrogate::mend(json, carry)
+    } else {
+        json.to_owned()
+    };
+    let is_half_lost = carry.waiting.is_some();
     if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(&mended) {
-        return Some(then(chunk));
+        return Some(then(chunk, is_half_lost));
     }
     // Duplicate keys: the last one counts, as a tree of maps has it.
     let tree: Value = serde_json::from_str(&mended).ok()?;
     let unique = tree.to_string();
-    serde_json::from_str::<Chunk<'_>>(&unique).ok().map(then)
+    serde_json::from_str::<Chunk<'_>>(&unique)
+        .ok()
+        .map(|chunk| then(chunk, is_half_lost))
 }

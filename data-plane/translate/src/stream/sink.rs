@@ -76,7 +76,10 @@ impl EventSink {
             return;
         }
         self.has_head = true;
-        let usage = Usage { input_tokens: self.estimate, ..Usage::default() };
+        let usage = Usage {
+            input_tokens: self.estimate,
+            ..Usage::default()
+        };
         event::message_start(&mut self.out, &self.message_id, &self.model, &usage);
         event::ping(&mut self.out);
     }
@@ -163,7 +166,9 @@ impl Sink for MessageSink {
         }
         self.open = Some(block.into());
         match block {
-            Start::Thinking => self.content.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":\""),
+            Start::Thinking => self
+                .content
+                .extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":\""),
             Start::Text => self.content.extend_from_slice(b"{\"type\":\"text\",\"text\":\""),
             Start::Tool { id, name } => {
                 self.content.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":");
@@ -197,8 +202,10 @@ impl Sink for MessageSink {
             }
             Some(Kind::Tool) => {
                 let arguments = std::mem::take(&mut self.arguments);
-                self.content.extend_from_slice(whole_arguments(&arguments, closing).as_bytes());
-                self.content.extend_from_slice(b",\"caller\":{\"type\":\"direct\"}}");
+                self.content
+                    .extend_from_slice(whole_arguments(&arguments, closing).as_bytes());
+                self.content
+                    .extend_from_slice(b",\"caller\":{\"type\":\"direct\"}}");
             }
             None => {}
         }

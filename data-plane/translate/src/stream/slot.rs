@@ -35,7 +35,9 @@ pub(super) enum Stage {
     #[default]
     Nameless,
     Queued,
-    Live { has_written: bool },
+    Live {
+        has_written: bool,
+    },
     Closed,
     /// A second call where the client allowed one.
     Refused,
@@ -49,7 +51,11 @@ pub(crate) fn whole_arguments(raw: &str, closing: Closing) -> Cow<'_, str> {
     }
     if is_json(text) {
         let compact = Compact(text);
-        return Cow::Owned(if text.starts_with('{') { compact.to_string() } else { format!("{{\"value\":{compact}}}") });
+        return Cow::Owned(if text.starts_with('{') {
+            compact.to_string()
+        } else {
+            format!("{{\"value\":{compact}}}")
+        });
     }
     if let Some(repaired) = repair(text, closing) {
         return Cow::Owned(Compact(&repaired).to_string());
@@ -83,7 +89,10 @@ fn repair(text: &str, closing: Closing) -> Option<String> {
             _ => {}
         }
         if scan.is_complete() {
-            return object.get(..=at).filter(|object| is_json(object)).map(str::to_owned);
+            return object
+                .get(..=at)
+                .filter(|object| is_json(object))
+                .map(str::to_owned);
         }
     }
     if closing == Closing::Truncated {
@@ -126,6 +135,9 @@ mod tests {
 
     #[test]
     fn truncated_arguments_are_not_completed() {
-        assert_eq!(whole_arguments(r#"{"a":"cu"#, Closing::Truncated), r#"{"__invalid_json":"{\"a\":\"cu"}"#);
+        assert_eq!(
+            whole_arguments(r#"{"a":"cu"#, Closing::Truncated),
+            r#"{"__invalid_json":"{\"a\":\"cu"}"#
+        );
     }
 }

@@ -17,9 +17,14 @@ pub(super) enum Piece<'t> {
 #[derive(Debug)]
 enum State {
     /// Looking at the start of the answer; holds white space and part of a tag.
-    Lead { held: String, mode: ThinkTags },
+    Lead {
+        held: String,
+        mode: ThinkTags,
+    },
     /// Between the tags; holds what could be the start of the closing tag.
-    Inside { held: String },
+    Inside {
+        held: String,
+    },
     /// Right behind the closing tag, where newlines are dropped.
     Behind,
     Text,
@@ -36,9 +41,15 @@ impl Think {
     pub(super) fn new(mode: ThinkTags) -> Self {
         let state = match mode {
             ThinkTags::Off => State::Text,
-            ThinkTags::Explicit | ThinkTags::Implicit => State::Lead { held: String::new(), mode },
+            ThinkTags::Explicit | ThinkTags::Implicit => State::Lead {
+                held: String::new(),
+                mode,
+            },
         };
-        Think { state, inside: String::new() }
+        Think {
+            state,
+            inside: String::new(),
+        }
     }
 
     pub(super) fn push(&mut self, text: &str, emit: &mut impl FnMut(Piece<'_>)) {
@@ -64,7 +75,10 @@ impl Think {
     pub(super) fn finish(&mut self, emit: &mut impl FnMut(Piece<'_>)) -> Option<String> {
         match std::mem::replace(&mut self.state, State::Text) {
             State::Text | State::Behind => return None,
-            State::Lead { held, mode: ThinkTags::Implicit } if !held.is_empty() => {
+            State::Lead {
+                held,
+                mode: ThinkTags::Implicit,
+            } if !held.is_empty() => {
                 emit(Piece::Thinking(&held));
                 self.inside.push_str(&held);
             }
@@ -107,13 +121,18 @@ impl Think {
             self.inside = String::new();
             return self.behind(rest, emit);
         }
-        let keep = (1..CLOSE.len()).rev().find(|n| CLOSE.get(..*n).is_some_and(|part| text.ends_with(part))).unwrap_or(0);
+        let keep = (1..CLOSE.len())
+            .rev()
+            .find(|n| CLOSE.get(..*n).is_some_and(|part| text.ends_with(part)))
+            .unwrap_or(0);
         let (thinking, held) = text.split_at(text.len() - keep);
         if !thinking.is_empty() {
             emit(Piece::Thinking(thinking));
         }
         self.inside.push_str(thinking);
-        self.state = State::Inside { held: held.to_owned() };
+        self.state = State::Inside {
+            held: held.to_owned(),
+        };
     }
 
     fn behind(&mut self, text: &str, emit: &mut impl FnMut(Piece<'_>)) {
@@ -149,14 +168,28 @@ mod tests {
         for cut in (0..=whole.len()).filter(|cut| whole.is_char_boundary(*cut)) {
             let (head, tail) = whole.split_at(cut);
             let got = run(mode, &[head, tail]);
-            assert_eq!((got.0.as_str(), got.1.as_str()), (thinking, text), "{whole:?} cut at {cut}");
+            assert_eq!(
+                (got.0.as_str(), got.1.as_str()),
+                (thinking, text),
+                "{whole:?} cut at {cut}"
+            );
         }
     }
 
     #[test]
     fn tags_are_found_over_any_cut() {
-        check(ThinkTags::Explicit, " \n<think>a</b></think>\n\nHi <think>x", "a</b>", "Hi <think>x");
-        check(ThinkTags::Explicit, "no <think>tag</think>", "", "no <think>tag</think>");
+        check(
+            ThinkTags::Explicit,
+            " \n<think>a</b></think>\n\nHi <think>x",
+            "a</b>",
+            "Hi <think>x",
+        );
+        check(
+            ThinkTags::Explicit,
+            "no <think>tag</think>",
+            "",
+            "no <think>tag</think>",
+        );
         check(ThinkTags::Implicit, "a < b</think>\nHi", "a < b", "Hi");
         check(ThinkTags::Off, "<think>a</think>b", "", "<think>a</think>b");
     }

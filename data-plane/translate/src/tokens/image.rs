@@ -15,7 +15,9 @@ const PDF_PAGE_BYTES: usize = 50_000;
 
 /// Tokens of an image in base64.
 pub(super) fn tokens(data: &str) -> u64 {
-    let Some((width, height)) = size(&decode(data, HEADER_CHARS)) else { return TOKENS_MAX };
+    let Some((width, height)) = size(&decode(data, HEADER_CHARS)) else {
+        return TOKENS_MAX;
+    };
     let (mut width, mut height) = (u64::from(width), u64::from(height));
     let long = width.max(height);
     if long > SIDE_PIXELS_MAX {
@@ -30,20 +32,40 @@ pub(super) fn pdf_tokens(data: &str) -> u64 {
     let bytes = decode(data, usize::MAX);
     let pages = memchr::memmem::find_iter(&bytes, b"/Type")
         .filter(|at| {
-            let rest = bytes.get(at + b"/Type".len()..).unwrap_or_default().trim_ascii_start();
-            rest.strip_prefix(b"/Page").is_some_and(|after| after.first() != Some(&b's'))
+            let rest = bytes
+                .get(at + b"/Type".len()..)
+                .unwrap_or_default()
+                .trim_ascii_start();
+            rest.strip_prefix(b"/Page")
+                .is_some_and(|after| after.first() != Some(&b's'))
         })
         .count();
-    let pages = if pages > 0 { pages } else { bytes.len().div_ceil(PDF_PAGE_BYTES).max(1) };
+    let pages = if pages > 0 {
+        pages
+    } else {
+        bytes.len().div_ceil(PDF_PAGE_BYTES).max(1)
+    };
     pages as u64 * PDF_PAGE_TOKENS
 }
 
 fn decode(data: &str, chars: usize) -> Vec<u8> {
-    let data = if data.starts_with("data:") { data.split_once(',').map_or("", |(_, data)| data) } else { data };
-    let plain: Vec<u8> = data.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'=').take(chars).collect();
+    let data = if data.starts_with("data:") {
+        data.split_once(',').map_or("", |(_, data)| data)
+    } else {
+        data
+    };
+    let plain: Vec<u8> = data
+        .bytes()
+        .filter(|b| !b.is_ascii_whitespace() && *b != b'=')
+        .take(chars)
+        .collect();
     let whole = plain.len() - plain.len() % 4;
-    let mut bytes = STANDARD.decode(plain.get(..whole).unwrap_or_default()).unwrap_or_default();
-    if let Ok(tail) = base64::engine::general_purpose::STANDARD_NO_PAD.decode(plain.get(whole..).unwrap_or_default()) {
+    let mut bytes = STANDARD
+        .decode(plain.get(..whole).unwrap_or_default())
+        .unwrap_or_default();
+    if let Ok(tail) =
+        base64::engine::general_purpose::STANDARD_NO_PAD.decode(plain.get(whole..).unwrap_or_default())
+    {
         bytes.extend(tail);
     }
     bytes

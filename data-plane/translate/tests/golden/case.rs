@@ -7,16 +7,29 @@ use bridge_translate::{Dialect, Ids, Reply, Target, TokenLimits, request};
 use serde_json::{Map, Value, json};
 
 pub(crate) const SEED: [u8; 32] = [7; 32];
-const LIMITS: TokenLimits = TokenLimits { min: 1, max: 1_000_000 };
+const LIMITS: TokenLimits = TokenLimits {
+    min: 1,
+    max: 1_000_000,
+};
 
 /// All files of one kind. An empty folder or a file that nobody reads is a mistake.
 pub(crate) fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "{} is empty", root.display());
     for file in &files {
-        assert_eq!(file.extension().and_then(|e| e.to_str()), Some(extension), "{} is read by nobody", file.display());
+        assert_eq!(
+            file.extension().and_then(|e| e.to_str()),
+            Some(extension),
+            "{} is read by nobody",
+            file.display()
+        );
     }
     files
 }
@@ -32,7 +45,9 @@ pub(crate) fn dialect(value: Option<&Value>) -> Dialect {
         Some(Value::String(name)) => Dialect::preset(name).unwrap(),
         Some(Value::Object(knobs)) => {
             let mut knobs = knobs.clone();
-            let preset = knobs.remove("preset").map_or_else(|| "generic".to_owned(), |name| name.as_str().unwrap().to_owned());
+            let preset = knobs
+                .remove("preset")
+                .map_or_else(|| "generic".to_owned(), |name| name.as_str().unwrap().to_owned());
             Dialect::preset(&preset).unwrap().with_overrides(knobs).unwrap()
         }
         Some(other) => panic!("not a dialect: {other}"),
@@ -40,7 +55,13 @@ pub(crate) fn dialect(value: Option<&Value>) -> Dialect {
 }
 
 pub(crate) fn target(dialect: &Dialect) -> Target<'_> {
-    Target { provider: "acme", model: "up-model", dialect, token_limits: LIMITS, max_output_tokens: Some(8192) }
+    Target {
+        provider: "acme",
+        model: "up-model",
+        dialect,
+        token_limits: LIMITS,
+        max_output_tokens: Some(8192),
+    }
 }
 
 /// The reply of a small request with some fields replaced.
@@ -55,7 +76,10 @@ pub(crate) fn reply(dialect: &Dialect, overrides: Option<&Value>) -> Reply {
     }
     let body = serde_json::to_vec(&fields).unwrap();
     let request = Request::parse(&body).unwrap();
-    request::to_openai(&request, &target(dialect)).unwrap().reply.with_estimate(11)
+    request::to_openai(&request, &target(dialect))
+        .unwrap()
+        .reply
+        .with_estimate(11)
 }
 
 /// Compares, or writes what came if the person at the keyboard says so.

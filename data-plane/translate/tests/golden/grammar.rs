@@ -23,12 +23,18 @@ impl Grammar {
     pub(crate) fn check(bytes: &[u8]) -> Grammar {
         let text = std::str::from_utf8(bytes).expect("the stream is UTF-8");
         let mut grammar = Grammar::default();
-        assert!(text.is_empty() || text.ends_with("\n\n"), "the last event is not complete: {text}");
+        assert!(
+            text.is_empty() || text.ends_with("\n\n"),
+            "the last event is not complete: {text}"
+        );
         for frame in text.split_terminator("\n\n") {
             let lines: Vec<&str> = frame.split('\n').collect();
-            let [event, data] = lines[..] else { panic!("not an event of two lines: {frame:?}") };
+            let [event, data] = lines[..] else {
+                panic!("not an event of two lines: {frame:?}")
+            };
             let name = event.strip_prefix("event: ").expect("an event line");
-            let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("a data line")).expect("JSON");
+            let data: Value =
+                serde_json::from_str(data.strip_prefix("data: ").expect("a data line")).expect("JSON");
             assert_eq!(data["type"], name, "the type in the data is the event's name");
             grammar.event(name, &data);
         }
@@ -45,18 +51,28 @@ impl Grammar {
 
     /// The text of all text blocks.
     pub(crate) fn text(&self) -> String {
-        self.content.iter().filter_map(|block| block["text"].as_str()).collect()
+        self.content
+            .iter()
+            .filter_map(|block| block["text"].as_str())
+            .collect()
     }
 
     fn event(&mut self, name: &str, data: &Value) {
         assert!(self.terminal.is_none(), "{name} after the end");
-        assert!(self.has_started || name == "message_start", "{name} before message_start");
+        assert!(
+            self.has_started || name == "message_start",
+            "{name} before message_start"
+        );
         match name {
             "message_start" => {
                 assert!(!self.has_started, "a second message_start");
                 self.has_started = true;
                 self.message = data["message"].clone();
-                assert!(self.message["usage"]["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+                assert!(
+                    self.message["usage"]["input_tokens"]
+                        .as_u64()
+                        .is_some_and(|tokens| tokens > 0)
+                );
             }
             "ping" => {}
             "content_block_start" => {
@@ -87,7 +103,11 @@ impl Grammar {
 
     fn delta(&mut self, data: &Value) {
         let open = self.open.as_mut().expect("a delta outside a block");
-        assert_eq!(data["index"], self.content.len() - 1, "a delta for a block that is not open");
+        assert_eq!(
+            data["index"],
+            self.content.len() - 1,
+            "a delta for a block that is not open"
+        );
         let block = self.content.last_mut().unwrap();
         let delta = &data["delta"];
         let (wants, field) = match delta["type"].as_str().unwrap() {
@@ -113,10 +133,15 @@ impl Grammar {
             "text" => block["text"] = Value::from(open),
             "thinking" => {
                 let signature = block["signature"].as_str().unwrap_or_default();
-                assert!(signature.starts_with("brg1."), "a thinking block without our signature");
+                assert!(
+                    signature.starts_with("brg1."),
+                    "a thinking block without our signature"
+                );
                 block["thinking"] = Value::from(open);
             }
-            "tool_use" => block["input"] = serde_json::from_str(&open).unwrap_or_else(|_| json!({"__raw": open})),
+            "tool_use" => {
+                block["input"] = serde_json::from_str(&open).unwrap_or_else(|_| json!({"__raw": open}))
+            }
             other => panic!("no such block: {other}"),
         }
     }
@@ -132,10 +157,25 @@ impl Grammar {
             }
         }
         for key in ["stop_reason", "stop_sequence", "stop_details"] {
-            assert_eq!(message[key], self.delta["delta"][key], "{}: {key}", file.display());
+            assert_eq!(
+                message[key],
+                self.delta["delta"][key],
+                "{}: {key}",
+                file.display()
+            );
         }
-        for key in ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"] {
-            assert_eq!(message["usage"][key], self.delta["usage"][key], "{}: {key}", file.display());
+        for key in [
+            "input_tokens",
+            "output_tokens",
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+        ] {
+            assert_eq!(
+                message["usage"][key],
+                self.delta["usage"][key],
+                "{}: {key}",
+                file.display()
+            );
         }
         assert_eq!(message["id"], self.message["id"]);
     }

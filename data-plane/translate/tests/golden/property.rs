@@ -15,7 +15,10 @@ use crate::stream::{Case, cases, run};
 fn assert_same(case: &Case, have: (Vec<u8>, Status), how: &str) {
     let (want, status) = run(&case.reply, [case.upstream.as_bytes()]);
     assert_eq!(have.1, status, "{}: {how}", case.file.display());
-    let (have, want) = (String::from_utf8(have.0).unwrap(), String::from_utf8(want).unwrap());
+    let (have, want) = (
+        String::from_utf8(have.0).unwrap(),
+        String::from_utf8(want).unwrap(),
+    );
     assert_eq!(have, want, "{}: {how}", case.file.display());
 }
 
@@ -41,7 +44,10 @@ fn s10_framing_does_not_matter() {
             ("no space", plain.replace("data: ", "data:")),
             ("a byte order mark", format!("\u{feff}{plain}")),
             ("no blank lines", plain.replace("\n\n", "\n")),
-            ("comments, ids and retries", plain.replace("data: ", ": keep-alive\nid: 7\nretry: 9\nx-other: 1\ndata: ")),
+            (
+                "comments, ids and retries",
+                plain.replace("data: ", ": keep-alive\nid: 7\nretry: 9\nx-other: 1\ndata: "),
+            ),
         ];
         for (how, bytes) in framings {
             assert_same(&case, run(&case.reply, [bytes.as_bytes()]), how);
@@ -55,14 +61,22 @@ fn s10_framing_does_not_matter() {
 fn f01_a_stream_that_is_cut_off_never_looks_whole() {
     for case in cases() {
         let bytes = case.upstream.as_bytes();
-        let ends: Vec<usize> = memchr::memmem::find_iter(bytes, "\n\n").map(|at| at + 2).collect();
+        let ends: Vec<usize> = memchr::memmem::find_iter(bytes, "\n\n")
+            .map(|at| at + 2)
+            .collect();
         for end in ends {
             let (out, status) = run(&case.reply, [&bytes[..end]]);
             let grammar = Grammar::check(&out);
             assert_eq!(grammar.is_whole(), matches!(status, Status::Ended { .. }));
             let seen = String::from_utf8_lossy(&bytes[..end]);
-            let may_end = seen.contains("[DONE]") || seen.contains("\"finish_reason\":\"") || case.reply_may_end_early();
-            assert!(!grammar.is_whole() || may_end, "{} cut at {end}", case.file.display());
+            let may_end = seen.contains("[DONE]")
+                || seen.contains("\"finish_reason\":\"")
+                || case.reply_may_end_early();
+            assert!(
+                !grammar.is_whole() || may_end,
+                "{} cut at {end}",
+                case.file.display()
+            );
         }
     }
 }
@@ -70,7 +84,9 @@ fn f01_a_stream_that_is_cut_off_never_looks_whole() {
 impl Case {
     /// The case sets `eof_is_end`.
     fn reply_may_end_early(&self) -> bool {
-        std::fs::read_to_string(&self.file).unwrap().contains("\"eof_is_end\":true")
+        std::fs::read_to_string(&self.file)
+            .unwrap()
+            .contains("\"eof_is_end\":true")
     }
 }
 
@@ -178,7 +194,9 @@ fn assert_conversation(sent: &serde_json::Value) {
         }
         assert!(waiting.is_empty(), "calls without results: {sent}");
         let calls = message["tool_calls"].as_array().into_iter().flatten();
-        waiting = calls.map(|call| call["id"].as_str().unwrap().to_owned()).collect();
+        waiting = calls
+            .map(|call| call["id"].as_str().unwrap().to_owned())
+            .collect();
     }
     assert!(waiting.is_empty(), "calls without results: {sent}");
 }
@@ -190,8 +208,24 @@ fn chunk() -> impl Strategy<Value = String> {
             let index = if index == 2 { String::new() } else { format!("\"index\":{index},") };
             format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{{index}"id":"{id}","function":{{"name":"{name}","arguments":"{arguments}"}}}}]}}}}]}}"#)
         });
-    let prose = (prop_oneof![Just("content"), Just("reasoning_content"), Just("reasoning"), Just("refusal")],
-        prop_oneof![Just(""), Just("x"), Just("<think>"), Just("</thi"), Just("nk>"), Just("\\n"), Just("\\ud83e"), Just("\\udd80")])
+    let prose = (
+        prop_oneof![
+            Just("content"),
+            Just("reasoning_content"),
+            Just("reasoning"),
+            Just("refusal")
+        ],
+        prop_oneof![
+            Just(""),
+            Just("x"),
+            Just("<think>"),
+            Just("</thi"),
+            Just("nk>"),
+            Just("\\n"),
+            Just("\\ud83e"),
+            Just("\\udd80")
+        ],
+    )
         .prop_map(|(field, text)| format!(r#"{{"choices":[{{"delta":{{"{field}":"{text}"}}}}]}}"#));
     let tail = prop_oneof![
         Just(r#"{"choices":[{"delta":null,"finish_reason":"stop"}]}"#.to_owned()),
@@ -218,7 +252,8 @@ fn request_body() -> impl Strategy<Value = serde_json::Value> {
     let role = prop_oneof![Just("user"), Just("assistant"), Just("system")];
     let message = (role, prop::collection::vec(block, 0..4))
         .prop_map(|(role, content)| json!({"role": role, "content": content}));
-    prop::collection::vec(message, 1..7)
-        .prop_map(|messages| json!({"model": "m", "max_tokens": 9, "messages": messages,
-            "tools": [{"name": "f.x", "input_schema": {}}], "thinking": {"type": "adaptive"}}))
+    prop::collection::vec(message, 1..7).prop_map(|messages| {
+        json!({"model": "m", "max_tokens": 9, "messages": messages,
+            "tools": [{"name": "f.x", "input_schema": {}}], "thinking": {"type": "adaptive"}})
+    })
 }

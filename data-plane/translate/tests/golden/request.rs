@@ -24,10 +24,17 @@ struct Case<'a> {
 fn run(case: &Case<'_>) -> String {
     let dialect = case::dialect(case.dialect.as_ref());
     let target = case::target(&dialect);
-    let translated = Request::parse(case.request.get().as_bytes())
-        .and_then(|request| Ok((request::to_openai(&request, &target)?, tokens::count(&request, &target)?)));
+    let translated = Request::parse(case.request.get().as_bytes()).and_then(|request| {
+        Ok((
+            request::to_openai(&request, &target)?,
+            tokens::count(&request, &target)?,
+        ))
+    });
     match translated {
-        Err(refused) => format!("{{\"error\":{}}}", serde_json::to_string(&refused.message).unwrap()),
+        Err(refused) => format!(
+            "{{\"error\":{}}}",
+            serde_json::to_string(&refused.message).unwrap()
+        ),
         Ok((outbound, tokens)) => {
             assert!(tokens > 0);
             let loss = serde_json::to_string(&outbound.losses.header()).unwrap();
@@ -41,13 +48,26 @@ fn run(case: &Case<'_>) -> String {
 fn requests_become_what_their_files_say() {
     for file in case::files("request", "json") {
         let text = std::fs::read_to_string(&file).unwrap();
-        let case: Case<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let case: Case<'_> =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let have = run(&case);
-        assert_eq!(have, run(&case), "{}: the same request twice must give the same bytes", file.display());
+        assert_eq!(
+            have,
+            run(&case),
+            "{}: the same request twice must give the same bytes",
+            file.display()
+        );
         let want = case.expect.map(|raw| compact(raw.get())).unwrap_or_default();
-        let dialect = case.dialect.as_ref().map(|d| format!("\"dialect\":{d},")).unwrap_or_default();
+        let dialect = case
+            .dialect
+            .as_ref()
+            .map(|d| format!("\"dialect\":{d},"))
+            .unwrap_or_default();
         let about = serde_json::to_string(&case.about).unwrap();
-        let whole = format!("{{\"about\":{about},{dialect}\"request\":{},\"expect\":{have}}}", case.request);
+        let whole = format!(
+            "{{\"about\":{about},{dialect}\"request\":{},\"expect\":{have}}}",
+            case.request
+        );
         case::settle(&file, &compact(&have), &want, &format!("{}\n", pretty(&whole)));
     }
 }
@@ -64,9 +84,17 @@ fn m17_one_more_turn_leaves_the_prefix_as_it_was() {
         r#"{"role":"user","content":"More"}"#,
     ];
     let body = |count: usize| {
-        let text = format!(r#"{{"model":"m","max_tokens":9,"system":"S","messages":[{}]}}"#, messages[..count].join(","));
+        let text = format!(
+            r#"{{"model":"m","max_tokens":9,"system":"S","messages":[{}]}}"#,
+            messages[..count].join(",")
+        );
         let request = Request::parse(text.as_bytes()).unwrap();
-        String::from_utf8(request::to_openai(&request, &case::target(&dialect)).unwrap().body).unwrap()
+        String::from_utf8(
+            request::to_openai(&request, &case::target(&dialect))
+                .unwrap()
+                .body,
+        )
+        .unwrap()
     };
     let (short, long) = (body(3), body(5));
     let prefix = short.split("],\"max_tokens\"").next().unwrap();

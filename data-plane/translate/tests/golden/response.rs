@@ -28,7 +28,8 @@ struct Case<'a> {
 fn answers_become_what_their_files_say() {
     for file in case::files("response", "json") {
         let text = std::fs::read_to_string(&file).unwrap();
-        let case: Case<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let case: Case<'_> =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let dialect = case::dialect(case.dialect.as_ref());
         let reply = case::reply(&dialect, case.request.as_ref());
         let upstream = case.upstream.get().as_bytes();
@@ -41,12 +42,19 @@ fn answers_become_what_their_files_say() {
                 assert_eq!(streamed.unwrap(), answer.usage, "{}", file.display());
                 let body = String::from_utf8(answer.body.clone()).unwrap();
                 Grammar::check(&events).assert_same_as(&body, &file);
-                format!("{{\"estimated\":{},\"answer\":{body}}}", answer.usage.is_estimated)
+                format!(
+                    "{{\"estimated\":{},\"answer\":{body}}}",
+                    answer.usage.is_estimated
+                )
             }
             Err(fault) => {
                 assert_eq!(streamed.as_ref(), Err(fault));
                 assert!(events.is_empty(), "a failure must not write anything");
-                format!("{{\"fault\":{:?},\"message\":{:?}}}", format!("{:?}", fault.kind), fault.message)
+                format!(
+                    "{{\"fault\":{:?},\"message\":{:?}}}",
+                    format!("{:?}", fault.kind),
+                    fault.message
+                )
             }
         };
         let want = case.expect.map(|raw| compact(raw.get())).unwrap_or_default();

@@ -31,15 +31,25 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn read(file: PathBuf) -> Case {
     let text = std::fs::read_to_string(&file).unwrap();
-    let (head, rest) = text.split_once(UPSTREAM).unwrap_or_else(|| panic!("{}: no upstream", file.display()));
+    let (head, rest) = text
+        .split_once(UPSTREAM)
+        .unwrap_or_else(|| panic!("{}: no upstream", file.display()));
     let (upstream, expect) = rest.split_once(CLIENT).unwrap_or((rest, ""));
     let setting = |name: &str| -> Option<Value> {
-        let line = head.lines().find_map(|line| line.strip_prefix(&format!(": {name} ")))?;
+        let line = head
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!(": {name} ")))?;
         Some(serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
     };
     let dialect = case::dialect(setting("dialect").as_ref());
     let reply = case::reply(&dialect, setting("request").as_ref());
-    Case { head: head.to_owned(), upstream: format!("{upstream}\n"), expect: expect.to_owned(), reply, file }
+    Case {
+        head: head.to_owned(),
+        upstream: format!("{upstream}\n"),
+        expect: expect.to_owned(),
+        reply,
+        file,
+    }
 }
 
 /// Feeds pieces, ends as the data plane would, and says how it ended.
@@ -49,7 +59,10 @@ pub(crate) fn run<'p>(reply: &Reply, pieces: impl IntoIterator<Item = &'p [u8]>)
     let mut was_committed = false;
     for piece in pieces {
         let status = translator.push(piece, &mut out);
-        assert!(!was_committed || status != Status::Held, "a stream cannot be held again");
+        assert!(
+            !was_committed || status != Status::Held,
+            "a stream cannot be held again"
+        );
         was_committed |= translator.is_committed();
         assert_eq!(out.is_empty(), !translator.has_head());
     }
@@ -73,9 +86,18 @@ fn streams_become_what_their_files_say() {
     for case in cases() {
         let (out, status) = run(&case.reply, [case.upstream.as_bytes()]);
         let grammar = Grammar::check(&out);
-        assert_eq!(grammar.is_whole(), matches!(status, Status::Ended { .. }), "{}", case.file.display());
+        assert_eq!(
+            grammar.is_whole(),
+            matches!(status, Status::Ended { .. }),
+            "{}",
+            case.file.display()
+        );
         let have = format!("{}: {}\n", String::from_utf8(out).unwrap(), describe(&status));
-        let whole = format!("{}{UPSTREAM}{}{CLIENT}{have}", case.head, case.upstream.trim_end_matches('\n').to_owned() + "\n");
+        let whole = format!(
+            "{}{UPSTREAM}{}{CLIENT}{have}",
+            case.head,
+            case.upstream.trim_end_matches('\n').to_owned() + "\n"
+        );
         case::settle(&case.file, &have, &case.expect, &whole);
     }
 }
@@ -112,9 +134,17 @@ fn f05_nothing_is_written_before_the_first_output() {
     let mut out = Vec::new();
     assert_eq!(push(&mut translator, ROLE, &mut out), Status::Held);
     let refused = "data: {\"error\":{\"message\":\"slow down\",\"code\":429}}\n\n";
-    let Status::Failed(fault) = push(&mut translator, refused, &mut out) else { panic!("no failure") };
-    assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::RateLimited, "slow down"));
-    translator.fail(&ErrorBody::new(ErrorType::RateLimit, "slow down", "req_1"), &mut out);
+    let Status::Failed(fault) = push(&mut translator, refused, &mut out) else {
+        panic!("no failure")
+    };
+    assert_eq!(
+        (fault.kind, fault.message.as_str()),
+        (FaultKind::RateLimited, "slow down")
+    );
+    translator.fail(
+        &ErrorBody::new(ErrorType::RateLimit, "slow down", "req_1"),
+        &mut out,
+    );
     assert!(out.is_empty());
 }
 
@@ -129,7 +159,10 @@ fn e16_after_output_a_failure_is_one_error_event_and_nothing_is_closed() {
     push(&mut translator, HELLO, &mut out);
     translator.end(&mut out);
     let text = String::from_utf8(out.clone()).unwrap();
-    assert!(!text.contains("content_block_stop") && !text.contains("message_delta"), "{text}");
+    assert!(
+        !text.contains("content_block_stop") && !text.contains("message_delta"),
+        "{text}"
+    );
     assert_eq!(text.matches("event: error").count(), 1);
     assert_eq!(Grammar::check(&out).terminal.as_deref(), Some("error"));
 }
@@ -150,7 +183,9 @@ fn e3_keep_alives_fit_into_the_stream() {
     translator.keep_alive(KeepAlive::EmptyDelta, &mut out);
     push(&mut translator, STOP, &mut out);
     assert!(translator.is_finishing());
-    let ended = Status::Ended { stop_reason: StopReason::EndTurn };
+    let ended = Status::Ended {
+        stop_reason: StopReason::EndTurn,
+    };
     assert_eq!(push(&mut translator, DONE, &mut out), ended);
     let length = out.len();
     translator.keep_alive(KeepAlive::Ping, &mut out);
