@@ -14,6 +14,8 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+const TIERS: usize = 3;
+
 /// Starts a bridge with one node; the canned models are on offer under their own names.
 #[derive(Parser)]
 struct Arguments {
@@ -42,10 +44,7 @@ async fn main() -> Result<()> {
     let admin = bridge.admin().await?;
 
     let mut scripted = admin::provider("scripted", &upstream.base_url(), "f-text");
-    scripted.models = Some(TierModels {
-        small: canned::EXAMPLES.iter().map(|name| (*name).to_owned()).collect(),
-        ..scripted.models.unwrap_or_default()
-    });
+    scripted.models = Some(offer_all());
     admin.create_provider(scripted).await?;
     if let (Some(url), Some(name)) = (model_url, model_name) {
         let mut local = admin::provider("local", &url, &name);
@@ -81,6 +80,22 @@ async fn main() -> Result<()> {
         _ = termination.recv() => {}
     }
     Ok(())
+}
+
+/// Every canned model is in some tier, and a tier's own request gets a sentence.
+fn offer_all() -> TierModels {
+    let names = canned::EXAMPLES.map(str::to_owned);
+    let mut tiers = names.chunks(names.len().div_ceil(TIERS)).map(|part| {
+        let first = std::iter::once("f-text".to_owned());
+        first
+            .chain(part.iter().filter(|name| *name != "f-text").cloned())
+            .collect()
+    });
+    TierModels {
+        big: tiers.next().unwrap_or_default(),
+        middle: tiers.next().unwrap_or_default(),
+        small: tiers.next().unwrap_or_default(),
+    }
 }
 
 /// On a thread of its own: the runtime would wait for a blocking read before it ends.
