@@ -43,7 +43,7 @@ use grpc::AdminParts;
 use grpc::watch::{StreamParts, Turns, Watch};
 use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
-use server::{AdminRules, BindError};
+use server::{AdminRules, BindError, Listening, Protocols};
 use snapshot::hub::Hub;
 use snapshot::nodes::Nodes;
 use store::{OpenError, Store};
@@ -121,12 +121,6 @@ struct Plane {
     ops: Router,
 }
 
-/// What a gRPC listener serves.
-struct Listening {
-    app: Router,
-    tls: Option<Identity>,
-}
-
 impl Plane {
     async fn wire(
         config: Config,
@@ -185,10 +179,12 @@ impl Plane {
             health,
             admin: Listening {
                 app: server::admin_app(admin_services, sessions, rules),
+                protocols: Protocols::Http1AndHttp2,
                 tls: admin_tls,
             },
             fleet: Listening {
                 app: server::fleet_app(fleet_services, node_check),
+                protocols: Protocols::Http2,
                 tls: fleet_tls,
             },
             ops: server::ops_app(store.clone(), metrics, stopping.clone()),
@@ -216,9 +212,7 @@ impl Plane {
             failures,
         };
         tasks.spawn(hub.run(stopping.clone()));
-        let serve = |socket, listening: Listening| {
-            server::serve_grpc(socket, listening.tls, listening.app, stopping.clone())
-        };
+        let serve = |socket, listening| server::serve_grpc(socket, listening, stopping.clone());
         listeners.start("admin", serve(sockets.admin, admin));
         listeners.start("fleet", serve(sockets.fleet, fleet));
         listeners.start("ops", server::serve_ops(sockets.ops, ops, stopping.clone()));

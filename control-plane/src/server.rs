@@ -43,7 +43,7 @@ const HOME_TEXT: &str = "This is the admin listener of the Anthropic OpenAI Brid
     package bridge.admin.v1, with reflection for callers who have signed in.\n";
 
 /// For a page that must do nothing but be read.
-const BROWSER_HEADERS: [(HeaderName, HeaderValue); 6] = [
+const BROWSER_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -61,8 +61,8 @@ const BROWSER_HEADERS: [(HeaderName, HeaderValue); 6] = [
         HeaderName::from_static("cross-origin-opener-policy"),
         HeaderValue::from_static("same-origin"),
     ),
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// How the admin listener treats whoever knocks.
@@ -119,15 +119,28 @@ pub(crate) fn ops_app(store: Store, metrics: Metrics, stopping: CancellationToke
         .layer(from_fn(no_store))
 }
 
+/// What a gRPC listener speaks: browsers need HTTP/1.1, data planes must not use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    Http1AndHttp2,
+    Http2,
+}
+
+/// What a gRPC listener serves, and how.
+pub(crate) struct Listening {
+    pub(crate) app: Router,
+    pub(crate) protocols: Protocols,
+    pub(crate) tls: Option<Identity>,
+}
+
 /// Serves gRPC until the shutdown, and what is under way to its end.
 pub(crate) async fn serve_grpc(
     listener: TcpListener,
-    tls: Option<Identity>,
-    app: Router,
+    Listening { app, protocols, tls }: Listening,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let mut server = Server::builder()
-        .accept_http1(true)
+        .accept_http1(protocols == Protocols::Http1AndHttp2)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
@@ -199,6 +212,7 @@ async fn identify(State(rules): State<AdminRules>, mut request: Request, next: N
         request_id: Some(id),
     });
     let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     if !is_grpc(response.headers()) {
         response.headers_mut().extend(BROWSER_HEADERS);
     }
@@ -262,9 +276,7 @@ async fn no_such_path(request: Request) -> Response {
 
 async fn no_store(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 

@@ -48,6 +48,7 @@ impl ApiKeyService for ApiKeys {
         let page = ask.cut(keys, |Stored { value: key, .. }| {
             let place = match ask.field() {
                 "name" => key.spec.name.as_str().to_lowercase(),
+                // Data planes do not report usage yet: no key was ever used.
                 "last_used_at" => place_of_time(None),
                 _ => place_of_time(Some(key.times.created_at)),
             };

@@ -30,8 +30,10 @@ impl AuthService for Auth {
         let password = SecretString::from(password);
         let signed_in = self.sessions.login(&email, &password, origin, now).await;
         let SignedIn { user, tokens } = signed_in.map_err(|error| {
-            self.metrics.logins_failed.inc();
-            login_error(error)
+            if let session::Error::WrongCredentials | session::Error::Throttled(_) = error {
+                self.metrics.logins_failed.inc();
+            }
+            Error::from(error)
         })?;
         let TokenPair {
             access_token,
@@ -131,13 +133,6 @@ impl AuthService for Auth {
 
 fn origin_of<T>(request: &Request<T>) -> Origin {
     request.extensions().get::<Origin>().cloned().unwrap_or_default()
-}
-
-fn login_error(error: session::Error) -> Error {
-    match error {
-        session::Error::WrongCredentials => Error::LoginRefused,
-        other => Error::from(other),
-    }
 }
 
 fn refresh_error(error: session::Error) -> Error {

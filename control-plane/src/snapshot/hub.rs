@@ -248,3 +248,128 @@ impl State {
         self.index.publish(version, self.left_out.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::domain::Times;
+    use crate::domain::provider::{ApiFormat, Draft, ModelsDraft, PlainSecrets};
+    use crate::secrets::{MasterKey, MasterKeySource};
+
+    fn keyring() -> Keyring {
+        let key: String = rand::random::<[u8; 32]>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Keyring::new(MasterKey::load(&MasterKeySource::Given(key.into()), false).unwrap())
+    }
+
+    fn sealed_provider(keyring: &Keyring) -> Stored<Provider> {
+        let draft = Draft {
+            name: "qwen".into(),
+            enabled: true,
+            priority: 1,
+            api_format: ApiFormat::Openai,
+            base_url: "https://upstream.example/v1".into(),
+            dialect: String::new(),
+            models: ModelsDraft {
+                big: vec!["m".into()],
+                ..ModelsDraft::default()
+            },
+            timeout_s: 0,
+            max_retries: None,
+            max_tokens_limit: None,
+        };
+        let spec = draft.check().unwrap();
+        let secrets = PlainSecrets {
+            api_key: Some("upstream-key".into()),
+            custom_headers: vec![],
+        };
+        let credentials = keyring
+            .seal_provider(&spec.name, &spec.endpoint.base_url, &secrets)
+            .unwrap();
+        let times = Times::new(SystemTime::UNIX_EPOCH);
+        Stored {
+            value: Provider {
+                spec,
+                credentials,
+                times,
+            },
+            revision: 1,
+        }
+    }
+
+    fn state(providers: Vec<Stored<Provider>>, keyring: &Keyring) -> State {
+        let version = StoreVersion {
+            cluster_id: [1; 16],
+            epoch: 0,
+            revision: 1,
+        };
+        let configuration = Configuration {
+            version,
+            providers,
+            api_keys: vec![],
+            model_rules: vec![],
+            settings: None,
+        };
+        State::of(configuration, keyring)
+    }
+
+    fn begin(state: &State) -> fleet::SnapshotBegin {
+        match state.publish().message(0) {
+            Some(fleet::watch_response::Message::SnapshotBegin(begin)) => begin,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_provider_whose_secrets_do_not_open_is_left_out_until_they_do() {
+        let (theirs, ours) = (keyring(), keyring());
+        let mut state = state(vec![sealed_provider(&theirs)], &ours);
+        let left_out = begin(&state);
+        assert_eq!(
+            (left_out.resource_count, left_out.allow_empty),
+            (0, false),
+            "not what the admin wants"
+        );
+        let now = Some(Resource::Provider(sealed_provider(&ours)));
+        state.apply(
+            ResourceChange {
+                kind: Kind::Provider,
+                id: "qwen".into(),
+                urgent: false,
+                now,
+            },
+            &ours,
+        );
+        assert_eq!(begin(&state).resource_count, 1);
+        state.apply(
+            ResourceChange {
+                kind: Kind::Provider,
+                id: "qwen".into(),
+                urgent: false,
+                now: None,
+            },
+            &ours,
+        );
+        assert_eq!(
+            (begin(&state).resource_count, begin(&state).allow_empty),
+            (0, true)
+        );
+    }
+
+    #[test]
+    fn changes_that_no_data_plane_knows_of_are_no_news() {
+        assert_eq!(News::of(&[]), News::None);
+        let change = |urgent| ResourceChange {
+            kind: Kind::ApiKey,
+            id: "a".into(),
+            urgent,
+            now: None,
+        };
+        assert_eq!(News::of(&[change(false)]), News::Plain);
+        assert_eq!(News::of(&[change(false), change(true)]), News::Urgent);
+    }
+}
