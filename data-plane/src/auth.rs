@@ -33,6 +33,13 @@ pub(crate) enum Error {
     Invalid,
 }
 
+/// Who asks, and whether the key stood where it should not.
+#[derive(Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) key: &'a ApiKey,
+    pub(crate) is_by_query: bool,
+}
+
 /// Finds the caller. Of two headers either valid one counts; `x-api-key` names the
 /// caller. The query counts only without a header, and only if the settings allow it.
 pub(crate) fn authenticate<'a>(
@@ -40,7 +47,7 @@ pub(crate) fn authenticate<'a>(
     headers: &HeaderMap,
     query: Option<&str>,
     now: SystemTime,
-) -> Result<&'a ApiKey, Error> {
+) -> Result<Caller<'a>, Error> {
     let from_header = headers.get(API_KEY_HEADER).map(|value| value.as_bytes());
     let from_bearer = headers
         .get(header::AUTHORIZATION)
@@ -49,7 +56,11 @@ pub(crate) fn authenticate<'a>(
         let from_query = query
             .filter(|_| snapshot.settings.allow_query_api_key)
             .and_then(query_key);
-        return verify(snapshot, from_query.ok_or(Error::Missing)?.as_bytes(), now);
+        let key = verify(snapshot, from_query.ok_or(Error::Missing)?.as_bytes(), now)?;
+        return Ok(Caller {
+            key,
+            is_by_query: true,
+        });
     }
     [from_header, from_bearer]
         .into_iter()
@@ -57,6 +68,10 @@ pub(crate) fn authenticate<'a>(
         .map(|key| verify(snapshot, key.trim_ascii(), now))
         .reduce(Result::or)
         .unwrap_or(Err(Error::Missing))
+        .map(|key| Caller {
+            key,
+            is_by_query: false,
+        })
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -159,7 +174,7 @@ pub(crate) mod tests {
                 )
             })
             .collect();
-        authenticate(&snapshot(), &headers, query, now).map(|key| key.id)
+        authenticate(&snapshot(), &headers, query, now).map(|caller| caller.key.id)
     }
 
     #[test]
@@ -220,7 +235,7 @@ pub(crate) mod tests {
         snapshot.settings.allow_query_api_key = false;
         let query = format!("api_key={}", key(ID).0);
         let answer = authenticate(&snapshot, &HeaderMap::new(), Some(&query), SystemTime::UNIX_EPOCH);
-        assert_eq!(answer.map(|key| key.id), Err(Error::Missing));
+        assert_eq!(answer.map(|caller| caller.key.id), Err(Error::Missing));
     }
 
     #[test]

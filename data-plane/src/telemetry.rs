@@ -8,7 +8,7 @@ use crate::config::{Format, Level, Log};
 
 /// Libraries below us say at `debug` and `trace` what is in headers and frames; they
 /// stay at warnings so that no level of ours can print a credential.
-const LIBRARIES: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tonic"];
+const LIBRARIES: [&str; 7] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tonic", "tower"];
 
 /// Installs the subscriber. A second call, as in tests, changes nothing.
 pub fn start(log: Log) {

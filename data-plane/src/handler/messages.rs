@@ -18,6 +18,7 @@ use axum::{
 use bridge_translate::{Ids, anthropic, response};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use http::request::Parts;
 use tokio::time::sleep;
 
 use super::{metered, refuse, stamp};
@@ -80,10 +81,24 @@ pub(super) async fn admit(
     let (head, body) = request.into_parts();
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
-    let key = auth::authenticate(&snapshot, &head.headers, head.uri.query(), SystemTime::now())?.id;
-    meter.called_by(key);
+    let key = authenticate(node, &snapshot, &head, meter)?;
     let body = body::read(&head.headers, body).await?;
     Ok((snapshot, key, body))
+}
+
+/// Finds the caller and tells the meter.
+pub(super) fn authenticate(
+    node: &Node,
+    snapshot: &Snapshot,
+    head: &Parts,
+    meter: &mut Meter,
+) -> Result<KeyId, Error> {
+    let caller = auth::authenticate(snapshot, &head.headers, head.uri.query(), SystemTime::now())?;
+    if caller.is_by_query {
+        node.metrics.process.query_keys.inc();
+    }
+    meter.called_by(caller.key.id);
+    Ok(caller.key.id)
 }
 
 /// Parse, plan, ask: up to the first content of an answer.

@@ -1,9 +1,6 @@
 //! `GET /v1/models`: the names that the caller's key can use.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension,
@@ -14,7 +11,7 @@ use axum::{
 use http::request::Parts;
 use serde::Serialize;
 
-use super::{metered, stamp};
+use super::{messages::authenticate, metered, stamp};
 use crate::{auth, error::Error, node::Node, request_id::RequestId, routing, usage::meter::Meter};
 
 /// Clients show a date, and no provider tells one.
@@ -117,9 +114,8 @@ pub(super) async fn find(
 fn reachable(node: &Node, head: &Parts, meter: &mut Meter) -> Result<Vec<Model>, Error> {
     let snapshot = node.live.current(Instant::now())?;
     meter.judged_by(snapshot.version.revision);
-    let query = head.uri.query();
-    let key = auth::authenticate(&snapshot, &head.headers, query, SystemTime::now())?;
-    meter.called_by(key.id);
+    let key = authenticate(node, &snapshot, head, meter)?;
+    let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
     Ok(routing::reachable(&snapshot, key)
         .into_iter()
         .map(|(id, limits)| Model::new(id, limits))
