@@ -279,3 +279,6 @@ fn count(upstreams: &Upstreams, candidate: &Candidate, outcome: &'static str) {
 fn retry_pause() -> Duration {
     Duration::from_millis(rand::rng().random_range(RETRY_PAUSE_MS))
 }
+
+#[cfg(test)]
+mod tests;
