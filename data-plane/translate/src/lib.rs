@@ -17,7 +17,7 @@ pub mod error;
 mod ids;
 mod json;
 pub mod loss;
-pub mod openai;
+mod openai;
 pub mod request;
 pub mod response;
 pub mod sse;

@@ -6,6 +6,8 @@
 /// Longest header value in bytes, the closing dots included.
 const HEADER_BYTES_MAX: usize = 1024;
 const MORE: &str = "...";
+/// More losses than anyone reads are not kept: a request may have a million odd blocks.
+const LOSSES_MAX: usize = 256;
 
 /// One thing that was dropped or weakened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,14 +18,14 @@ pub struct Loss {
     pub reason: &'static str,
 }
 
-/// Everything that was lost on the way.
+/// Everything that was lost on the way, up to a limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LossList(Vec<Loss>);
 
 impl LossList {
     pub(crate) fn add(&mut self, path: impl Into<String>, reason: &'static str) {
         let path = path.into();
-        if !self.0.iter().any(|loss| loss.path == path) {
+        if self.0.len() < LOSSES_MAX && !self.0.iter().any(|loss| loss.path == path) {
             self.0.push(Loss { path, reason });
         }
     }

@@ -1,4 +1,5 @@
 //! OpenAI's Chat Completions on the wire, with the extensions that servers have added.
 
 pub(crate) mod chunk;
-pub mod request;
+pub(crate) mod request;
+pub(crate) mod write;

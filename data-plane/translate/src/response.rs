@@ -6,6 +6,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::anthropic;
+use crate::anthropic::response::{End, write_message};
 use crate::dialect::{Dialect, ThinkTags, Tokenizer};
 use crate::error::{self, UpstreamFault};
 use crate::ids::{Ids, base62};
@@ -14,7 +16,7 @@ use crate::stop_reason::StopReason;
 use crate::stream::Collector;
 use crate::stream::core::Core;
 use crate::stream::parse;
-use crate::stream::sink::{EventSink, MessageSink};
+use crate::stream::sink::{EventSink, MessageSink, Sink};
 use crate::usage::Usage;
 
 /// A whole answer in Anthropic's form.
@@ -158,25 +160,18 @@ pub fn to_anthropic_events(
 }
 
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.
-pub fn without_output(request: &crate::anthropic::Request<'_>, ids: &Ids) -> Answer {
+pub fn without_output(request: &anthropic::Request<'_>, ids: &Ids) -> Answer {
     let usage = Usage {
         input_tokens: 1,
         is_estimated: true,
         ..Usage::default()
     };
-    let end = crate::anthropic::response::End {
+    let end = End {
         stop_reason: Some(StopReason::MaxTokens),
-        ..crate::anthropic::response::End::default()
+        ..End::default()
     };
     let mut body = Vec::new();
-    crate::anthropic::response::write_message(
-        &mut body,
-        &ids.message(),
-        request.model(),
-        b"[]",
-        &end,
-        &usage,
-    );
+    write_message(&mut body, &ids.message(), request.model(), b"[]", &end, &usage);
     Answer {
         body,
         usage,
@@ -184,11 +179,7 @@ pub fn without_output(request: &crate::anthropic::Request<'_>, ids: &Ids) -> Ans
     }
 }
 
-fn read_whole<S: crate::stream::sink::Sink>(
-    body: &[u8],
-    reply: &Reply,
-    core: &mut Core<S>,
-) -> Result<(), UpstreamFault> {
+fn read_whole<S: Sink>(body: &[u8], reply: &Reply, core: &mut Core<S>) -> Result<(), UpstreamFault> {
     let text = String::from_utf8_lossy(body);
     let mut carry = Carry::default();
     parse::with_chunk(text.trim(), &mut carry, |chunk, _| {

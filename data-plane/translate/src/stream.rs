@@ -26,6 +26,9 @@ use crate::usage::Usage;
 use self::core::Core;
 use self::sink::{EventSink, MessageSink, Sink};
 
+/// Longest answer that is collected for a client that did not ask for a stream, in bytes.
+const COLLECTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// What a stream has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
@@ -265,6 +268,9 @@ impl Collector {
     /// Feeds upstream bytes, cut anywhere.
     pub fn push(&mut self, bytes: &[u8]) -> Status {
         self.reader.push(bytes);
+        if self.reader.core.sink().bytes() > COLLECTED_BYTES_MAX {
+            self.reader.state = State::Failed(error::nonsense("the answer is too large to be collected"));
+        }
         match &self.reader.state {
             State::Open => Status::Held,
             State::Ended(end, _) => Status::Ended {

@@ -11,7 +11,8 @@ use tiktoken_rs::{cl100k_base_singleton, o200k_base_singleton};
 use crate::anthropic;
 use crate::dialect::Tokenizer;
 use crate::error::BadRequest;
-use crate::openai::request::{DataUrl, Part, Request, ToolFunction};
+use crate::openai::request::{DataUrl, Param, Part, Request, Tool};
+use crate::openai::write::ToolFunction;
 use crate::request::{Target, build};
 
 const MESSAGE_TOKENS: u64 = 4;
@@ -51,7 +52,8 @@ pub(crate) fn estimate(tokenizer: Tokenizer, factor: f64, text: &str) -> u64 {
 /// A guess by length, cheap enough for every request.
 pub(crate) fn rough(request: &Request<'_>) -> u64 {
     let (mut bytes, mut media) = (0, 0);
-    each_text(request, &mut |text| bytes += text.len() as u64);
+    each_message_text(request, &mut |text| bytes += text.len() as u64);
+    bytes += request.tools.iter().map(tool_bytes).sum::<usize>() as u64;
     each_media(request, &mut |url, is_image| media += media_tokens(url, is_image));
     bytes / BYTES_PER_TOKEN + MESSAGE_TOKENS * request.messages.len() as u64 + media
 }
@@ -76,7 +78,7 @@ pub(crate) fn rough_bytes(request: &Request<'_>) -> usize {
         + request
             .tools
             .iter()
-            .map(|tool| tool.parameters.bytes() + tool.description.as_deref().map_or(0, str::len) * 9 / 8)
+            .map(|tool| tool_bytes(tool) * 9 / 8)
             .sum::<usize>()
 }
 
@@ -108,7 +110,24 @@ fn media_tokens(url: DataUrl<'_>, is_image: bool) -> u64 {
     }
 }
 
+fn tool_bytes(tool: &Tool<'_>) -> usize {
+    tool.name.len() + tool.description.as_deref().map_or(0, str::len) + tool.parameters.bytes()
+}
+
 fn each_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
+    each_message_text(request, count);
+    for tool in &request.tools {
+        // A tool is counted as the JSON that the model is shown.
+        count(&serde_json::to_string(&ToolFunction(tool)).unwrap_or_default());
+    }
+    for (_, param) in &request.params {
+        if let Param::AnswerSchema { schema, .. } = param {
+            count(&serde_json::to_string(schema).unwrap_or_default());
+        }
+    }
+}
+
+fn each_message_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
     for message in &request.messages {
         for part in &message.content {
             if let Part::Text { text, .. } = part {
@@ -121,15 +140,6 @@ fn each_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
         for call in &message.calls {
             count(&call.name);
             count(call.input.map_or("{}", |raw| raw.get()));
-        }
-    }
-    for tool in &request.tools {
-        // A tool is counted as the JSON that the model is shown.
-        count(&serde_json::to_string(&ToolFunction(tool)).unwrap_or_default());
-    }
-    for (_, param) in &request.params {
-        if let crate::openai::request::Param::AnswerSchema { schema, .. } = param {
-            count(&serde_json::to_string(schema).unwrap_or_default());
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::dialect::Effort;
 use crate::error::{BadRequest, Path};
 use crate::json::{lenient, not_null};
 
+/// Clients send about twenty fields; a list of thousands is an attack on whoever compares them.
+const FIELDS_MAX: usize = 128;
+
 /// A request to `/v1/messages` or `/v1/messages/count_tokens`.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -378,6 +381,9 @@ impl<'de> Visitor<'de> for WireVisitor {
             };
             if seen.contains(&key) {
                 return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
+            }
+            if seen.len() == FIELDS_MAX {
+                return Err(A::Error::custom(format_args!("more than {FIELDS_MAX} fields")));
             }
             match &*key {
                 "model" => wire.model = map.next_value::<Text<'de>>()?.0,

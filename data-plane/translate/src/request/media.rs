@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::anthropic::{Block, Content, Document, Media, Source};
 use crate::dialect::{CacheControl, ImageUrls, Pdf};
 use crate::error::{BadRequest, Path};
-use crate::openai::request::{DataUrl, Mark, Part};
+use crate::openai::request::{DataUrl, Mark, PARAGRAPH, Part};
 
 use super::Context;
 
@@ -45,7 +45,7 @@ pub(super) fn push<'r>(
         Block::Text { text, .. } if text.is_empty() => {}
         Block::Text { text, cache_control } => out.push(Part::Text {
             text: Cow::Borrowed(text),
-            glue: crate::openai::request::PARAGRAPH,
+            glue: PARAGRAPH,
             mark: mark(*cache_control, cx),
         }),
         Block::Image(source) => out.push(image(source, path, cx)?),
@@ -170,7 +170,7 @@ fn push_content_document<'r>(
         match part {
             Part::Text { text: piece, .. } => {
                 if !text.is_empty() {
-                    text.push_str(crate::openai::request::PARAGRAPH);
+                    text.push_str(PARAGRAPH);
                 }
                 text.push_str(&piece);
             }

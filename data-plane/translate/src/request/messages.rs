@@ -27,6 +27,7 @@ pub(super) fn translate<'r>(
     let mut out = Vec::with_capacity(request.messages.len() + 1);
     let mut system = system_parts(request, cx)?;
     let messages = &request.messages;
+    let last_user = messages.iter().rposition(|message| message.role == Role::User);
     let mut at = 0;
     while let Some(first) = messages.get(at) {
         let is_assistant = first.role == Role::Assistant;
@@ -34,7 +35,12 @@ pub(super) fn translate<'r>(
             .iter()
             .position(|message| (message.role == Role::Assistant) != is_assistant)
             .map_or(messages.len(), |length| at + length);
-        let run = Run { messages, at, end };
+        let run = Run {
+            messages,
+            at,
+            end,
+            last_user,
+        };
         if is_assistant {
             turn::assistant(&run, cx, &mut out);
         } else {
@@ -60,6 +66,8 @@ pub(super) struct Run<'r> {
     pub(super) messages: &'r [Message<'r>],
     pub(super) at: usize,
     pub(super) end: usize,
+    /// Place of the last user message of the whole conversation.
+    pub(super) last_user: Option<usize>,
 }
 
 impl<'r> Run<'r> {
@@ -76,10 +84,7 @@ impl<'r> Run<'r> {
 
     /// Whether a user message follows the message at this place.
     pub(super) fn has_user_after(&self, n: usize) -> bool {
-        self.messages
-            .iter()
-            .skip(n + 1)
-            .any(|message| message.role == Role::User)
+        self.last_user.is_some_and(|last| last > n)
     }
 }
 

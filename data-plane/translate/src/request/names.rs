@@ -4,6 +4,7 @@
 //! upstream's prefix cache holds.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ const STEM_BYTES: usize = 55;
 /// The names that were changed in this request.
 #[derive(Debug, Default)]
 pub(crate) struct Names<'r> {
-    changed: Vec<(&'r str, String)>,
+    changed: HashMap<&'r str, String>,
 }
 
 impl<'r> Names<'r> {
@@ -23,12 +24,7 @@ impl<'r> Names<'r> {
         if is_allowed(name) {
             return Cow::Borrowed(name);
         }
-        if let Some((_, sent)) = self.changed.iter().find(|(known, _)| *known == name) {
-            return Cow::Owned(sent.clone());
-        }
-        let sent = shorten(name);
-        self.changed.push((name, sent.clone()));
-        Cow::Owned(sent)
+        Cow::Owned(self.changed.entry(name).or_insert_with(|| shorten(name)).clone())
     }
 
     /// (upstream's, client's) for the way back.

@@ -1,6 +1,7 @@
 //! One turn of either side: calls and reasoning, or results and what the user says.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use crate::anthropic::{Block, Content, Message, Role};
 use crate::dialect::{ReasoningBack, ReasoningField, ToolIdFormat, ToolResultImages, UserAfterTool};
@@ -179,13 +180,13 @@ pub(super) fn user<'r>(
         parts: Vec::new(),
         merges: cx.dialect().merge_same_role,
     };
-    let mut ids = Vec::with_capacity(results.len());
+    // Two results for one call: the last one counts.
+    let mut by_id = HashMap::with_capacity(results.len());
     for result in &results {
-        ids.push(upstream_id(result.id, None, cx));
+        by_id.insert(upstream_id(result.id, None, cx), result);
     }
     for call in &calls {
-        // Two results for one call: the last one counts.
-        let found = ids.iter().rposition(|id| id == call).and_then(|n| results.get(n));
+        let found = by_id.get(call);
         let mut message = match found {
             Some(result) => tool_message(result, cx, &mut said.parts)?,
             None => wire::Message::new("tool", vec![Part::text(NO_RESULT)]),
@@ -193,6 +194,7 @@ pub(super) fn user<'r>(
         message.tool_call_id = Some(call.clone());
         out.push(message);
     }
+    let calls: HashSet<Cow<'r, str>> = calls.into_iter().collect();
     for (n, message) in run.iter() {
         match message.role {
             Role::System if message.clear_at_next_user && run.has_user_after(n) => {}
@@ -247,7 +249,7 @@ fn results_in<'r>(run: &Run<'r>) -> Vec<ToolResult<'r>> {
 fn push_said<'r>(
     message: &'r Message<'r>,
     n: usize,
-    calls: &[Cow<'r, str>],
+    calls: &HashSet<Cow<'r, str>>,
     cx: &mut Context<'r>,
     parts: &mut Vec<Part<'r>>,
 ) -> Result<(), BadRequest> {

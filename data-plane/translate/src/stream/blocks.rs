@@ -13,6 +13,11 @@ use crate::ids::{self, Ids};
 use crate::openai::chunk::ToolDelta;
 use crate::response::Reply;
 
+/// More calls in one answer are a server gone wild.
+const CALLS_MAX: usize = 1024;
+/// What may wait behind an unfinished call, in bytes.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
@@ -38,6 +43,8 @@ pub(crate) struct Blocks<S> {
     slots: Vec<Slot>,
     queue: VecDeque<Queued>,
     sent_ids: HashSet<String>,
+    /// Everything that ever had to wait, which bounds what waits now.
+    waited_bytes: usize,
 }
 
 impl<S: Sink> Blocks<S> {
@@ -50,6 +57,7 @@ impl<S: Sink> Blocks<S> {
             slots: Vec::new(),
             queue: VecDeque::new(),
             sent_ids: HashSet::new(),
+            waited_bytes: 0,
         }
     }
 
@@ -62,6 +70,7 @@ impl<S: Sink> Blocks<S> {
             return;
         }
         if self.must_wait() {
+            self.waited_bytes += text.len();
             match self.queue.back_mut() {
                 Some(Queued::Text(waiting)) => waiting.push_str(text),
                 Some(Queued::Thinking(_) | Queued::Tool(_)) | None => {
@@ -79,6 +88,7 @@ impl<S: Sink> Blocks<S> {
             return;
         }
         if self.must_wait() {
+            self.waited_bytes += text.len();
             match self.queue.back_mut() {
                 Some(Queued::Thinking(waiting)) => waiting.push_str(text),
                 Some(Queued::Text(_) | Queued::Tool(_)) | None => {
@@ -114,8 +124,12 @@ impl<S: Sink> Blocks<S> {
             Stage::Closed => return Err(error::nonsense("a tool call went on after it was complete")),
             Stage::Refused => return Ok(()),
             Stage::Live { .. } => self.write_arguments(n, &arguments),
-            Stage::Queued => slot.pending.push_str(&arguments),
+            Stage::Queued => {
+                self.waited_bytes += arguments.len();
+                slot.pending.push_str(&arguments);
+            }
             Stage::Nameless => {
+                self.waited_bytes += arguments.len();
                 slot.pending.push_str(&arguments);
                 if !slot.name.is_empty() {
                     slot.stage = Stage::Queued;
@@ -124,6 +138,19 @@ impl<S: Sink> Blocks<S> {
             }
         }
         self.advance();
+        Ok(())
+    }
+
+    /// Fails when a server makes us keep more than an answer can hold.
+    pub(super) fn check_limits(&self) -> Result<(), UpstreamFault> {
+        if self.slots.len() > CALLS_MAX {
+            return Err(error::nonsense("too many tool calls in one answer"));
+        }
+        if self.waited_bytes > WAITING_BYTES_MAX {
+            return Err(error::nonsense(
+                "too much of the answer waits for an unfinished tool call",
+            ));
+        }
         Ok(())
     }
 

@@ -20,6 +20,9 @@ use super::think::{Piece, Think};
 /// Output beyond this many bytes is no longer kept for estimating tokens.
 const EMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Thinking between tags that may have to be given out as the answer, in bytes.
+const UNCLOSED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Core<S> {
     blocks: Blocks<S>,
@@ -102,6 +105,10 @@ impl<S: Sink> Core<S> {
         self.reasoning(&delta);
         self.content(&delta);
         self.tools(&delta)?;
+        self.blocks.check_limits()?;
+        if self.think.held_bytes() > UNCLOSED_BYTES_MAX {
+            return Err(error::nonsense("a think tag that never closes"));
+        }
         self.finish_reason(&choice)
     }
 

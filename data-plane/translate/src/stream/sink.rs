@@ -149,6 +149,11 @@ pub(crate) struct MessageSink {
 }
 
 impl MessageSink {
+    /// How much was collected.
+    pub(crate) fn bytes(&self) -> usize {
+        self.content.len() + self.arguments.len()
+    }
+
     /// The array, as JSON.
     pub(crate) fn content(&self) -> Vec<u8> {
         let mut array = Vec::with_capacity(self.content.len() + 2);

@@ -71,6 +71,11 @@ impl Think {
         }
     }
 
+    /// How much is kept in case the closing tag never comes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.inside.len()
+    }
+
     /// The answer is over. Gives back the thinking of a tag that never closed.
     pub(super) fn finish(&mut self, emit: &mut impl FnMut(Piece<'_>)) -> Option<String> {
         match std::mem::replace(&mut self.state, State::Text) {

@@ -101,3 +101,33 @@ fn m17_one_more_turn_leaves_the_prefix_as_it_was() {
     assert!(prefix.ends_with('}'), "{prefix}");
     assert!(long.starts_with(prefix), "{long}");
 }
+
+/// Whatever a client sends a million of, the work stays linear.
+#[test]
+fn r32_huge_lists_are_no_attack() {
+    let dialect = case::dialect(None);
+    let count = 60_000;
+    let uses: Vec<String> = (0..count)
+        .map(|n| format!(r#"{{"type":"tool_use","id":"t{n}","name":"f.{n}","input":{{}}}}"#))
+        .collect();
+    let results: Vec<String> = (0..count)
+        .rev()
+        .map(|n| format!(r#"{{"type":"tool_result","tool_use_id":"t{n}","content":"r"}},{{"type":"odd"}}"#))
+        .collect();
+    let reminders = r#",{"role":"system","content":"x","clear_at":"next_user_message"}"#.repeat(count);
+    let body = format!(
+        r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"assistant","content":[{}]}},{{"role":"user","content":[{}]}}{reminders}]}}"#,
+        uses.join(","),
+        results.join(","),
+    );
+    let request = Request::parse(body.as_bytes()).unwrap();
+    let outbound = request::to_openai(&request, &case::target(&dialect)).unwrap();
+    assert!(outbound.losses.header().unwrap().ends_with("..."));
+    let fields: Vec<String> = (0..count).map(|n| format!("\"f{n}\":1")).collect();
+    let refused = Request::parse(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap_err();
+    assert!(
+        refused.message.contains("more than 128 fields"),
+        "{}",
+        refused.message
+    );
+}
