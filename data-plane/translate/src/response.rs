@@ -6,8 +6,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::anthropic;
 use crate::anthropic::response::{End, write_message};
+use crate::anthropic::{self, event};
 use crate::dialect::{Dialect, ThinkTags, Tokenizer};
 use crate::error::{self, UpstreamFault};
 use crate::ids::{Ids, base62};
@@ -161,15 +161,7 @@ pub fn to_anthropic_events(
 
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.
 pub fn without_output(request: &anthropic::Request<'_>, ids: &Ids) -> Answer {
-    let usage = Usage {
-        input_tokens: 1,
-        is_estimated: true,
-        ..Usage::default()
-    };
-    let end = End {
-        stop_reason: Some(StopReason::MaxTokens),
-        ..End::default()
-    };
+    let (end, usage) = no_output();
     let mut body = Vec::new();
     write_message(&mut body, &ids.message(), request.model(), b"[]", &end, &usage);
     Answer {
@@ -177,6 +169,30 @@ pub fn without_output(request: &anthropic::Request<'_>, ids: &Ids) -> Answer {
         usage,
         stop_reason: StopReason::MaxTokens,
     }
+}
+
+/// The same for a client that wants a stream.
+pub fn without_output_events(request: &anthropic::Request<'_>, ids: &Ids, out: &mut Vec<u8>) -> Usage {
+    let (end, usage) = no_output();
+    event::message_start(out, &ids.message(), request.model(), &usage);
+    event::message_delta(out, &end, &usage);
+    event::message_stop(out);
+    usage
+}
+
+fn no_output() -> (End, Usage) {
+    let end = End {
+        stop_reason: Some(StopReason::MaxTokens),
+        ..End::default()
+    };
+    (
+        end,
+        Usage {
+            input_tokens: 1,
+            is_estimated: true,
+            ..Usage::default()
+        },
+    )
 }
 
 fn read_whole<S: Sink>(body: &[u8], reply: &Reply, core: &mut Core<S>) -> Result<(), UpstreamFault> {

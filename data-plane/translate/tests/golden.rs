@@ -27,3 +27,5 @@ mod request;
 mod response;
 #[path = "golden/stream.rs"]
 mod stream;
+#[path = "golden/tokens.rs"]
+mod tokens;

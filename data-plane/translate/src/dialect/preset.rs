@@ -35,6 +35,8 @@ const PRESETS: &[Preset] = &[
     ("sglang", sglang),
     ("llama-cpp", llama_cpp),
     ("ollama", ollama),
+    ("lm-studio", generic),
+    ("xai", xai),
 ];
 
 /// Part of a host (or a port) and the preset it speaks for. First match wins.
@@ -51,7 +53,9 @@ const HOSTS: &[(&str, &str)] = &[
     ("mistral.ai", "mistral"),
     ("groq.com", "groq"),
     ("openrouter.ai", "openrouter"),
+    ("api.x.ai", "xai"),
     (":11434", "ollama"),
+    (":1234", "lm-studio"),
 ];
 
 pub(super) fn find(name: &str) -> Option<Dialect> {
@@ -300,6 +304,13 @@ fn ollama() -> Dialect {
     Dialect {
         reasoning: Reasoning::Ollama,
         tool_choice_any: ToolChoiceAny::Auto,
+        ..generic()
+    }
+}
+
+fn xai() -> Dialect {
+    Dialect {
+        drop_params: vec![Param::Stop],
         ..generic()
     }
 }
