@@ -76,9 +76,13 @@ pub(super) fn guess(base_url: &str) -> &'static str {
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
+    let speaks = |part: &str| match part.starts_with(':') {
+        true => host.ends_with(part),
+        false => host.contains(part),
+    };
     HOSTS
         .iter()
-        .find(|(part, _)| host.contains(part))
+        .find(|(part, _)| speaks(part))
         .map_or("generic", |(_, preset)| preset)
 }
 
@@ -331,6 +335,7 @@ mod tests {
         }
         assert_eq!(guess("http://10.0.0.7:8000/dashscope/v1"), "generic");
         assert_eq!(guess("http://localhost:11434/v1"), "ollama");
+        assert_eq!(guess("http://localhost:12345/v1"), "generic");
     }
 
     #[test]
