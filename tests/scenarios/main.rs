@@ -7,6 +7,7 @@ mod auth;
 mod bad_input;
 mod durability;
 mod endpoints;
+mod examples;
 mod failover;
 mod fake_upstream;
 mod messages;
