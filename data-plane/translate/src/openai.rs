@@ -2,4 +2,5 @@
 
 pub(crate) mod chunk;
 pub(crate) mod request;
+pub(crate) mod schema;
 pub(crate) mod write;

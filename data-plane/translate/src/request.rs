@@ -5,7 +5,6 @@ mod messages;
 mod names;
 mod params;
 mod reasoning;
-pub(crate) mod schema;
 mod tools;
 mod turn;
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::schema::Schema;
 use crate::dialect::NullContent;
 use crate::json::Compact;
-use crate::request::schema::Schema;
 
 /// A request body. Fields of `extra` replace ours.
 pub(crate) struct Request<'a> {

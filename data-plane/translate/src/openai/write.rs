@@ -7,9 +7,9 @@ use std::fmt::{self, Display};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::request::{Call, DataUrl, Mark, Message, Param, Part, Request, Tool, ToolChoice};
+use super::schema::Schema;
 use crate::dialect::NullContent;
 use crate::json::{AsText, Compact};
-use crate::request::schema::Schema;
 
 impl Mark<'_> {
     fn write<M: SerializeMap>(self, map: &mut M) -> Result<(), M::Error> {

@@ -9,8 +9,8 @@ use crate::anthropic::Request;
 use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, StructuredOutput};
 use crate::error::BadRequest;
 use crate::openai::request::Param;
+use crate::openai::schema::Schema;
 
-use super::schema::Schema;
 use super::{Context, reasoning};
 
 type Params<'r> = Vec<(Cow<'r, str>, Param<'r>)>;

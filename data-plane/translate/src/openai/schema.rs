@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::dialect::SchemaLevel;
+use crate::json::lenient;
 
 /// Annotations that say nothing about values and that some servers refuse.
 const ANNOTATIONS: &[&str] = &["$schema", "$id", "$comment"];
@@ -266,7 +267,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(crate::json::lenient::TextSeed)? {
+        while let Some(key) = map.next_key_seed(lenient::TextSeed)? {
             let value = map.next_value()?;
             entries.push((key.unwrap_or_default(), value));
         }
