@@ -10,8 +10,10 @@ mod body;
 pub mod config;
 mod error;
 mod handler;
+mod life;
 mod metrics;
 mod node;
+mod off_reactor;
 mod relay;
 mod request_id;
 mod routing;
@@ -29,15 +31,14 @@ use tracing::info;
 
 use crate::{
     config::{Config, Drain},
+    life::Life,
     metrics::Metrics,
-    node::{Life, Node},
+    node::Node,
     server::{Server, listen},
     snapshot::{live::Live, watch::Watcher},
     upstream::{client, failover::Upstreams},
 };
 
-/// Bodies above this are parsed off the reactor, so that other requests do not wait.
-const OFF_REACTOR_BYTES: usize = 256 << 10;
 /// The ops listener serves to the last moment and then ends at once.
 const OPS_DRAIN: Drain = Drain {
     delay: std::time::Duration::ZERO,
@@ -120,15 +121,6 @@ pub async fn run(config: Config) -> Result<(), Error> {
     over.cancel();
     info!("data plane ended");
     ended
-}
-
-/// Runs work on a body where it does not hold up other requests.
-fn off_reactor<T>(body_bytes: usize, work: impl FnOnce() -> T) -> T {
-    if body_bytes > OFF_REACTOR_BYTES {
-        tokio::task::block_in_place(work)
-    } else {
-        work()
-    }
 }
 
 /// SIGTERM of an orchestrator and Ctrl-C of a person.

@@ -1,14 +1,9 @@
 //! What every request of this node shares: four handles and nothing else.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use crate::{
+    life::Life,
     metrics::Metrics,
     snapshot::live::{Live, Unavailable},
     upstream::failover::Upstreams,
@@ -19,13 +14,6 @@ pub(crate) struct Node {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
-}
-
-/// Where this process is on its way to its end.
-#[derive(Debug, Default)]
-pub(crate) struct Life {
-    is_draining: AtomicBool,
-    is_cutting: AtomicBool,
 }
 
 impl Node {
@@ -53,24 +41,4 @@ pub(crate) enum NotReady {
     Draining,
     #[error(transparent)]
     Unavailable(Unavailable),
-}
-
-impl Life {
-    /// No new work is wanted.
-    pub(crate) fn drain(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
-    }
-
-    /// What still runs has run long enough.
-    pub(crate) fn cut(&self) {
-        self.is_cutting.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_cutting(&self) -> bool {
-        self.is_cutting.load(Ordering::Relaxed)
-    }
 }

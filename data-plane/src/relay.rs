@@ -26,7 +26,7 @@ pub(crate) use flow::Flow;
 
 use crate::{
     error::Error,
-    node::Life,
+    life::Life,
     request_id::RequestId,
     upstream::{client::Body, failover::Committed},
     usage::meter::Meter,

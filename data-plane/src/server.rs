@@ -15,7 +15,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Drain, metrics::Metrics, node::Life};
+use crate::{config::Drain, life::Life, metrics::Metrics};
 
 const BACKLOG: u32 = 4096;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ use crate::{
     auth, body,
     error::Error,
     node::Node,
-    off_reactor,
+    off_reactor::off_reactor,
     relay::{Outcome, Relay},
     request_id::RequestId,
     routing,

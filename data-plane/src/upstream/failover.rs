@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::Error,
     metrics::{AttemptLabels, Metrics},
-    off_reactor,
+    off_reactor::off_reactor,
     relay::Flow,
     routing::{Candidate, Plan},
     snapshot::{ApiKey, Held, LossPolicy, Provider, Snapshot},

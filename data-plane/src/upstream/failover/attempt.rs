@@ -15,7 +15,7 @@ use http::{HeaderMap, header};
 
 use super::{Admission, Committed, Order, Sent};
 use crate::{
-    off_reactor,
+    off_reactor::off_reactor,
     relay::Flow,
     routing::Candidate,
     upstream::{
