@@ -14,6 +14,7 @@
 pub mod anthropic;
 pub mod dialect;
 pub mod error;
+mod estimate;
 mod ids;
 mod json;
 pub mod loss;

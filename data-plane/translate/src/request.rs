@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use crate::anthropic;
 use crate::dialect::{Dialect, EmitThinking, Lossy};
 use crate::error::BadRequest;
+use crate::estimate;
 use crate::loss::LossList;
 use crate::openai;
 use crate::response::{Reply, Rules, Shared, id_hash, signature};
-use crate::tokens;
 
 use self::names::Names;
 
@@ -82,7 +82,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
     {
         return Err(BadRequest::at(&loss.path, loss.reason));
     }
-    let mut body = Vec::with_capacity(tokens::rough_bytes(&upstream));
+    let mut body = Vec::with_capacity(estimate::body_bytes(&upstream));
     serde_json::to_writer(&mut body, &upstream)
         .map_err(|error| BadRequest::new(format!("the request cannot be written as JSON: {error}")))?;
     let losses = if target.dialect.lossy == Lossy::Report {
@@ -109,7 +109,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
                 request.tools.disable_parallel,
             ),
         },
-        tokens::rough(&upstream),
+        estimate::rough_prompt(&upstream),
     );
     Ok(Outbound {
         body,

@@ -4,11 +4,11 @@
 
 use crate::anthropic::response::{End, write_message};
 use crate::error::{self, UpstreamFault};
+use crate::estimate;
 use crate::ids::Ids;
 use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ToolDelta};
 use crate::response::{Answer, Reply};
 use crate::stop_reason::{Finish, StopReason};
-use crate::tokens;
 use crate::usage::Usage;
 
 use super::blocks::Blocks;
@@ -171,7 +171,7 @@ impl<S: Sink> Core<S> {
             let rules = self.reply().rules();
             Usage {
                 input_tokens: self.reply().estimate(),
-                output_tokens: tokens::estimate(rules.tokenizer, rules.token_factor, &self.outcome.emitted),
+                output_tokens: estimate::text(rules.tokenizer, rules.token_factor, &self.outcome.emitted),
                 is_estimated: true,
                 ..Usage::default()
             }

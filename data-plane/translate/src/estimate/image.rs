@@ -1,7 +1,7 @@
 //! What images and PDFs cost, read from their headers.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 /// What an image costs at most, and what an unknown one is taken to cost.
 pub(super) const TOKENS_MAX: u64 = 1600;
@@ -63,9 +63,7 @@ fn decode(data: &str, chars: usize) -> Vec<u8> {
     let mut bytes = STANDARD
         .decode(plain.get(..whole).unwrap_or_default())
         .unwrap_or_default();
-    if let Ok(tail) =
-        base64::engine::general_purpose::STANDARD_NO_PAD.decode(plain.get(whole..).unwrap_or_default())
-    {
+    if let Ok(tail) = STANDARD_NO_PAD.decode(plain.get(whole..).unwrap_or_default()) {
         bytes.extend(tail);
     }
     bytes
