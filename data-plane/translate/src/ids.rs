@@ -1,6 +1,6 @@
-//! Ids for the client, minted from randomness that the caller brings.
+//! Ids: minted for the client, shortened for an upstream.
 //!
-//! The same seed gives the same ids, so that a test, a replay and a second attempt
+//! Randomness is the caller's: the same seed gives the same ids, so that a test, a replay and a second attempt
 //! before the commit point can agree.
 
 use sha2::{Digest, Sha256};
@@ -44,8 +44,13 @@ impl Ids {
     }
 }
 
+/// A short name for a text, for ids towards upstreams.
+pub(crate) fn short_hash(text: &str, chars: usize) -> String {
+    base62(&Sha256::digest(text.as_bytes()), chars)
+}
+
 /// The first `chars` bytes of a digest as base62 letters.
-pub(crate) fn base62(digest: &[u8], chars: usize) -> String {
+fn base62(digest: &[u8], chars: usize) -> String {
     digest
         .iter()
         .take(chars)

@@ -16,7 +16,7 @@ use crate::error::BadRequest;
 use crate::estimate;
 use crate::loss::LossList;
 use crate::openai;
-use crate::response::{Reply, Rules, Shared, id_hash, signature};
+use crate::reply::{Reply, Rules, Shared, UsedIds, signature};
 
 use self::names::Names;
 
@@ -155,18 +155,16 @@ fn shows_thinking(request: &anthropic::Request<'_>, dialect: &Dialect) -> bool {
     }
 }
 
-fn used_ids(request: &anthropic::Request<'_>) -> Vec<u64> {
+fn used_ids(request: &anthropic::Request<'_>) -> UsedIds {
     let blocks = request
         .messages
         .iter()
         .flat_map(|message| message.content.blocks());
-    let mut ids: Vec<u64> = blocks
-        .filter_map(|block| match block {
-            anthropic::Block::ToolUse { id, .. } => Some(id_hash(id)),
-            _ => None,
-        })
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+    let ids = blocks.filter_map(|block| {
+        let anthropic::Block::ToolUse { id, .. } = block else {
+            return None;
+        };
+        Some(&**id)
+    });
+    ids.collect()
 }

@@ -14,11 +14,11 @@ mod slot;
 mod think;
 
 use crate::anthropic::ErrorBody;
-use crate::anthropic::response::End;
+use crate::anthropic::response::{Answer, End};
 use crate::error::{self, FaultKind, UpstreamFault};
 use crate::ids::Ids;
 use crate::json::surrogate::Carry;
-use crate::response::{Answer, Reply};
+use crate::reply::Reply;
 use crate::sse::Decoder;
 use crate::stop_reason::StopReason;
 use crate::usage::Usage;
@@ -238,7 +238,7 @@ impl Translator {
             State::Open if self.is_committed() => Status::Streaming,
             State::Open => Status::Held,
             State::Ended(end, _) => Status::Ended {
-                stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
+                stop_reason: end.reason(),
             },
             State::Failed(fault) => Status::Failed(fault.clone()),
         }
@@ -274,7 +274,7 @@ impl Collector {
         match &self.reader.state {
             State::Open => Status::Held,
             State::Ended(end, _) => Status::Ended {
-                stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
+                stop_reason: end.reason(),
             },
             State::Failed(fault) => Status::Failed(fault.clone()),
         }

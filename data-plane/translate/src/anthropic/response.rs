@@ -1,16 +1,43 @@
-//! The message envelope: every key always present, for plain answers and `message_start`.
+//! The message: every key always present, for whole answers and `message_start`.
 
 use crate::json::{push_number, push_str};
 use crate::stop_reason::StopReason;
 use crate::usage::Usage;
 
-/// How an answer ended.
+/// A whole answer, as the client gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub body: Vec<u8>,
+    pub usage: Usage,
+    pub stop_reason: StopReason,
+}
+
+impl Answer {
+    pub(crate) fn new(id: &str, model: &str, content: &[u8], end: &End, usage: Usage) -> Self {
+        let mut body = Vec::new();
+        write_message(&mut body, id, model, content, end, &usage);
+        Answer {
+            body,
+            usage,
+            stop_reason: end.reason(),
+        }
+    }
+}
+
+/// How an answer ended; in `message_start` it has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) stop_reason: Option<StopReason>,
     pub(crate) stop_sequence: Option<String>,
     /// The model's own words when it refused.
     pub(crate) refusal: Option<String>,
+}
+
+impl End {
+    /// Why it ended, told as `end_turn` if nobody said.
+    pub(crate) fn reason(&self) -> StopReason {
+        self.stop_reason.unwrap_or(StopReason::EndTurn)
+    }
 }
 
 /// Writes a whole message; `content` is a JSON array.

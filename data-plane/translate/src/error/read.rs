@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{FaultKind, Overflow, UpstreamFault, overflow};
-use crate::response::Reply;
+use crate::reply::Reply;
 use crate::stop_reason::Finish;
 
 /// Longest message that is passed on, in characters.

@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use crate::anthropic::{Block, Content, Message, Role};
 use crate::dialect::{ReasoningBack, ReasoningField, ToolIdFormat, ToolResultImages, UserAfterTool};
 use crate::error::{BadRequest, Path};
+use crate::ids::short_hash;
 use crate::openai::request as wire;
 use crate::openai::request::{PARAGRAPH, Part};
-use crate::response::{SIGNATURE_PREFIX, short_hash};
+use crate::reply::is_our_signature;
 
 use super::messages::{Reminder, Run, mid_system};
 use super::{Context, media};
@@ -83,7 +84,7 @@ fn assistant_message<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r
                 }
             }
             Block::Thinking { thinking, signature } => {
-                let is_ours = signature.starts_with(SIGNATURE_PREFIX) || cx.dialect().foreign_reasoning;
+                let is_ours = is_our_signature(signature) || cx.dialect().foreign_reasoning;
                 if is_ours && !thinking.is_empty() {
                     thoughts.push(Cow::Borrowed(&**thinking));
                 }

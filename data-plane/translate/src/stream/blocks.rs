@@ -11,7 +11,7 @@ use super::slot::{Closing, Slot, Stage, whole_arguments};
 use crate::error::{self, UpstreamFault};
 use crate::ids::{self, Ids};
 use crate::openai::chunk::ToolDelta;
-use crate::response::Reply;
+use crate::reply::Reply;
 
 /// More calls in one answer are a server gone wild.
 const CALLS_MAX: usize = 1024;

@@ -2,12 +2,12 @@
 //!
 //! Latches the finish reason, keeps the last usage, and decides what an end means.
 
-use crate::anthropic::response::{End, write_message};
+use crate::anthropic::response::{Answer, End};
 use crate::error::{self, UpstreamFault};
 use crate::estimate;
 use crate::ids::Ids;
 use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ToolDelta};
-use crate::response::{Answer, Reply};
+use crate::reply::Reply;
 use crate::stop_reason::{Finish, StopReason};
 use crate::usage::Usage;
 
@@ -374,21 +374,8 @@ impl Core<MessageSink> {
     }
 
     pub(crate) fn write_answer(&self, end: &End, usage: Usage) -> Answer {
-        let mut body = Vec::new();
         let content = self.sink().content();
-        write_message(
-            &mut body,
-            &self.message_id,
-            self.reply().model(),
-            &content,
-            end,
-            &usage,
-        );
-        Answer {
-            body,
-            usage,
-            stop_reason: end.stop_reason.unwrap_or(StopReason::EndTurn),
-        }
+        Answer::new(&self.message_id, self.reply().model(), &content, end, usage)
     }
 }
 

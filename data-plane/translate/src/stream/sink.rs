@@ -4,7 +4,7 @@ use crate::anthropic::event;
 use crate::anthropic::response::End;
 use crate::ids::Ids;
 use crate::json::{push_escaped, push_str};
-use crate::response::Reply;
+use crate::reply::Reply;
 use crate::usage::Usage;
 
 use super::slot::{Closing, whole_arguments};
