@@ -36,7 +36,7 @@ use crate::{
     node::Node,
     server::{Server, listen},
     snapshot::{live::Live, watch::Watcher},
-    upstream::{client, failover::Upstreams},
+    upstream::{admission::Upstreams, client},
 };
 
 /// The ops listener serves to the last moment and then ends at once.

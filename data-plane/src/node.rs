@@ -6,7 +6,7 @@ use crate::{
     life::Life,
     metrics::Metrics,
     snapshot::live::{Live, Unavailable},
-    upstream::failover::Upstreams,
+    upstream::admission::Upstreams,
 };
 
 pub(crate) struct Node {

@@ -21,24 +21,23 @@ use futures_util::future::BoxFuture;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep};
 
-use self::flow::Step;
+use self::flow::{PING_TICKS, Step};
 pub(crate) use flow::Flow;
 
-use crate::{
-    error::Error,
-    life::Life,
-    request_id::RequestId,
-    upstream::{client::Body, failover::Committed},
-    usage::meter::Meter,
-};
+use crate::{error::Error, life::Life, request_id::RequestId, upstream::client::Body, usage::meter::Meter};
 
 /// How often time-outs are looked at: one cheap timer instead of one per wait.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the end of a client's body waits for the end of the upstream's.
 const LINGER: Duration = Duration::from_millis(50);
-/// Silence towards the client that is filled with a ping.
-const PING_TICKS: u32 = 10;
 const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+/// The answer has begun; from here on nobody else can give it.
+pub(crate) enum Committed {
+    /// All of it, in the form that the client asked for.
+    Whole(Vec<u8>),
+    Flow(Box<Flow>),
+}
 
 /// The end of a request, and the meter that follows it.
 pub(crate) struct Outcome {

@@ -1,7 +1,11 @@
 //! Everything that has to do with calling providers: one client, one table of what a
 //! failure means, one breaker per candidate, and the walk over a plan.
+//!
+//! `failover` stands on top: it hands its result to `relay`, which knows the rest of
+//! this folder and not the walk.
 
 pub(crate) mod address;
+pub(crate) mod admission;
 pub(crate) mod breaker;
 pub(crate) mod client;
 pub(crate) mod failover;

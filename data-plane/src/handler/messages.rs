@@ -27,11 +27,11 @@ use crate::{
     error::Error,
     node::Node,
     off_reactor::off_reactor,
-    relay::{Outcome, Relay},
+    relay::{Committed, Outcome, Relay},
     request_id::RequestId,
     routing,
     snapshot::{KeyId, Snapshot},
-    upstream::failover::{self, Committed, Order},
+    upstream::failover::{self, Order},
     usage::meter::Meter,
 };
 

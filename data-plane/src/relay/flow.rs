@@ -13,13 +13,12 @@ use bridge_translate::{
 };
 use bytes::Bytes;
 
-use super::PING_TICKS;
 use crate::{
     error::Error,
     upstream::{
+        admission::Admission,
         breaker,
         client::Body,
-        failover::Admission,
         mask::mask,
         outcome::{Class, Failure},
     },
@@ -28,8 +27,11 @@ use crate::{
 
 /// One write holds at most about this much, so that a slow client holds no more.
 const BATCH_BYTES: usize = 64 << 10;
+/// Silence towards the client that is filled with a ping.
+pub(super) const PING_TICKS: u32 = 10;
 /// Silence without a real event that some clients' watchdogs take for death.
 const EMPTY_DELTA_TICKS: u32 = 200;
+
 /// What a poll came to.
 pub(super) enum Step {
     Bytes(Bytes),

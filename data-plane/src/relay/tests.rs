@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     routing::Candidate,
     snapshot::{Snapshot, decode::tests::snapshot},
-    upstream::{breaker, client::Client, failover::Upstreams},
+    upstream::{admission::Upstreams, breaker, client::Client},
 };
 
 const REQUEST: &[u8] =

@@ -1,162 +1,39 @@
 //! Walks a plan until one candidate begins to answer.
 //!
-//! The commit point is in the types: this walk hands out either a whole answer or a
-//! [`Flow`] whose first content has been read, and a `Flow` knows no other candidate,
-//! so nothing can switch after content. One budget bounds calls and time over all
+//! The commit point is in the types: this walk hands `relay` either a whole answer or
+//! a flow whose first content has been read, and a flow knows no other candidate, so
+//! nothing can switch after content. One budget bounds calls and time over all
 //! candidates; every failure is judged by the one table.
 
 mod attempt;
+mod order;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant};
 
-use bridge_translate::{anthropic, loss::LossList, request::Outbound};
-use bytes::Bytes;
 use rand::RngExt;
 use tracing::warn;
 
 use super::{
-    breaker::{self, Breakers, Permit},
-    client::Client,
+    admission::Upstreams,
     outcome::{self, Failure},
 };
 use crate::{
     error::Error,
-    metrics::{AttemptLabels, Metrics},
-    off_reactor::off_reactor,
-    relay::Flow,
+    metrics::AttemptLabels,
+    relay::Committed,
     routing::{Candidate, Plan},
-    snapshot::{ApiKey, Held, LossPolicy, Provider, Snapshot},
     usage::meter::Meter,
 };
 
+pub(crate) use order::Order;
+
 /// Pause before the same candidate is asked again, in milliseconds.
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
-
-/// What every call to an upstream shares.
-pub(crate) struct Upstreams {
-    pub(crate) client: Client,
-    breakers: Mutex<Breakers>,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-/// One request on its way over its plan.
-#[derive(Clone, Copy)]
-pub(crate) struct Order<'a> {
-    pub(crate) upstreams: &'a Arc<Upstreams>,
-    pub(crate) snapshot: &'a Arc<Snapshot>,
-    pub(crate) key: &'a ApiKey,
-    pub(crate) request: &'a anthropic::Request<'a>,
-    pub(crate) body_bytes: usize,
-    pub(crate) arrived: Instant,
-}
-
-/// The answer has begun; from here on nobody else can give it.
-pub(crate) enum Committed {
-    /// All of it, in the form that the client asked for.
-    Whole(Vec<u8>),
-    Flow(Box<Flow>),
-}
 
 /// How many calls and how much time one request may still cost.
 struct Budget {
     attempts: u32,
     deadline: Instant,
-}
-
-/// A right to call a candidate. Unless settled it teaches the breaker nothing.
-pub(crate) struct Admission {
-    upstreams: Arc<Upstreams>,
-    snapshot: Arc<Snapshot>,
-    candidate: Candidate,
-    permit: Option<Permit>,
-}
-
-impl Upstreams {
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self {
-            client,
-            breakers: Mutex::default(),
-            metrics,
-        }
-    }
-
-    /// The breakers that are not simply closed, one by one.
-    pub(crate) fn unhealthy<T>(&self, mut read: impl FnMut(&str, &str, breaker::State) -> T) -> Vec<T> {
-        self.breakers()
-            .unhealthy()
-            .map(|(provider, model, state)| read(provider, model, state))
-            .collect()
-    }
-
-    /// Asks the breaker, or the admin who holds it.
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
-        candidate: &Candidate,
-        now: Instant,
-    ) -> Result<Admission, breaker::Refused> {
-        let (provider, model) = (&*candidate.provider.name, &*candidate.model);
-        let held = held_by_admin(snapshot, provider, model);
-        let permit = match held {
-            Some(Held::Open) => {
-                return Err(breaker::Refused {
-                    retry_at: now + snapshot.settings.breaker.recovery_timeout,
-                });
-            }
-            Some(Held::Closed) => Permit::Normal,
-            None => self
-                .breakers()
-                .admit(provider, model, now, &snapshot.settings.breaker)?,
-        };
-        Ok(Admission {
-            upstreams: Arc::clone(self),
-            snapshot: Arc::clone(snapshot),
-            candidate: candidate.clone(),
-            permit: Some(permit),
-        })
-    }
-
-    /// A panic elsewhere leaves whole states behind: every change is one assignment.
-    fn breakers(&self) -> MutexGuard<'_, Breakers> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn held_by_admin(snapshot: &Snapshot, provider: &str, model: &str) -> Option<Held> {
-    if snapshot.overrides.is_empty() {
-        return None;
-    }
-    let now = SystemTime::now();
-    let mut held = snapshot
-        .overrides
-        .iter()
-        .filter(|held| held.covers(provider, model, now));
-    held.next().map(|held| held.held)
-}
-
-impl Admission {
-    pub(crate) fn provider(&self) -> &Provider {
-        &self.candidate.provider
-    }
-
-    /// Tells the breaker how it went; only the first word counts.
-    pub(crate) fn settle(&mut self, outcome: breaker::Outcome) {
-        let Some(permit) = self.permit.take() else { return };
-        let Candidate { provider, model } = &self.candidate;
-        let settings = &self.snapshot.settings.breaker;
-        self.upstreams
-            .breakers()
-            .record(&provider.name, model, (permit, outcome), Instant::now(), settings);
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.settle(breaker::Outcome::Nothing);
-    }
 }
 
 impl Budget {
@@ -197,7 +74,7 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
             }
             let sent = match &outbound {
                 Some(sent) => sent,
-                None => outbound.insert(translate(&order, &candidate, meter)?),
+                None => outbound.insert(order.translate(&candidate, meter)?),
             };
             meter.attempt(&candidate.provider.name, &candidate.model);
             let failure =
@@ -235,35 +112,6 @@ fn exhausted(failures: Vec<Failure>, soonest_probe: Option<Instant>) -> Error {
         },
         (None, None) => Error::Deadline,
     }
-}
-
-/// The body for one candidate, and what it loses.
-pub(crate) struct Sent {
-    pub(crate) outbound: Outbound,
-    pub(crate) body: Bytes,
-}
-
-fn translate(order: &Order<'_>, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
-    let target = candidate.target(order.snapshot);
-    let mut outbound = off_reactor(order.body_bytes, || {
-        bridge_translate::request::to_openai(order.request, &target)
-    })?;
-    let policy = order
-        .key
-        .loss_policy
-        .unwrap_or(order.snapshot.settings.loss_policy);
-    report(policy, &outbound.losses, meter)?;
-    let body = Bytes::from(std::mem::take(&mut outbound.body));
-    Ok(Sent { outbound, body })
-}
-
-fn report(policy: LossPolicy, losses: &LossList, meter: &mut Meter) -> Result<(), Error> {
-    match (policy, losses.header()) {
-        (_, None) | (LossPolicy::Silent, Some(_)) => {}
-        (LossPolicy::Report, Some(header)) => meter.lost(header),
-        (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
-    }
-    Ok(())
 }
 
 fn count(upstreams: &Upstreams, candidate: &Candidate, outcome: &'static str) {

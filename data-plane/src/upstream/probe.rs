@@ -8,7 +8,7 @@ use std::{
 use bridge_translate::{Ids, anthropic, request, response};
 use bytes::Bytes;
 
-use super::{client::Accept, failover::Upstreams, mask::mask, outcome::Class};
+use super::{admission::Upstreams, client::Accept, mask::mask, outcome::Class};
 use crate::{routing::Candidate, snapshot::Snapshot};
 
 /// As small as a request can be that every model answers.

@@ -13,10 +13,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::*;
 use crate::{
     config::TokenSource,
+    life::Life,
     metrics::Metrics,
-    node::Life,
     snapshot::{decode::tests as fixture, live::Live},
-    upstream::{client::Client, failover::Upstreams},
+    upstream::{admission::Upstreams, client::Client},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -13,12 +13,13 @@ use bridge_translate::{
 };
 use http::{HeaderMap, header};
 
-use super::{Admission, Committed, Order, Sent};
+use super::order::{Order, Sent};
 use crate::{
     off_reactor::off_reactor,
-    relay::Flow,
+    relay::{Committed, Flow},
     routing::Candidate,
     upstream::{
+        admission::Admission,
         breaker,
         client::{Accept, Answer, Body},
         mask::mask,

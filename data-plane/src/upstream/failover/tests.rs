@@ -1,11 +1,17 @@
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use bridge_translate::anthropic;
 
 use super::*;
 use crate::{
+    metrics::Metrics,
     request_id::RequestId,
     routing,
-    snapshot::{BreakerOverride, decode::tests as fixture},
-    upstream::outcome::Class,
+    snapshot::{ApiKey, BreakerOverride, Held, LossPolicy, Snapshot, decode::tests as fixture},
+    upstream::{client::Client, outcome::Class},
 };
 
 /// A parameter that not every upstream takes.
