@@ -1,14 +1,17 @@
 //! The way out: one client request to one upstream body, for one candidate.
 
+mod assistant;
+mod call_ids;
+mod context;
 mod media;
 mod messages;
 mod names;
 mod params;
 mod reasoning;
+mod run;
+mod system;
 mod tools;
-mod turn;
-
-use std::collections::HashMap;
+mod user;
 
 use crate::anthropic;
 use crate::dialect::{Dialect, EmitThinking, Lossy};
@@ -18,28 +21,8 @@ use crate::loss::LossList;
 use crate::openai;
 use crate::reply::{Reply, Rules, Shared, UsedIds, signature};
 
-use self::names::Names;
-
-/// The candidate that a request is translated for.
-#[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
-    /// The provider's name, for messages and signatures.
-    pub provider: &'a str,
-    /// The upstream's name of the model.
-    pub model: &'a str,
-    pub dialect: &'a Dialect,
-    /// The global limits on `max_tokens`.
-    pub token_limits: TokenLimits,
-    /// The model's own limit, if it is known.
-    pub max_output_tokens: Option<u32>,
-}
-
-/// Bounds that hold for every request, whatever the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenLimits {
-    pub min: u32,
-    pub max: u32,
-}
+use self::context::Context;
+pub use self::context::{Target, TokenLimits};
 
 /// What goes to the upstream, and what is needed when it answers.
 #[derive(Debug)]
@@ -51,23 +34,6 @@ pub struct Outbound {
     pub upstream_streams: bool,
 }
 
-/// State of one translation.
-pub(crate) struct Context<'r> {
-    pub(crate) target: &'r Target<'r>,
-    pub(crate) losses: LossList,
-    pub(crate) names: Names<'r>,
-    /// Ids as the upstream knows them, where its format differs.
-    pub(crate) tool_ids: HashMap<&'r str, String>,
-    /// The start of the answer that the upstream is asked to continue.
-    pub(crate) prefill: Option<String>,
-}
-
-impl<'r> Context<'r> {
-    pub(crate) fn dialect(&self) -> &'r Dialect {
-        self.target.dialect
-    }
-}
-
 /// Translates a request for one candidate.
 pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Result<Outbound, BadRequest> {
     let (upstream, context) = build(request, target)?;
@@ -75,7 +41,8 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         losses,
         names,
         prefill,
-        ..
+        target: _,
+        call_ids: _,
     } = context;
     if target.dialect.lossy == Lossy::Strict
         && let Some(loss) = losses.iter().next()
@@ -124,13 +91,7 @@ pub(crate) fn build<'r>(
     request: &'r anthropic::Request<'r>,
     target: &'r Target<'r>,
 ) -> Result<(openai::request::Request<'r>, Context<'r>), BadRequest> {
-    let mut context = Context {
-        target,
-        losses: LossList::default(),
-        names: Names::default(),
-        tool_ids: HashMap::new(),
-        prefill: None,
-    };
+    let mut context = Context::new(target);
     let (tools, tool_choice) = tools::translate(request, &mut context)?;
     let messages = messages::translate(request, &mut context)?;
     let params = params::translate(request, !tools.is_empty(), &mut context)?;

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use crate::anthropic::{Block, Content, Document, Media, Source};
 use crate::dialect::{CacheControl, ImageUrls, Pdf};
 use crate::error::{BadRequest, Path};
 use crate::openai::request::{DataUrl, Mark, PARAGRAPH, Part};
 
-use super::Context;
+use super::context::Context;
 
 const BLIND_NOTE: &str = "[image omitted: the model cannot see images]";
 const PDF_TYPE: &str = "application/pdf";
@@ -59,11 +61,7 @@ pub(super) fn push<'r>(
         Block::ToolReference { tool_name } => out.push(Part::text(format!("Tool loaded: {tool_name}"))),
         Block::ServerTool { text } if text.is_empty() => {}
         Block::ServerTool { text } => out.push(Part::text(&**text)),
-        Block::Compaction { text: Some(text) } => {
-            out.push(Part::text(format!(
-                "Summary of the earlier conversation:\n{text}"
-            )));
-        }
+        Block::Compaction { text: Some(text) } => out.push(summary(text)),
         Block::Compaction { text: None }
         | Block::Marker
         | Block::Thinking { .. }
@@ -75,7 +73,12 @@ pub(super) fn push<'r>(
     Ok(())
 }
 
-fn mark<'r>(cache_control: Option<&'r serde_json::value::RawValue>, cx: &Context<'_>) -> Mark<'r> {
+/// What stands for a conversation that was compacted.
+pub(super) fn summary<'r>(text: &str) -> Part<'r> {
+    Part::text(format!("Summary of the earlier conversation:\n{text}"))
+}
+
+fn mark<'r>(cache_control: Option<&'r RawValue>, cx: &Context<'_>) -> Mark<'r> {
     match (cx.dialect().cache_control, cache_control) {
         (CacheControl::Passthrough, Some(raw)) => Mark::CacheControl(raw),
         (CacheControl::OpenaiBreakpoint, Some(_)) => Mark::Breakpoint,

@@ -7,17 +7,15 @@
 
 use std::borrow::Cow;
 
-use crate::anthropic::{Block, Content, Message, Request, Role};
-use crate::dialect::{MidSystem, Prefill, PrefillFlag, StructuredOutput, SystemRole};
-use crate::error::{BadRequest, Path};
+use crate::anthropic::{Block, Message, Request, Role};
+use crate::dialect::{Prefill, PrefillFlag};
+use crate::error::BadRequest;
 use crate::openai::request as wire;
 use crate::openai::request::Part;
 
-use super::{Context, media, turn};
-
-/// Start of Claude Code's first system block. It differs between sessions and would
-/// spoil every prefix cache.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+use super::context::Context;
+use super::run::Run;
+use super::{assistant, system, user};
 
 /// The upstream's messages.
 pub(super) fn translate<'r>(
@@ -25,7 +23,7 @@ pub(super) fn translate<'r>(
     cx: &mut Context<'r>,
 ) -> Result<Vec<wire::Message<'r>>, BadRequest> {
     let mut out = Vec::with_capacity(request.messages.len() + 1);
-    let mut system = system_parts(request, cx)?;
+    let mut prompt = system::prompt(request, cx)?;
     let messages = &request.messages;
     let last_user = messages.iter().rposition(|message| message.role == Role::User);
     let mut at = 0;
@@ -42,9 +40,9 @@ pub(super) fn translate<'r>(
             last_user,
         };
         if is_assistant {
-            turn::assistant(&run, cx, &mut out);
+            assistant::translate(&run, cx, &mut out);
         } else {
-            turn::user(&run, cx, &mut out, &mut system)?;
+            user::translate(&run, cx, &mut out, &mut prompt)?;
         }
         at = end;
     }
@@ -57,78 +55,8 @@ pub(super) fn translate<'r>(
     if let Some(last) = messages.last() {
         prefill(last, messages.len() - 1, cx, &mut out)?;
     }
-    put_system(system, cx, &mut out);
+    system::put(prompt, cx, &mut out);
     Ok(out)
-}
-
-/// Messages of one side, as they follow each other.
-pub(super) struct Run<'r> {
-    pub(super) messages: &'r [Message<'r>],
-    pub(super) at: usize,
-    pub(super) end: usize,
-    /// Place of the last user message of the whole conversation.
-    pub(super) last_user: Option<usize>,
-}
-
-impl<'r> Run<'r> {
-    /// The messages with their places in the request.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &'r Message<'r>)> + use<'r> {
-        let (messages, at, end) = (self.messages, self.at, self.end);
-        messages.iter().enumerate().take(end).skip(at)
-    }
-
-    /// Whether nothing follows.
-    pub(super) fn is_last(&self) -> bool {
-        self.end == self.messages.len()
-    }
-
-    /// Whether a user message follows the message at this place.
-    pub(super) fn has_user_after(&self, n: usize) -> bool {
-        self.last_user.is_some_and(|last| last > n)
-    }
-}
-
-fn system_parts<'r>(request: &'r Request<'r>, cx: &mut Context<'r>) -> Result<Vec<Part<'r>>, BadRequest> {
-    let strips = cx.dialect().strip_billing_header;
-    let is_billing = move |text: &str| strips && text.starts_with(BILLING_HEADER);
-    let mut parts = match &request.system {
-        None => Vec::new(),
-        Some(content) => media::parts(content, &Path::Root("system"), cx)?,
-    };
-    parts.retain(|part| !matches!(part, Part::Text { text, .. } if is_billing(text)));
-    if let Some(schema) = request.options.answer_schema
-        && matches!(
-            cx.dialect().structured_output,
-            StructuredOutput::JsonObject | StructuredOutput::Prompt
-        )
-    {
-        parts.push(Part::text(format!(
-            "Answer with one JSON object that follows this JSON schema:\n{schema}"
-        )));
-    }
-    Ok(parts)
-}
-
-fn put_system<'r>(parts: Vec<Part<'r>>, cx: &Context<'_>, out: &mut Vec<wire::Message<'r>>) {
-    let dialect = cx.dialect();
-    let first_role = out.first().map(|message| message.role);
-    if dialect.first_must_be_user && first_role == Some("assistant") {
-        out.insert(0, wire::Message::new("user", vec![Part::text("(continued)")]));
-    }
-    if parts.is_empty() {
-        return;
-    }
-    let role = match dialect.system_role {
-        SystemRole::System => "system",
-        SystemRole::Developer => "developer",
-        SystemRole::User => "user",
-    };
-    match out.first_mut() {
-        Some(first) if role == "user" && first.role == "user" && dialect.merge_same_role => {
-            first.content.splice(0..0, parts);
-        }
-        Some(_) | None => out.insert(0, wire::Message::new(role, parts)),
-    }
 }
 
 /// A last message of the assistant is the start of the answer.
@@ -180,43 +108,4 @@ fn prefill<'r>(
         }
     }
     Ok(())
-}
-
-/// Where a `role:"system"` message inside the conversation goes.
-pub(super) fn mid_system<'r>(
-    message: &'r Message<'r>,
-    n: usize,
-    cx: &mut Context<'r>,
-) -> Result<Option<Reminder<'r>>, BadRequest> {
-    let root = Path::Root("messages");
-    let parts = match &message.content {
-        Content::Text(text) if text.is_empty() => Vec::new(),
-        content => media::parts(content, &Path::Field(&Path::Index(&root, n), "content"), cx)?,
-    };
-    if parts.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(match cx.dialect().mid_system {
-        MidSystem::System => Reminder::Message(wire::Message::new("system", parts)),
-        MidSystem::Developer => Reminder::Message(wire::Message::new("developer", parts)),
-        MidSystem::Top => Reminder::Top(parts),
-        MidSystem::User => Reminder::Text(parts.into_iter().map(reminder).collect()),
-    }))
-}
-
-/// A system message on its way to its place.
-pub(super) enum Reminder<'r> {
-    Message(wire::Message<'r>),
-    Top(Vec<Part<'r>>),
-    Text(Vec<Part<'r>>),
-}
-
-fn reminder(part: Part<'_>) -> Part<'_> {
-    match part {
-        Part::Text { text, glue, mark } => {
-            let text = Cow::Owned(format!("<system-reminder>\n{text}\n</system-reminder>"));
-            Part::Text { text, glue, mark }
-        }
-        part @ (Part::Image(_) | Part::File { .. }) => part,
-    }
 }

@@ -6,12 +6,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::anthropic::Request;
-use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, StructuredOutput};
+use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, PrefillFlag, StructuredOutput};
 use crate::error::BadRequest;
 use crate::openai::request::Param;
 use crate::openai::schema::Schema;
 
-use super::{Context, reasoning};
+use super::context::Context;
+use super::reasoning;
 
 type Params<'r> = Vec<(Cow<'r, str>, Param<'r>)>;
 
@@ -63,7 +64,7 @@ pub(super) fn translate<'r>(
         params.push((Cow::Borrowed("service_tier"), Param::word(tier)));
     }
     other_fields(request, cx, &mut params)?;
-    if cx.prefill.is_some() && dialect.prefill_flag == crate::dialect::PrefillFlag::Template {
+    if cx.prefill.is_some() && dialect.prefill_flag == PrefillFlag::Template {
         params.push((Cow::Borrowed("continue_final_message"), Param::Bool(true)));
         params.push((Cow::Borrowed("add_generation_prompt"), Param::Bool(false)));
     }

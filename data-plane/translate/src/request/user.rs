@@ -1,160 +1,23 @@
-//! One turn of either side: calls and reasoning, or results and what the user says.
+//! What stands between two assistant turns: results first, then what the user says.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::anthropic::{Block, Content, Message, Role};
-use crate::dialect::{ReasoningBack, ReasoningField, ToolIdFormat, ToolResultImages, UserAfterTool};
+use crate::dialect::{ToolResultImages, UserAfterTool};
 use crate::error::{BadRequest, Path};
-use crate::ids::short_hash;
 use crate::openai::request as wire;
-use crate::openai::request::{PARAGRAPH, Part};
-use crate::reply::is_our_signature;
+use crate::openai::request::Part;
 
-use super::messages::{Reminder, Run, mid_system};
-use super::{Context, media};
+use super::context::Context;
+use super::media;
+use super::run::Run;
+use super::system::{self, Reminder};
 
 /// Stands in for a result that the client did not send.
 const NO_RESULT: &str = "(no result)";
-/// Mistral takes ids of exactly nine letters and digits.
-const MISTRAL_ID_CHARS: usize = 9;
-
-/// The assistant's messages of one turn.
-pub(super) fn assistant<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<wire::Message<'r>>) {
-    let first = out.len();
-    for (n, message) in run.iter() {
-        let mut next = assistant_message(message, n, cx);
-        if run.is_last() {
-            // Calls that nobody answered yet cannot be sent.
-            next.calls.clear();
-        }
-        if next.content.is_empty() && next.calls.is_empty() {
-            continue;
-        }
-        let merges = cx.dialect().merge_same_role;
-        // An empty user turn leaves two turns of the assistant side by side.
-        let previous = out
-            .last_mut()
-            .filter(|last| last.role == next.role && (merges || !last.calls.is_empty()));
-        match previous {
-            Some(previous) => {
-                previous.content.append(&mut next.content);
-                previous.calls.append(&mut next.calls);
-                match (&mut previous.reasoning, next.reasoning) {
-                    (Some((_, have)), Some((_, mut more))) => have.append(&mut more),
-                    (none @ None, more) => *none = more,
-                    (Some(_), None) => {}
-                }
-            }
-            None => out.push(next),
-        }
-    }
-    for message in out.get_mut(first.saturating_sub(1)..).into_iter().flatten() {
-        if message.role == "assistant" {
-            send_reasoning_back(message, cx);
-        }
-    }
-}
-
-fn assistant_message<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Message<'r> {
-    let mut out = wire::Message::new("assistant", Vec::new());
-    out.null_content = cx.dialect().assistant_null_content;
-    let mut thoughts = Vec::new();
-    if let Content::Text(text) = &message.content
-        && !text.is_empty()
-    {
-        out.content.push(Part::text(&**text));
-    }
-    // Texts that were cut apart belong together; texts around something else do not.
-    let mut glue = PARAGRAPH;
-    for (place, block) in message.content.blocks().iter().enumerate() {
-        let next_glue = if matches!(block, Block::Text { .. }) {
-            ""
-        } else {
-            PARAGRAPH
-        };
-        match block {
-            Block::Text { text, .. } => {
-                if !text.is_empty() {
-                    out.content.push(Part::Text {
-                        text: Cow::Borrowed(text),
-                        glue,
-                        mark: wire::Mark::None,
-                    });
-                }
-            }
-            Block::Thinking { thinking, signature } => {
-                let is_ours = is_our_signature(signature) || cx.dialect().foreign_reasoning;
-                if is_ours && !thinking.is_empty() {
-                    thoughts.push(Cow::Borrowed(&**thinking));
-                }
-            }
-            Block::ToolUse { id, name, input } => out.calls.push(wire::Call {
-                id: upstream_id(id, Some(name), cx),
-                name: cx.names.upstream(name),
-                input: *input,
-            }),
-            Block::ServerTool { text } if !text.is_empty() => out.content.push(Part::text(&**text)),
-            Block::Compaction { text: Some(text) } => {
-                out.content.push(Part::text(format!(
-                    "Summary of the earlier conversation:\n{text}"
-                )));
-            }
-            Block::ServerTool { .. }
-            | Block::Compaction { text: None }
-            | Block::Marker
-            | Block::RedactedThinking => {}
-            Block::Image(_)
-            | Block::Document(_)
-            | Block::SearchResult { .. }
-            | Block::ToolResult { .. }
-            | Block::ToolReference { .. }
-            | Block::Unknown { .. } => {
-                let path = format!("messages.{n}.content.{place}.{}", block.kind());
-                cx.losses.add(path, "an assistant message cannot carry it");
-            }
-        }
-        glue = next_glue;
-    }
-    out.reasoning = (!thoughts.is_empty()).then_some((reasoning_field(cx), thoughts));
-    out
-}
-
-fn send_reasoning_back(message: &mut wire::Message<'_>, cx: &Context<'_>) {
-    let has_calls = !message.calls.is_empty();
-    match cx.dialect().reasoning_back {
-        ReasoningBack::Never => message.reasoning = None,
-        ReasoningBack::ToolTurns if !has_calls => message.reasoning = None,
-        ReasoningBack::ToolTurns => {}
-        // Servers that want it back refuse a turn with calls and without it.
-        ReasoningBack::Always if has_calls && message.reasoning.is_none() => {
-            message.reasoning = Some((reasoning_field(cx), Vec::new()));
-        }
-        ReasoningBack::Always => {}
-    }
-}
-
-fn reasoning_field(cx: &Context<'_>) -> &'static str {
-    match cx.dialect().reasoning_field {
-        ReasoningField::ReasoningContent => "reasoning_content",
-        ReasoningField::Reasoning => "reasoning",
-    }
-}
-
-fn upstream_id<'r>(id: &'r str, name: Option<&str>, cx: &mut Context<'r>) -> Cow<'r, str> {
-    match cx.dialect().tool_id_format {
-        ToolIdFormat::Keep => Cow::Borrowed(id),
-        ToolIdFormat::Mistral9 => Cow::Owned(short_hash(id, MISTRAL_ID_CHARS)),
-        ToolIdFormat::Kimi => {
-            let count = cx.tool_ids.len();
-            let known = cx
-                .tool_ids
-                .entry(id)
-                .or_insert_with(|| format!("functions.{}:{count}", name.unwrap_or_default()));
-            Cow::Owned(known.clone())
-        }
-    }
-}
+/// A result that starts with one of these needs no word that it is an error.
+const ERROR_MARKS: &[&str] = &["error", "<tool_use_error>"];
 
 /// A result on its way to its call.
 struct ToolResult<'r> {
@@ -165,12 +28,12 @@ struct ToolResult<'r> {
     block: usize,
 }
 
-/// Everything between two assistant turns: results first, then what the user says.
-pub(super) fn user<'r>(
+/// Adds the messages of one run.
+pub(super) fn translate<'r>(
     run: &Run<'r>,
     cx: &mut Context<'r>,
     out: &mut Vec<wire::Message<'r>>,
-    system: &mut Vec<Part<'r>>,
+    prompt: &mut Vec<Part<'r>>,
 ) -> Result<(), BadRequest> {
     let results = results_in(run);
     let calls: Vec<Cow<'r, str>> = out
@@ -184,7 +47,7 @@ pub(super) fn user<'r>(
     // Two results for one call: the last one counts.
     let mut by_id = HashMap::with_capacity(results.len());
     for result in &results {
-        by_id.insert(upstream_id(result.id, None, cx), result);
+        by_id.insert(cx.call_ids.of_result(result.id), result);
     }
     for call in &calls {
         let found = by_id.get(call);
@@ -199,9 +62,9 @@ pub(super) fn user<'r>(
     for (n, message) in run.iter() {
         match message.role {
             Role::System if message.clear_at_next_user && run.has_user_after(n) => {}
-            Role::System => match mid_system(message, n, cx)? {
+            Role::System => match system::inside(message, n, cx)? {
                 None => {}
-                Some(Reminder::Top(mut parts)) => system.append(&mut parts),
+                Some(Reminder::Top(mut parts)) => prompt.append(&mut parts),
                 Some(Reminder::Text(parts)) => said.parts.extend(parts),
                 Some(Reminder::Message(message)) => {
                     said.flush(cx, out);
@@ -230,19 +93,22 @@ fn results_in<'r>(run: &Run<'r>) -> Vec<ToolResult<'r>> {
             .map(move |(place, block)| (n, place, block))
     });
     blocks
-        .filter_map(|(message, place, block)| match block {
-            Block::ToolResult {
+        .filter_map(|(message, place, block)| {
+            let Block::ToolResult {
                 tool_use_id,
                 content,
                 is_error,
-            } => Some(ToolResult {
+            } = block
+            else {
+                return None;
+            };
+            Some(ToolResult {
                 id: tool_use_id,
                 content,
                 is_error: *is_error,
                 message,
                 block: place,
-            }),
-            _ => None,
+            })
         })
         .collect()
 }
@@ -271,7 +137,7 @@ fn push_said<'r>(
             media::push(block, &path, parts, cx)?;
             continue;
         };
-        let id = upstream_id(tool_use_id, None, cx);
+        let id = cx.call_ids.of_result(tool_use_id);
         if !calls.contains(&id) {
             parts.push(Part::text("[result of an unknown tool call]"));
             let mut orphan = media::parts(content, &path, cx)?;
@@ -371,11 +237,11 @@ fn mark_error(texts: &mut Vec<Part<'_>>) {
     let Some(Part::Text { text, .. }) = texts.first_mut() else {
         return texts.insert(0, Part::text("Error"));
     };
-    let start = text
-        .get(..text.len().min(16))
-        .unwrap_or(text)
-        .to_ascii_lowercase();
-    if !start.starts_with("error") && !start.starts_with("<tool_use_error>") {
+    let says_so = ERROR_MARKS.iter().any(|mark| {
+        let start = text.get(..mark.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(mark))
+    });
+    if !says_so {
         *text = Cow::Owned(format!("Error: {text}"));
     }
 }

@@ -1,0 +1,54 @@
+//! The candidate that a request is translated for, and what one translation keeps on its way.
+
+use crate::dialect::Dialect;
+use crate::loss::LossList;
+
+use super::call_ids::CallIds;
+use super::names::Names;
+
+/// The candidate that a request is translated for.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The provider's name, for messages and signatures.
+    pub provider: &'a str,
+    /// The upstream's name of the model.
+    pub model: &'a str,
+    pub dialect: &'a Dialect,
+    /// The global limits on `max_tokens`.
+    pub token_limits: TokenLimits,
+    /// The model's own limit, if it is known.
+    pub max_output_tokens: Option<u32>,
+}
+
+/// Bounds that hold for every request, whatever the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenLimits {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// State of one translation.
+pub(crate) struct Context<'r> {
+    pub(crate) target: &'r Target<'r>,
+    pub(crate) losses: LossList,
+    pub(crate) names: Names<'r>,
+    pub(crate) call_ids: CallIds<'r>,
+    /// The start of the answer that the upstream is asked to continue.
+    pub(crate) prefill: Option<String>,
+}
+
+impl<'r> Context<'r> {
+    pub(crate) fn new(target: &'r Target<'r>) -> Self {
+        Context {
+            target,
+            losses: LossList::default(),
+            names: Names::default(),
+            call_ids: CallIds::new(target.dialect.tool_id_format),
+            prefill: None,
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> &'r Dialect {
+        self.target.dialect
+    }
+}

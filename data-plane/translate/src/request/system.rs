@@ -1,0 +1,103 @@
+//! System prompts: the leading one, and those inside the conversation.
+
+use std::borrow::Cow;
+
+use crate::anthropic::{Content, Message, Request};
+use crate::dialect::{MidSystem, StructuredOutput, SystemRole};
+use crate::error::{BadRequest, Path};
+use crate::openai::request as wire;
+use crate::openai::request::Part;
+
+use super::context::Context;
+use super::media;
+
+/// Start of Claude Code's first system block. It differs between sessions and would
+/// spoil every prefix cache.
+const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+
+/// A system message on its way to its place.
+pub(super) enum Reminder<'r> {
+    Message(wire::Message<'r>),
+    Top(Vec<Part<'r>>),
+    Text(Vec<Part<'r>>),
+}
+
+/// The leading system prompt.
+pub(super) fn prompt<'r>(
+    request: &'r Request<'r>,
+    cx: &mut Context<'r>,
+) -> Result<Vec<Part<'r>>, BadRequest> {
+    let strips = cx.dialect().strip_billing_header;
+    let is_billing = move |text: &str| strips && text.starts_with(BILLING_HEADER);
+    let mut parts = match &request.system {
+        None => Vec::new(),
+        Some(content) => media::parts(content, &Path::Root("system"), cx)?,
+    };
+    parts.retain(|part| !matches!(part, Part::Text { text, .. } if is_billing(text)));
+    if let Some(schema) = request.options.answer_schema
+        && matches!(
+            cx.dialect().structured_output,
+            StructuredOutput::JsonObject | StructuredOutput::Prompt
+        )
+    {
+        parts.push(Part::text(format!(
+            "Answer with one JSON object that follows this JSON schema:\n{schema}"
+        )));
+    }
+    Ok(parts)
+}
+
+/// Puts the leading system prompt where the upstream wants it.
+pub(super) fn put<'r>(parts: Vec<Part<'r>>, cx: &Context<'_>, out: &mut Vec<wire::Message<'r>>) {
+    let dialect = cx.dialect();
+    let first_role = out.first().map(|message| message.role);
+    if dialect.first_must_be_user && first_role == Some("assistant") {
+        out.insert(0, wire::Message::new("user", vec![Part::text("(continued)")]));
+    }
+    if parts.is_empty() {
+        return;
+    }
+    let role = match dialect.system_role {
+        SystemRole::System => "system",
+        SystemRole::Developer => "developer",
+        SystemRole::User => "user",
+    };
+    match out.first_mut() {
+        Some(first) if role == "user" && first.role == "user" && dialect.merge_same_role => {
+            first.content.splice(0..0, parts);
+        }
+        Some(_) | None => out.insert(0, wire::Message::new(role, parts)),
+    }
+}
+
+/// Where a `role:"system"` message inside the conversation goes.
+pub(super) fn inside<'r>(
+    message: &'r Message<'r>,
+    n: usize,
+    cx: &mut Context<'r>,
+) -> Result<Option<Reminder<'r>>, BadRequest> {
+    let root = Path::Root("messages");
+    let parts = match &message.content {
+        Content::Text(text) if text.is_empty() => Vec::new(),
+        content => media::parts(content, &Path::Field(&Path::Index(&root, n), "content"), cx)?,
+    };
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match cx.dialect().mid_system {
+        MidSystem::System => Reminder::Message(wire::Message::new("system", parts)),
+        MidSystem::Developer => Reminder::Message(wire::Message::new("developer", parts)),
+        MidSystem::Top => Reminder::Top(parts),
+        MidSystem::User => Reminder::Text(parts.into_iter().map(wrapped).collect()),
+    }))
+}
+
+fn wrapped(part: Part<'_>) -> Part<'_> {
+    match part {
+        Part::Text { text, glue, mark } => {
+            let text = Cow::Owned(format!("<system-reminder>\n{text}\n</system-reminder>"));
+            Part::Text { text, glue, mark }
+        }
+        part @ (Part::Image(_) | Part::File { .. }) => part,
+    }
+}
