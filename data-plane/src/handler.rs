@@ -2,11 +2,12 @@
 
 mod count_tokens;
 mod messages;
+mod metered;
 mod models;
 mod probes;
 mod stamp;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
@@ -18,7 +19,7 @@ use axum::{
 use futures_util::FutureExt;
 use http::Method;
 
-use crate::{error::Error, node::Node, request_id::RequestId, usage::meter::Meter};
+use crate::{error::Error, node::Node, request_id::RequestId};
 
 /// What the public listener serves.
 pub(crate) fn public(node: Arc<Node>) -> Router {
@@ -68,25 +69,6 @@ async fn outermost(
     if node.life.is_draining() {
         stamp::last_on_connection(response.headers_mut());
     }
-    response
-}
-
-/// Runs one metered request; its meter records also what was refused.
-async fn metered<F>(node: &Arc<Node>, id: RequestId, serve: impl FnOnce(Box<Meter>) -> F) -> Response
-where
-    F: Future<Output = Result<Response, (Box<Meter>, Error)>>,
-{
-    let meter = Meter::start(&node.metrics, id, Instant::now());
-    serve(meter)
-        .await
-        .unwrap_or_else(|(meter, error)| refuse(meter, error))
-}
-
-/// An error as an answer, with what is known of the way it took.
-fn refuse(mut meter: Box<Meter>, error: Error) -> Response {
-    meter.failed(error.status(), error.error_type().as_str());
-    let mut response = error.into_response(meter.id());
-    stamp::trail(response.headers_mut(), meter.trail());
     response
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn count(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    metered(&node, id, |meter| serve(&node, request, meter)).await
+    metered::run(&node, id, |meter| serve(&node, request, meter)).await
 }
 
 async fn serve(

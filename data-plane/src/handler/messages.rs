@@ -21,7 +21,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::request::Parts;
 use tokio::time::sleep;
 
-use super::{metered, refuse, stamp};
+use super::{metered, stamp};
 use crate::{
     auth, body,
     error::Error,
@@ -43,7 +43,7 @@ pub(super) async fn create(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    metered(&node, id, |meter| serve(&node, request, meter)).await
+    metered::run(&node, id, |meter| serve(&node, request, meter)).await
 }
 
 async fn serve(
@@ -158,7 +158,7 @@ async fn hold(
     let Outcome { mut meter, result } = outcome;
     let is_stream = wants_stream.load(Ordering::Relaxed);
     match result {
-        Err(error) => refuse(meter, error),
+        Err(error) => metered::refuse(meter, error),
         Ok(Committed::Flow(flow)) => {
             let trail = meter.trail().clone();
             let mut response = events(Relay::content(flow, meter, Arc::clone(&node.life)));

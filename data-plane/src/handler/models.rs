@@ -65,7 +65,7 @@ pub(super) async fn list(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    metered(&node, id, async |mut meter| {
+    metered::run(&node, id, async |mut meter| {
         match reachable(&node, &head, &mut meter) {
             Ok(data) => {
                 let (first, last) = (data.first(), data.last());
@@ -96,7 +96,7 @@ pub(super) async fn find(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    metered(&node, id, async |mut meter| {
+    metered::run(&node, id, async |mut meter| {
         let found = reachable(&node, &head, &mut meter).and_then(|models| {
             let mut models = models.into_iter();
             models

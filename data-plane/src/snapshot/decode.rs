@@ -6,22 +6,23 @@
 
 mod provider;
 mod rules;
+mod value;
 mod version;
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc};
 
 use bridge_proto::fleet::v1 as proto;
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{ApiKey, KeyHash, KeyId, LossPolicy, Settings, Snapshot, StateHash, Version};
+use self::value::{instant, loss_policy};
+use super::{ApiKey, KeyHash, KeyId, Settings, Snapshot, StateHash, Version};
 
 pub(crate) use version::version;
 
 /// Reasons that one refusal lists; more would only repeat themselves.
 const REFUSALS_MAX: usize = 20;
-const CLUSTER_ID_BYTES: usize = 16;
 
 /// A whole snapshot as it came in.
 #[derive(Debug)]
@@ -258,22 +259,6 @@ fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
         allowed_providers,
         loss_policy,
     })
-}
-
-/// `None` for unspecified; a policy of a newer schema is read as the strictest.
-fn loss_policy(value: i32) -> Option<LossPolicy> {
-    match proto::LossPolicy::try_from(value) {
-        Ok(proto::LossPolicy::Unspecified) => None,
-        Ok(proto::LossPolicy::Report) => Some(LossPolicy::Report),
-        Ok(proto::LossPolicy::Silent) => Some(LossPolicy::Silent),
-        Ok(proto::LossPolicy::Strict) | Err(_) => Some(LossPolicy::Strict),
-    }
-}
-
-fn instant(timestamp: prost_types::Timestamp) -> Result<SystemTime, String> {
-    timestamp
-        .try_into()
-        .map_err(|_| "a point in time is out of range".to_owned())
 }
 
 #[cfg(test)]

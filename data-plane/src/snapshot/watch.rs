@@ -7,6 +7,7 @@
 
 mod backoff;
 mod connect;
+mod ended;
 mod message;
 
 use std::{
@@ -23,7 +24,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::backoff::Backoff;
+use self::{
+    backoff::Backoff,
+    ended::{Ended, SILENCE_MAX},
+};
 use super::{Snapshot, decode};
 use crate::{
     config::Fleet,
@@ -32,8 +36,6 @@ use crate::{
     upstream::probe::{self, Probe},
 };
 
-/// The control plane speaks at least every five seconds.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// A stream that lasted this long was a good one.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -47,31 +49,6 @@ pub(crate) struct Watcher {
     pub(crate) node: Arc<Node>,
     /// Ends the process in good order, if the control plane asks for it.
     pub(crate) shutdown: CancellationToken,
-}
-
-/// Why a stream ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the node token cannot be read from {path}: {source}")]
-    Token { path: String, source: std::io::Error },
-    #[error("the node token has characters that no header may have")]
-    BadToken,
-    #[error("the certificate authority cannot be read from {path}: {source}")]
-    Authority { path: String, source: std::io::Error },
-    #[error("cannot connect: {0}")]
-    Connect(#[from] tonic::transport::Error),
-    #[error("the control plane ended the stream: {0:?}: {1}")]
-    Status(tonic::Code, String),
-    #[error("the control plane closed the stream")]
-    Closed,
-    #[error("no message for {} seconds", SILENCE_MAX.as_secs())]
-    Silent,
-}
-
-impl From<tonic::Status> for Ended {
-    fn from(status: tonic::Status) -> Self {
-        Self::Status(status.code(), status.message().to_owned())
-    }
 }
 
 /// A snapshot of which parts are still missing.

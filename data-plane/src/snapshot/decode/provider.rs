@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::rules::duration;
+use super::value::duration;
 use crate::snapshot::{
     ApiFormat, Endpoint, ModelTraits, Pace, Provider, TierModels, Traits,
     dialect::{self, Auth, Overrides, Transport},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bridge_proto::fleet::v1 as proto;
 
-use super::{instant, loss_policy};
+use super::value::{duration, instant, loss_policy};
 use crate::snapshot::{
     AttemptLimits, BreakerOverride, BreakerSettings, Fallback, Held, LossPolicy, ModelRule, RuleTarget,
     Settings, Tier, TokenLimits,
@@ -150,13 +150,4 @@ pub(super) fn breaker_override(message: proto::BreakerOverride) -> Result<Breake
         held,
         expires_at: expires_at.map(instant).transpose()?,
     })
-}
-
-/// `None` if absent or zero.
-pub(super) fn duration(message: Option<prost_types::Duration>) -> Result<Option<Duration>, String> {
-    match message.map(Duration::try_from) {
-        None => Ok(None),
-        Some(Ok(duration)) => Ok((!duration.is_zero()).then_some(duration)),
-        Some(Err(_)) => Err("a duration is negative or out of range".into()),
-    }
 }

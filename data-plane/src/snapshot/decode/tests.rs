@@ -3,9 +3,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{auth, snapshot::Provider};
+use crate::{
+    auth,
+    snapshot::{LossPolicy, Provider},
+};
 
-const CLUSTER: [u8; CLUSTER_ID_BYTES] = [7; CLUSTER_ID_BYTES];
+const CLUSTER: [u8; version::CLUSTER_ID_BYTES] = [7; version::CLUSTER_ID_BYTES];
 
 /// A small sound configuration, read the way that a real one is.
 pub(crate) fn snapshot() -> Snapshot {
@@ -155,7 +158,7 @@ fn time_does_not_run_backwards() {
 fn another_cluster_needs_to_be_asked_for() {
     let held = snapshot();
     let mut foreign = received(9, resources());
-    foreign.version.cluster = [8; CLUSTER_ID_BYTES];
+    foreign.version.cluster = [8; version::CLUSTER_ID_BYTES];
     assert!(refusals(&foreign, Some(&held)).contains("cluster"));
     assert!(decode(&foreign, Some(&held), true).is_ok());
 }
@@ -274,14 +277,14 @@ fn a_duration_must_be_one() {
         seconds: -5,
         nanos: 0,
     };
-    assert!(rules::duration(Some(bad)).is_err());
-    assert_eq!(rules::duration(Some(prost_types::Duration::default())), Ok(None));
+    assert!(value::duration(Some(bad)).is_err());
+    assert_eq!(value::duration(Some(prost_types::Duration::default())), Ok(None));
     let good = prost_types::Duration {
         seconds: 1,
         nanos: 500_000_000,
     };
     assert_eq!(
-        rules::duration(Some(good)),
+        value::duration(Some(good)),
         Ok(Some(Duration::from_millis(1_500)))
     );
 }

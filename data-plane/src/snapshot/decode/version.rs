@@ -4,6 +4,9 @@ use bridge_proto::fleet::v1 as proto;
 
 use crate::snapshot::{Snapshot, Version};
 
+/// What a cluster is named by.
+pub(super) const CLUSTER_ID_BYTES: usize = 16;
+
 /// Reads a version; `None` unless it names a whole cluster id.
 pub(crate) fn version(message: Option<&proto::StoreVersion>) -> Option<Version> {
     let proto::StoreVersion {
@@ -11,7 +14,7 @@ pub(crate) fn version(message: Option<&proto::StoreVersion>) -> Option<Version> 
         epoch,
         revision,
     } = message?;
-    let cluster: [u8; super::CLUSTER_ID_BYTES] = cluster_id.as_slice().try_into().ok()?;
+    let cluster: [u8; CLUSTER_ID_BYTES] = cluster_id.as_slice().try_into().ok()?;
     Some(Version {
         cluster,
         epoch: *epoch,

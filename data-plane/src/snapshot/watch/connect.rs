@@ -12,7 +12,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use super::Ended;
+use super::ended::Ended;
 use crate::config::{Fleet, TokenSource};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
