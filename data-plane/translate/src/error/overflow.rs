@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Overflow;
+use super::fault::Overflow;
 
 const CODES: &[&str] = &[
     "context_length_exceeded",
