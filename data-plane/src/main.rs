@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use bridge_data_plane::config::{Cli, Config};
+use bridge_data_plane::config::Cli;
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config = match Config::try_from(Cli::parse()) {
+    let config = match Cli::parse().check(|variable| std::env::var(variable).ok()) {
         Ok(config) => config,
         Err(mistakes) => {
             eprintln!("bridge-data-plane: {mistakes}");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bridge_tests::process::binary;
 
 /// Read from the environment only: a flag would show in the list of processes.
-const SECRETS: [&str; 3] = ["ADMIN_PASSWORD", "JWT_SECRET_KEY", "MASTER_KEY"];
+const SECRETS: [&str; 4] = ["ADMIN_PASSWORD", "JWT_SECRET_KEY", "MASTER_KEY", "NODE_TOKEN"];
 
 #[test]
 fn the_example_of_the_environment_names_every_variable_and_no_other() -> Result<()> {

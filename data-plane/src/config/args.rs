@@ -1,0 +1,81 @@
+//! The command line, as it is written: nothing is checked here, so that all mistakes
+//! can be reported together.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+A flag beats its environment variable. Providers, keys and models come from the control plane.
+
+Secrets are read from the environment only:
+  NODE_TOKEN  what proves this node to the control plane [default: a file, see --node-token-file]";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "bridge-data-plane",
+    version,
+    about = "Serves Anthropic's Messages API from OpenAI-compatible providers",
+    after_help = AFTER_HELP
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
+    /// Address of the public listener
+    #[arg(long, env = "HOST", default_value = "0.0.0.0", global = true)]
+    pub(super) host: String,
+    /// Port of the public listener
+    #[arg(long, env = "PORT", default_value = "8000", global = true)]
+    pub(super) port: String,
+    /// Listener of probes and metrics
+    #[arg(long, env = "OPS_LISTEN", default_value = "127.0.0.1:9000", global = true)]
+    pub(super) ops_listen: String,
+    /// Fleet endpoints of the control plane, comma separated
+    #[arg(
+        long,
+        env = "CONTROL_PLANE_URL",
+        default_value = "http://127.0.0.1:8002",
+        global = true
+    )]
+    pub(super) control_plane_url: String,
+    /// File that holds the node token; read again at every connection
+    #[arg(
+        long,
+        env = "NODE_TOKEN_FILE",
+        default_value = "./data/node-token",
+        global = true
+    )]
+    pub(super) node_token_file: String,
+    /// Certificate (PEM) of the authority that signed the control plane's; makes https work
+    #[arg(long, env = "CONTROL_PLANE_CA_FILE", global = true)]
+    pub(super) control_plane_ca_file: Option<PathBuf>,
+    /// Name of this node on the Fleet page [default: host name and a stable suffix]
+    #[arg(long, env = "NODE_ID", global = true)]
+    pub(super) node_id: Option<String>,
+    /// Take the configuration of another installation than the one held so far
+    #[arg(long, env = "ACCEPT_NEW_CLUSTER", global = true)]
+    pub(super) accept_new_cluster: bool,
+    /// Send the node token without TLS to an address that is not loopback:
+    /// whoever can read the network can read provider keys
+    #[arg(long, env = "INSECURE_FLEET_PLAINTEXT", global = true)]
+    pub(super) insecure_fleet_plaintext: bool,
+    /// Seconds between "not ready" and closing the listener
+    #[arg(long, env = "DRAIN_DELAY_S", default_value = "5", global = true)]
+    pub(super) drain_delay_s: String,
+    /// Seconds that open streams get to finish
+    #[arg(long, env = "DRAIN_MAX_S", default_value = "120", global = true)]
+    pub(super) drain_max_s: String,
+    /// critical, error, warning, info, debug or trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
+    pub(super) log_level: String,
+    /// text or json
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    pub(super) log_format: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve requests (the default)
+    Serve,
+}
