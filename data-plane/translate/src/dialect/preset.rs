@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{
+use super::knobs::{
     CacheControl, DeferredTools, Dialect, Effort, EmitThinking, ForwardUser, ImageUrls, Lossy,
     MaxTokensField, MidSystem, NullContent, Param, Pdf, Prefill, PrefillFlag, Reasoning, ReasoningBack,
     ReasoningField, SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags, ThinkingAbsent,
@@ -58,35 +58,49 @@ const HOSTS: &[(&str, &str)] = &[
     (":1234", "lm-studio"),
 ];
 
-pub(super) fn find(name: &str) -> Option<Dialect> {
-    PRESETS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, make)| make())
+impl Dialect {
+    /// The preset of that name.
+    pub fn preset(name: &str) -> Option<Dialect> {
+        PRESETS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, make)| make())
+    }
+
+    /// Names of all presets.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// The preset that fits a base URL best; `generic` when nothing is known.
+    pub fn guess(base_url: &str) -> &'static str {
+        let after_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+        let host = after_scheme
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let speaks = |part: &str| {
+            if part.starts_with(':') {
+                host.ends_with(part)
+            } else {
+                host.contains(part)
+            }
+        };
+        HOSTS
+            .iter()
+            .find(|(part, _)| speaks(part))
+            .map_or("generic", |(_, preset)| preset)
+    }
 }
 
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    PRESETS.iter().map(|(name, _)| *name)
+impl Default for Dialect {
+    fn default() -> Self {
+        generic()
+    }
 }
 
-pub(super) fn guess(base_url: &str) -> &'static str {
-    let after_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    let host = after_scheme
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let speaks = |part: &str| match part.starts_with(':') {
-        true => host.ends_with(part),
-        false => host.contains(part),
-    };
-    HOSTS
-        .iter()
-        .find(|(part, _)| speaks(part))
-        .map_or("generic", |(_, preset)| preset)
-}
-
-pub(super) fn generic() -> Dialect {
+fn generic() -> Dialect {
     Dialect {
         force_stream: false,
         stream_usage: true,
@@ -330,18 +344,18 @@ mod tests {
     #[test]
     fn every_guess_names_a_preset() {
         for (part, preset) in HOSTS {
-            assert!(find(preset).is_some(), "{preset}");
-            assert_eq!(guess(&format!("https://{part}/v1")), *preset);
+            assert!(Dialect::preset(preset).is_some(), "{preset}");
+            assert_eq!(Dialect::guess(&format!("https://{part}/v1")), *preset);
         }
-        assert_eq!(guess("http://10.0.0.7:8000/dashscope/v1"), "generic");
-        assert_eq!(guess("http://localhost:11434/v1"), "ollama");
-        assert_eq!(guess("http://localhost:12345/v1"), "generic");
+        assert_eq!(Dialect::guess("http://10.0.0.7:8000/dashscope/v1"), "generic");
+        assert_eq!(Dialect::guess("http://localhost:11434/v1"), "ollama");
+        assert_eq!(Dialect::guess("http://localhost:12345/v1"), "generic");
     }
 
     #[test]
     fn presets_survive_serde_and_overrides() {
-        for name in names() {
-            let preset = find(name).unwrap();
+        for name in Dialect::presets() {
+            let preset = Dialect::preset(name).unwrap();
             let text = serde_json::to_string(&preset).unwrap();
             assert_eq!(serde_json::from_str::<Dialect>(&text).unwrap(), preset);
         }
