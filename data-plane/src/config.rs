@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_token_comes_from_the_environment_or_a_file_and_has_no_flag() {
         let token = |token| check(&["--node-token-file=file"], token).map(|config| config.fleet.token);
-        assert!(matches!(token(None), Ok(TokenSource::File(path)) if path == "file"));
+        assert!(matches!(token(None), Ok(TokenSource::File(path)) if *path == *"file"));
         assert!(
             matches!(token(Some(" secret\n")), Ok(TokenSource::Given(it)) if it.expose_secret() == "secret")
         );
