@@ -1,8 +1,10 @@
 //! Anthropic's Messages API on the wire: what clients send and what they must get back.
 
 mod block;
+mod body;
 mod error;
 pub(crate) mod event;
+mod parse;
 mod request;
 pub(crate) mod response;
 mod tool;
