@@ -9,6 +9,7 @@ pub mod audit;
 mod base_url;
 mod dialect;
 pub mod model;
+mod name;
 pub mod provider;
 mod provider_secrets;
 pub mod session;

@@ -1,51 +1,21 @@
 //! The upstreams that requests may go to.
 
-use std::{fmt, time::SystemTime};
+use std::time::SystemTime;
 
-use super::{FieldViolation, Invalid, Times, Violations, model::ModelName};
+use super::{FieldViolation, Invalid, Times, Violations, name::ModelName};
 pub use super::{
     base_url::BaseUrl,
     dialect::Dialect,
+    name::ProviderName,
     provider_secrets::{Credentials, HeaderName, PlainSecrets, SealedField, SealedSecrets, SecretsDraft},
 };
 
-/// Longest name, in bytes.
-const NAME_BYTES_MAX: usize = 64;
 /// Most models of one tier.
 const TIER_MODELS_MAX: usize = 16;
 /// Priorities lie within ± this.
 const PRIORITY_MAX: i32 = 1_000_000;
 const TIMEOUT_S_MAX: u32 = 3_600;
 const RETRIES_MAX: u32 = 10;
-
-/// What a provider is called, everywhere and for good: 1–64 of [a-z0-9._-].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProviderName(String);
-
-impl ProviderName {
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let is_plain = text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
-        if text.is_empty() || text.len() > NAME_BYTES_MAX || !is_plain {
-            return Err(Invalid::new(format!(
-                "must be 1 to {NAME_BYTES_MAX} of [a-z0-9._-]"
-            )));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ProviderName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The protocol that an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
