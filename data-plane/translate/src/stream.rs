@@ -5,7 +5,7 @@
 //! output (so that another candidate can still answer); after a failure nothing is closed
 //! (a closed block would be taken as final). Time is the caller's.
 
-pub(crate) mod blocks;
+mod blocks;
 pub(crate) mod core;
 mod echo;
 pub(crate) mod parse;
@@ -120,6 +120,21 @@ impl<S: Sink> Reader<S> {
         }
     }
 
+    /// What it has come to, as far as one can tell without knowing the client.
+    fn status(&self) -> Status {
+        match &self.state {
+            State::Open => Status::Held,
+            State::Ended(end, _) => Status::Ended {
+                stop_reason: end.reason(),
+            },
+            State::Failed(fault) => Status::Failed(fault.clone()),
+        }
+    }
+
+    fn is_finishing(&self) -> bool {
+        matches!(self.state, State::Open) && self.core.has_finish()
+    }
+
     fn settle(&mut self, next: Result<parse::Next, UpstreamFault>) {
         match next {
             Ok(parse::Next::More) => {}
@@ -147,6 +162,7 @@ pub struct Translator {
 }
 
 impl Translator {
+    /// For a client that has nothing of the answer yet.
     pub fn new(reply: Reply, ids: Ids) -> Self {
         let sink = EventSink::new(&reply, &ids);
         Translator {
@@ -213,7 +229,7 @@ impl Translator {
     /// The upstream has named its finish reason: only usage and the end are still to come,
     /// and the caller should call [`Translator::end`] after a short grace.
     pub fn is_finishing(&self) -> bool {
-        matches!(self.reader.state, State::Open) && self.reader.core.has_finish()
+        self.reader.is_finishing()
     }
 
     /// The best figures known so far.
@@ -234,13 +250,9 @@ impl Translator {
                 }
             });
         }
-        match &self.reader.state {
-            State::Open if self.is_committed() => Status::Streaming,
-            State::Open => Status::Held,
-            State::Ended(end, _) => Status::Ended {
-                stop_reason: end.reason(),
-            },
-            State::Failed(fault) => Status::Failed(fault.clone()),
+        match self.reader.status() {
+            Status::Held if self.is_committed() => Status::Streaming,
+            status @ (Status::Held | Status::Streaming | Status::Ended { .. } | Status::Failed(_)) => status,
         }
     }
 
@@ -259,6 +271,7 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// Begins an empty answer.
     pub fn new(reply: Reply, ids: Ids) -> Self {
         Collector {
             reader: Reader::new(reply, ids, MessageSink::default()),
@@ -271,18 +284,12 @@ impl Collector {
         if self.reader.core.sink().bytes() > COLLECTED_BYTES_MAX {
             self.reader.state = State::Failed(error::nonsense("the answer is too large to be collected"));
         }
-        match &self.reader.state {
-            State::Open => Status::Held,
-            State::Ended(end, _) => Status::Ended {
-                stop_reason: end.reason(),
-            },
-            State::Failed(fault) => Status::Failed(fault.clone()),
-        }
+        self.reader.status()
     }
 
     /// See [`Translator::is_finishing`].
     pub fn is_finishing(&self) -> bool {
-        matches!(self.reader.state, State::Open) && self.reader.core.has_finish()
+        self.reader.is_finishing()
     }
 
     /// The upstream's body ended: the whole answer, or why there is none.
