@@ -1,10 +1,7 @@
 //! Why an answer ended: one table for plain answers and streams.
 
-use serde::Serialize;
-
 /// Anthropic's stop reasons, as far as this crate produces them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     EndTurn,
     MaxTokens,

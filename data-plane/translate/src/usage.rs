@@ -76,23 +76,12 @@ impl UpstreamUsage {
             return None;
         }
         let details = self.prompt_tokens_details.unwrap_or_default();
-        let first = |counts: [Count; 3]| {
-            counts
-                .into_iter()
-                .map(|count| count.0)
-                .find(|n| *n > 0)
-                .unwrap_or(0)
-        };
-        let read = first([
+        let read = first(&[
             details.cached_tokens,
             self.prompt_cache_hit_tokens,
             self.cached_tokens,
         ]);
-        let written = first([
-            details.cache_write_tokens,
-            details.cache_creation_input_tokens,
-            Count(0),
-        ]);
+        let written = first(&[details.cache_write_tokens, details.cache_creation_input_tokens]);
         let reasoning = self
             .completion_tokens_details
             .unwrap_or_default()
@@ -119,7 +108,13 @@ impl UpstreamUsage {
     }
 }
 
+/// The first count that says something.
+fn first(counts: &[Count]) -> u64 {
+    counts.iter().map(|count| count.0).find(|n| *n > 0).unwrap_or(0)
+}
+
 impl Timings {
+    /// The figures in Anthropic's terms; none if nothing was predicted.
     pub(crate) fn read(&self) -> Option<Usage> {
         (self.predicted_n.0 > 0).then_some(Usage {
             input_tokens: self.prompt_n.0,

@@ -118,8 +118,8 @@ impl<'a> Content<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn read(wire: WireBlock<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
-        let Some(kind) = wire.kind.clone() else {
+    fn read(mut wire: WireBlock<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
+        let Some(kind) = wire.kind.take() else {
             return Err(BadRequest::at(format_args!("{path}.type"), "Field required"));
         };
         let required = |field: Option<Cow<'a, str>>, name: &str| {

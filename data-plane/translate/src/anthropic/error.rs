@@ -48,6 +48,7 @@ pub struct ErrorBody<'a> {
 }
 
 impl<'a> ErrorBody<'a> {
+    /// An error without a code.
     pub fn new(error_type: ErrorType, message: &'a str, request_id: &'a str) -> Self {
         ErrorBody {
             error_type,

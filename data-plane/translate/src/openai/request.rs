@@ -131,23 +131,15 @@ impl<'a> Part<'a> {
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Part::Text { .. })
     }
-}
 
-impl Mark<'_> {
-    pub(crate) fn is_none(self) -> bool {
-        matches!(self, Mark::None)
+    /// Whether the part is text that may be joined with others.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Part::Text { mark: Mark::None, .. })
     }
 }
 
 impl Call<'_> {
     pub(crate) fn arguments(&self) -> Compact<'_> {
         Compact(self.input.map_or("{}", RawValue::get))
-    }
-}
-
-impl Part<'_> {
-    /// Whether the part must stand on its own in a list.
-    pub(crate) fn is_marked(&self) -> bool {
-        matches!(self, Part::Text { mark, .. } if !mark.is_none())
     }
 }

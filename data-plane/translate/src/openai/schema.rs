@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 use crate::dialect::SchemaLevel;
 use crate::json::lenient;
 
+/// Deeper schemas are not meant for models.
+const DEPTH_MAX: u32 = 64;
+
 /// Annotations that say nothing about values and that some servers refuse.
 const ANNOTATIONS: &[&str] = &["$schema", "$id", "$comment"];
 
@@ -52,7 +55,7 @@ pub(crate) enum Schema<'a> {
 }
 
 /// A schema as a tree with its key order.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Node {
     Object(Vec<(String, Node)>),
     Leaf(Value),
@@ -282,9 +285,6 @@ impl<'de> Deserialize<'de> for Node {
         Node::parse(raw, 0).map_err(serde::de::Error::custom)
     }
 }
-
-/// Deeper schemas are not meant for models.
-const DEPTH_MAX: u32 = 64;
 
 impl Node {
     fn parse(raw: &RawValue, depth: u32) -> Result<Node, serde_json::Error> {

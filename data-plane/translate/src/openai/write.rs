@@ -78,13 +78,7 @@ impl Serialize for Content<'_, '_> {
                     ..
                 },
             ] => serializer.serialize_str(text),
-            parts
-                if parts
-                    .iter()
-                    .all(|part| matches!(part, Part::Text { mark: Mark::None, .. })) =>
-            {
-                serializer.collect_str(&Joined(parts))
-            }
+            parts if parts.iter().all(Part::is_plain) => serializer.collect_str(&Joined(parts)),
             parts => {
                 let mut seq = serializer.serialize_seq(Some(parts.len()))?;
                 for part in parts {

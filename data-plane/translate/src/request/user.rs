@@ -170,9 +170,7 @@ impl<'r> Said<'r> {
         }
         let tool = out.last_mut().filter(|message| message.role == "tool");
         match (tool, cx.dialect().user_after_tool) {
-            (Some(tool), UserAfterTool::Merge)
-                if parts.iter().all(|part| part.is_text() && !part.is_marked()) =>
-            {
+            (Some(tool), UserAfterTool::Merge) if parts.iter().all(Part::is_plain) => {
                 tool.content.append(&mut parts);
                 return;
             }
