@@ -2,11 +2,13 @@
 //! The last hash is in the head, so that neither a changed nor a missing row, the
 //! last one included, goes unnoticed.
 
+use sha2::{Digest, Sha256};
+
 use super::{
     CommitError, Error,
-    head::sha256,
+    family::Family,
     record::{self, AuditRecord},
-    trees::{Family, Trees, WriteSet},
+    trees::{Trees, WriteSet},
 };
 use crate::domain::audit::AuditEntry;
 
@@ -91,4 +93,8 @@ pub(super) fn verify(trees: &Trees, head: AuditHead, rows_max: usize) -> Result<
         (sequence, hash) = (sequence - 1, previous);
     }
     Ok(())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }

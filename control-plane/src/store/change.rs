@@ -1,4 +1,4 @@
-//! What can be asked of the writer.
+//! What can be asked of the writer, and what is kept of it for those who follow.
 
 use std::{fmt, time::SystemTime};
 
@@ -137,4 +137,15 @@ pub struct Commit {
 pub struct Committed {
     /// The store's revision with this commit in it.
     pub revision: u64,
+}
+
+/// A thing that a revision changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoggedChange {
+    pub(super) revision: u64,
+    pub(super) kind: Kind,
+    /// The settings have the empty one.
+    pub(super) id: String,
+    /// Takes something away from somebody: it must not wait for later changes.
+    pub(super) urgent: bool,
 }

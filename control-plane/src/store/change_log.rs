@@ -2,24 +2,15 @@
 //! may want to catch up by changes instead of by a whole snapshot.
 
 use super::{
-    CommitError, Error, Kind,
+    CommitError, Error,
+    change::LoggedChange,
+    family::Family,
     record::{self, ChangeRecord},
-    trees::{Family, Trees, WriteSet},
+    trees::{Trees, WriteSet},
 };
 
 /// How many revisions back the log reaches, at least.
 pub(super) const CHANGE_LOG_REVISIONS: u64 = 10_000;
-
-/// A thing that a revision changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoggedChange {
-    pub(super) revision: u64,
-    pub(super) kind: Kind,
-    /// The settings have the empty one.
-    pub(super) id: String,
-    /// Takes something away from somebody: it must not wait for later changes.
-    pub(super) urgent: bool,
-}
 
 /// Adds what one revision changed, and drops the revision that is too old now.
 pub(super) fn append(

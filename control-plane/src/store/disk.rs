@@ -11,10 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{marker::Marker, trees::Trees};
+use super::{
+    folder::{DATA_FILE, sync_dir},
+    marker::Marker,
+    trees::Trees,
+};
 
-/// sled's data file and its folder for oversized pages, below the store's.
-pub(super) const DATA_FILE: &str = "db";
+/// sled's folder for oversized pages, below the store's.
 const BLOBS_DIR: &str = "blobs";
 /// Below this much free space nothing is written. sled takes space in segments of
 /// 512 KiB and cannot recover from a write that fails, so it must not come to that.
@@ -82,11 +85,6 @@ impl Durability for Disk {
         };
         stat.f_bavail.saturating_mul(stat.f_frsize) >= FREE_BYTES_MIN
     }
-}
-
-/// Makes names in a folder survive a crash.
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Whether an error means that there is no space, as opposed to anything worse.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Kind, trees::Family};
+use super::{Kind, family::Family};
 
 /// Why a read has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -2,13 +2,13 @@
 //! in it adds up to. Written in the same transaction as what it describes.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     CommitError, Error,
     audit_log::AuditHead,
+    family::Family,
     record,
-    trees::{Family, StateDigest, Trees, WriteSet},
+    trees::{StateDigest, Trees, WriteSet},
 };
 
 /// The newest layout of the store that this build knows.
@@ -110,8 +110,4 @@ pub(super) fn initialise(trees: &Trees, installation: Installation) -> Result<()
     Head::default().write(&mut writes)?;
     writes.apply().map_err(Error::from)?;
     Ok(())
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }

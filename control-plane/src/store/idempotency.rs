@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     CommitError, Error, Idempotency,
+    family::Family,
     record::{self, IdempotencyRecord},
-    trees::{Family, WriteSet},
+    trees::WriteSet,
 };
 
 /// How long a repetition is recognised.

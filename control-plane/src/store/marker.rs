@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::disk::sync_dir;
+use super::folder::sync_dir;
 
 const FILE: &str = "installation";
 /// The file as text. Its length never changes, so that it can be overwritten in place.

@@ -10,6 +10,8 @@ mod change;
 mod change_log;
 mod disk;
 mod error;
+mod family;
+mod folder;
 mod head;
 mod idempotency;
 mod marker;
@@ -38,8 +40,8 @@ pub use audit_log::AuditRow;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
+pub use record::Stored;
 
-use change_log::LoggedChange;
 use disk::{Disk, Durability};
 use head::Installation;
 use idempotency::Sweep;
@@ -59,14 +61,6 @@ pub struct StoreVersion {
     /// +1 with every restore of a backup.
     pub epoch: u64,
     /// +1 with every committed change of configuration.
-    pub revision: u64,
-}
-
-/// A thing as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored<T> {
-    pub value: T,
-    /// The revision that last changed it.
     pub revision: u64,
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     CommitError, Error, OpenError, audit_log, change_log,
-    disk::{DATA_FILE, sync_dir},
+    folder::{DATA_FILE, sync_dir},
     head::{self, Head, Installation, SCHEMA},
     marker::{self, Mark, Marker},
     trees::Trees,

@@ -4,11 +4,14 @@
 //! written. Nothing here touches the disk but by reading.
 
 use super::{
-    Change, Commit, CommitError, Expect, Kind, LoggedChange, SessionChange, Stored, audit_log, change_log,
+    Change, Commit, CommitError, Expect, Kind, SessionChange, Stored, audit_log,
+    change::LoggedChange,
+    change_log,
+    family::Family,
     head::Head,
     idempotency::{self, Sweep},
     record::{self, Persist, session_key},
-    trees::{Family, Trees, WriteSet},
+    trees::{Trees, WriteSet},
 };
 use crate::domain::{
     api_key::{ApiKey, is_revocation},

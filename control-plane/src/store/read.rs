@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::{
-    AuditRow, Error, Kind, LoggedChange, SealedName, Store, StoreVersion, Stored, audit_log, change_log,
+    AuditRow, Error, Kind, SealedName, Store, StoreVersion, Stored, audit_log,
+    change::LoggedChange,
+    change_log,
+    family::Family,
     record::{self, Persist, SETTINGS_KEY, session_key},
-    trees::{Family, Trees},
+    trees::Trees,
 };
 use crate::domain::{
     api_key::{ApiKey, KeyId},

@@ -1,58 +1,15 @@
-//! The families of records, each a sled tree, and what is written together.
+//! Each family of records in a sled tree of its own, and what is written together.
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use sled::{IVec, Transactional, transaction::TransactionError};
 
-use super::{CommitError, Error};
+use super::{CommitError, Error, family::Family};
 
 /// Largest record, in bytes. Far below the size from which sled writes a value into
 /// a file of its own, which it does not sync.
 pub(super) const RECORD_BYTES_MAX: usize = 16 * 1024;
-
-macro_rules! families {
-    ($($variant:ident = $name:literal),* $(,)?) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Family { $($variant),* }
-
-        impl Family {
-            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
-
-            pub(super) fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-        }
-    };
-}
-
-families! {
-    Meta = "meta",
-    Users = "users",
-    UsersByEmail = "users_by_email",
-    LastLogins = "last_logins",
-    Sessions = "sessions",
-    Providers = "providers",
-    ApiKeys = "api_keys",
-    ModelRules = "model_rules",
-    Settings = "settings",
-    Sealed = "sealed",
-    ChangeLog = "change_log",
-    Audit = "audit",
-    Idempotency = "idempotency",
-}
-
-impl Family {
-    /// Whether the store's digest covers it. The logs have heads of their own in
-    /// `Meta`, and what makes a retry harmless may be lost.
-    fn is_digested(self) -> bool {
-        match self {
-            Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
-            Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
-            Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
-        }
-    }
-}
 
 #[derive(Clone)]
 pub(super) struct Trees {

@@ -8,7 +8,7 @@ use crate::{
         api_key::{ApiKey, Draft, KeyHash, KeyId},
         user::UserId,
     },
-    store::trees::Family,
+    store::family::Family,
 };
 
 #[derive(Serialize, Deserialize)]

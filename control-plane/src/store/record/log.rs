@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{from_ms, hash_from_base64, to_base64, to_ms};
-use crate::store::{Kind, LoggedChange};
+use crate::store::change::{Kind, LoggedChange};
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store) struct ChangeRecord {

@@ -18,11 +18,19 @@ pub(super) use log::{ChangeRecord, IdempotencyRecord};
 pub(super) use rule_and_settings::SETTINGS_KEY;
 pub(super) use user::session_key;
 
-use super::{CommitError, Error, Stored, trees::Family};
+use super::{CommitError, Error, family::Family};
 use crate::domain::FieldViolation;
 
 /// The newest version of records that this build reads and writes.
 pub(super) const RECORD_VERSION: u32 = 1;
+
+/// A thing as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<T> {
+    pub value: T,
+    /// The revision that last changed it.
+    pub revision: u64,
+}
 
 /// A thing of the domain that is kept as one record.
 pub(super) trait Persist: Sized {

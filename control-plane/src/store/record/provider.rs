@@ -7,7 +7,7 @@ use crate::{
     domain::provider::{
         ApiFormat, Credentials, Draft, HeaderName, ModelsDraft, Provider, SealedField, SealedSecrets,
     },
-    store::trees::Family,
+    store::family::Family,
 };
 
 #[derive(Serialize, Deserialize)]

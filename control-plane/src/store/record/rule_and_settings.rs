@@ -8,7 +8,7 @@ use crate::{
         model::{self, ModelRule, RuleId, Target},
         settings::{Breaker, Draft, FallbackStrategy, Settings},
     },
-    store::trees::Family,
+    store::family::Family,
 };
 
 /// The key of the one record.

@@ -8,7 +8,7 @@ use crate::{
         session::{Session, SessionId},
         user::{Credentials, Draft, PasswordHash, Role, User, UserId},
     },
-    store::trees::Family,
+    store::family::Family,
 };
 
 #[derive(Serialize, Deserialize)]

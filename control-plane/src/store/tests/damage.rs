@@ -5,10 +5,11 @@ use std::fs;
 use super::*;
 use crate::store::{
     OpenError,
-    disk::DATA_FILE,
+    family::Family,
+    folder::DATA_FILE,
     head::SCHEMA,
     marker::{self, Mark},
-    trees::{Family, Trees},
+    trees::Trees,
 };
 
 const USERS: u8 = 30;

@@ -125,7 +125,7 @@ async fn the_change_log_keeps_what_it_promises_and_no_more() {
     assert!(store.changes_since(BEYOND).await.unwrap().is_some());
     assert!(store.changes_since(BEYOND - 1).await.unwrap().is_none());
     assert_eq!(
-        store.trees.tree(crate::store::trees::Family::ChangeLog).len() as u64,
+        store.trees.tree(crate::store::family::Family::ChangeLog).len() as u64,
         CHANGE_LOG_REVISIONS
     );
 }

@@ -1,0 +1,44 @@
+//! The families of records.
+
+macro_rules! families {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Family { $($variant),* }
+
+        impl Family {
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub(super) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+    };
+}
+
+families! {
+    Meta = "meta",
+    Users = "users",
+    UsersByEmail = "users_by_email",
+    LastLogins = "last_logins",
+    Sessions = "sessions",
+    Providers = "providers",
+    ApiKeys = "api_keys",
+    ModelRules = "model_rules",
+    Settings = "settings",
+    Sealed = "sealed",
+    ChangeLog = "change_log",
+    Audit = "audit",
+    Idempotency = "idempotency",
+}
+
+impl Family {
+    /// Whether the store's digest covers it. The logs have heads of their own in
+    /// `Meta`, and what makes a retry harmless may be lost.
+    pub(super) fn is_digested(self) -> bool {
+        match self {
+            Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
+            Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
+            Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
+        }
+    }
+}
