@@ -15,8 +15,6 @@ use secrecy::SecretString;
 
 use crate::domain::{Email, settings};
 
-use args::Command;
-
 pub use args::Cli;
 
 /// Everything that `run` needs to know.
@@ -102,17 +100,6 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
-
-impl Cli {
-    /// Checks everything. Secrets come from `environment`.
-    pub fn check(self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
-        let Self {
-            command: Some(Command::Serve) | None,
-            flags,
-        } = self;
-        check::check(flags, environment)
-    }
-}
 
 impl StoreConfig {
     /// Where a file is made that nobody named: beside the folder of the database,

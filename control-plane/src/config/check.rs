@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::args::Flags;
+use super::args::{Cli, Command, Flags};
 use super::{
     AdminListener, Config, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig, TlsFiles,
 };
@@ -23,15 +23,21 @@ pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
 /// The first admin's password if nothing else is said.
 const ADMIN_PASSWORD_DEFAULT: &str = "admin123";
 
-/// Checks everything. Secrets come from `environment`.
-pub(super) fn check(flags: Flags, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
-    let mut check = Check {
-        mistakes: Vec::new(),
-        environment,
-    };
-    match check.config(flags) {
-        Some(config) if check.mistakes.is_empty() => Ok(config),
-        Some(_) | None => Err(Mistakes(check.mistakes)),
+impl Cli {
+    /// Checks everything. Secrets come from `environment`.
+    pub fn check(self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+        let Self {
+            command: Some(Command::Serve) | None,
+            flags,
+        } = self;
+        let mut check = Check {
+            mistakes: Vec::new(),
+            environment,
+        };
+        match check.config(flags) {
+            Some(config) if check.mistakes.is_empty() => Ok(config),
+            Some(_) | None => Err(Mistakes(check.mistakes)),
+        }
     }
 }
 

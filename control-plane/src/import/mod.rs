@@ -23,8 +23,7 @@ use crate::{
 use object::Object;
 use variables::Variables;
 
-/// Looks a variable of the environment up.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use variables::Lookup;
 
 /// Most providers, and most rules, of one file.
 const PROVIDERS_MAX: usize = 256;

@@ -1,7 +1,9 @@
 //! `${VAR}` in strings, resolved from the environment.
 
-use super::Lookup;
 use crate::domain::Violations;
+
+/// Looks a variable of the environment up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 const OPEN: &str = "${";
 const CLOSE: char = '}';
