@@ -34,12 +34,12 @@ use tonic::transport::Identity;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use auth::interceptor::NodeCheck;
 use auth::password::Hasher;
 use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
 use config::{FirstStart, StoreConfig, TlsFiles};
 use grpc::AdminParts;
+use grpc::interceptor::NodeCheck;
 use grpc::watch::{StreamParts, Turns, Watch};
 use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};

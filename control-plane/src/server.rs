@@ -22,10 +22,10 @@ use tonic_web::GrpcWebLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::auth::interceptor::{NodeCheck, admit, admit_node, peer_ip};
 use crate::auth::session::Sessions;
 use crate::config::Listener;
 use crate::domain::audit::Origin;
+use crate::grpc::interceptor::{NodeCheck, admit, admit_node, peer_ip};
 use crate::store::Store;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
 

@@ -4,9 +4,8 @@
 //! says which role a method needs. Role and state of a user are read from the store
 //! at every call: a token only says who it is.
 
-pub(crate) mod interceptor;
 pub mod password;
-mod policy;
+pub(crate) mod policy;
 pub mod session;
 mod throttle;
 mod token;

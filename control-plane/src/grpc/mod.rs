@@ -1,17 +1,19 @@
 //! The services, one file each and thin: read the request, ask the domain, commit,
-//! answer. `status` is the only way from an error to a status.
+//! answer. `status` is the only way from an error to a status,
+//! and `interceptor` decides who gets as far as a service.
 
 mod api_key;
 mod auth;
-pub(crate) mod call;
+mod call;
 mod commits;
 mod convert;
 mod duration;
+pub(crate) mod interceptor;
 mod mask;
 mod page;
 mod provider;
 mod settings;
-pub(crate) mod status;
+mod status;
 mod summary;
 mod user;
 pub(crate) mod watch;

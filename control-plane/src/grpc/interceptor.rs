@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
-use super::policy::{self, Access};
-use super::session::{Caller, Sessions};
+use crate::auth::policy::{self, Access};
+use crate::auth::session::{Caller, Sessions};
 use crate::domain::audit::Origin;
 use crate::grpc::call::{self, Call};
 use crate::grpc::status::Error;
