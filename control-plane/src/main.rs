@@ -1,4 +1,6 @@
-//! Reads the configuration, serves, and says why if it cannot.
+//! Hardens itself, reads the configuration, serves, and says why if it cannot.
+
+mod hardening;
 
 use std::process::ExitCode;
 
@@ -7,6 +9,9 @@ use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Err(error) = hardening::harden() {
+        return fail(&error);
+    }
     let config = match Cli::parse().check(|variable| std::env::var(variable).ok()) {
         Ok(config) => config,
         Err(mistakes) => return fail(&mistakes),

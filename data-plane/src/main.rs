@@ -1,4 +1,7 @@
-//! The program: reads the configuration, starts the runtime, reports how it ended.
+//! The program: hardens itself, reads the configuration, starts the runtime, reports
+//! how it ended.
+
+mod hardening;
 
 use std::process::ExitCode;
 
@@ -9,6 +12,10 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Err(error) = hardening::harden() {
+        eprintln!("bridge-data-plane: {error}");
+        return ExitCode::FAILURE;
+    }
     let config = match Cli::parse().check(|variable| std::env::var(variable).ok()) {
         Ok(config) => config,
         Err(mistakes) => {
