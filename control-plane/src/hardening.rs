@@ -6,32 +6,30 @@
 use rustix::{
     fs::Mode,
     io::Errno,
-    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask},
+    process::{Resource, Rlimit, setrlimit, umask},
 };
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("cannot turn core dumps off: {0}")]
-    CoreLimit(Errno),
-    #[error("cannot close this process's memory to others: {0}")]
-    Dumpable(Errno),
-}
+#[error("cannot keep this process's memory to itself: {0}")]
+pub(crate) struct Error(#[from] Errno);
 
-/// New files are the owner's alone, nothing dumps core, and only root may look into
-/// the memory.
+/// New files are the owner's alone, nothing dumps core, and on Linux only root may
+/// look into the memory.
 pub(crate) fn harden() -> Result<(), Error> {
     umask(Mode::RWXG | Mode::RWXO);
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    setrlimit(Resource::Core, none).map_err(Error::CoreLimit)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Error::Dumpable)
+    setrlimit(Resource::Core, none)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::{dumpable_behavior, getrlimit};
+    use rustix::process::getrlimit;
 
     use super::*;
 
@@ -40,7 +38,11 @@ mod tests {
         harden().unwrap();
         let Rlimit { current, maximum } = getrlimit(Resource::Core);
         assert_eq!((current, maximum), (Some(0), Some(0)));
-        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
-        assert_eq!(umask(Mode::RWXG | Mode::RWXO).bits(), 0o077);
+        assert_eq!(umask(Mode::RWXG | Mode::RWXO), Mode::RWXG | Mode::RWXO);
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            rustix::process::dumpable_behavior(),
+            Ok(rustix::process::DumpableBehavior::NotDumpable)
+        );
     }
 }

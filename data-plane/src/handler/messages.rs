@@ -117,9 +117,8 @@ async fn walk(
         wants_stream.store(request.is_stream(), Ordering::Relaxed);
         meter.asked(request.model(), request.is_stream());
         let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
-        if request.wants_no_output() && !request.is_stream() {
-            let answer = response::without_output(&request, &Ids::new(rand::random()));
-            return Ok(Committed::Whole(answer.body));
+        if request.wants_no_output() {
+            return Ok(Committed::Whole(without_output(&request)));
         }
         let order = Order {
             upstreams: &node.upstreams,
@@ -133,6 +132,17 @@ async fn walk(
     }
     .await;
     Outcome { meter, result }
+}
+
+/// `max_tokens: 0` warms a cache that no translated provider has: it is answered here.
+fn without_output(request: &anthropic::Request<'_>) -> Vec<u8> {
+    let ids = Ids::new(rand::random());
+    if !request.is_stream() {
+        return response::without_output(request, &ids).body;
+    }
+    let mut events = Vec::new();
+    response::without_output_events(request, &ids, &mut events);
+    events
 }
 
 /// Waits for the walk; a streaming client gets its head after a while in any case.
