@@ -72,6 +72,30 @@ const RULES: &[Rule] = &[
         reason: "one module calls upstreams",
     },
     Rule {
+        places: &["data-plane/src/relay"],
+        except: &[],
+        banned: &["failover", "upstream::failover"],
+        reason: "what has content knows no other candidate",
+    },
+    Rule {
+        places: &["data-plane/translate/src/request"],
+        except: &[],
+        banned: &["crate::response", "crate::stream", "crate::tokens"],
+        reason: "a request knows nothing of its answer but the reply's rules",
+    },
+    Rule {
+        places: &["data-plane/translate/src/stream"],
+        except: &[],
+        banned: &["crate::response", "crate::request"],
+        reason: "whole answers are made of streams, not the other way",
+    },
+    Rule {
+        places: &["control-plane/src/auth"],
+        except: &[],
+        banned: &["tonic", "axum", "bridge_proto"],
+        reason: "who may do what does not depend on how it was asked",
+    },
+    Rule {
         places: &["control-plane/src/domain"],
         except: &[],
         banned: &[

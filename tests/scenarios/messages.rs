@@ -149,6 +149,24 @@ async fn max_tokens_is_clamped_to_the_settings() -> Result<()> {
 }
 
 #[tokio::test]
+async fn max_tokens_0_is_answered_without_an_upstream_call() -> Result<()> {
+    let stage = Stage::start().await?;
+    let client = stage.client()?;
+    let mut body = ask(MODEL, "warm up");
+    body["max_tokens"] = json!(0);
+
+    let plain = client.messages(&body).await?;
+    assert_eq!((plain.status, &plain.body["content"]), (200, &json!([])));
+    let streamed = client.stream_to_end(&body).await?;
+    assert_eq!(streamed.message["content"], json!([]));
+    for message in [&plain.body, &streamed.message] {
+        assert_eq!(message["stop_reason"], "max_tokens");
+    }
+    assert!(stage.upstream.requests().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn stop_reasons_and_cached_tokens_are_translated() -> Result<()> {
     let stage = Stage::start().await?;
     let usage = Usage {
