@@ -9,12 +9,13 @@ use anyhow::Result;
 use bridge_proto::admin::v1::TierModels;
 use bridge_tests::admin;
 use bridge_tests::bridge::Bridge;
-use bridge_tests::fake_upstream::{FakeUpstream, canned};
+use bridge_tests::fake_upstream::{FakeUpstream, agent, canned};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-const TIERS: usize = 3;
+/// The first model of each tier, from the biggest down.
+const TIERS: [&str; 3] = ["f-big", "f-middle", "f-small"];
 
 /// Starts a bridge with one node; the canned models are on offer under their own names.
 #[derive(Parser)]
@@ -46,9 +47,16 @@ async fn main() -> Result<()> {
     let mut scripted = admin::provider("scripted", &upstream.base_url(), "f-text");
     scripted.models = Some(offer_all());
     admin.create_provider(scripted).await?;
+    let mut agents = admin::provider("agents", &upstream.base_url(), "f-text");
+    agents.priority = 2;
+    agents.models = Some(TierModels {
+        big: agent::EXAMPLES.iter().map(|name| (*name).to_owned()).collect(),
+        ..TierModels::default()
+    });
+    admin.create_provider(agents).await?;
     if let (Some(url), Some(name)) = (model_url, model_name) {
         let mut local = admin::provider("local", &url, &name);
-        local.priority = 2;
+        local.priority = 3;
         local.dialect = "llama-cpp".to_owned();
         local.timeout = 600;
         admin.create_provider(local).await?;
@@ -82,20 +90,17 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Every canned model is in some tier, and a tier's own request gets a sentence.
+/// Every canned model is in some tier; a request for the tier itself is told which.
 fn offer_all() -> TierModels {
-    let names = canned::EXAMPLES.map(str::to_owned);
-    let mut tiers = names.chunks(names.len().div_ceil(TIERS)).map(|part| {
-        let first = std::iter::once("f-text".to_owned());
-        first
-            .chain(part.iter().filter(|name| *name != "f-text").cloned())
-            .collect()
+    let mut others = canned::EXAMPLES.to_vec();
+    others.retain(|name| !TIERS.contains(name));
+    let share = others.len().div_ceil(TIERS.len());
+    let [big, middle, small] = TIERS.map(|first| {
+        let rest = others.split_off(others.len().saturating_sub(share));
+        let names = std::iter::once(first).chain(rest);
+        names.map(str::to_owned).collect()
     });
-    TierModels {
-        big: tiers.next().unwrap_or_default(),
-        middle: tiers.next().unwrap_or_default(),
-        small: tiers.next().unwrap_or_default(),
-    }
+    TierModels { big, middle, small }
 }
 
 /// On a thread of its own: the runtime would wait for a blocking read before it ends.

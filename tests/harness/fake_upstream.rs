@@ -4,12 +4,15 @@
 //! a reset, stalls, holds an event back until a test lets it go, and notices when its client
 //! hangs up. That needs the socket itself, so HTTP/1.1 is spoken by hand (`http1`). What it
 //! answers is data (`script`); a model without a script gets the canned answer that its name
-//! asks for (`canned`), which is what the program of the same name serves.
+//! asks for (`canned`), which is what the program of the same name serves. Who cannot look
+//! into the process asks it at `REQUESTS_PATH` what a model was sent.
 
+pub mod agent;
 pub mod answer;
 pub mod canned;
 mod http1;
 pub mod script;
+mod window;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -25,6 +28,9 @@ use tokio::task::JoinHandle;
 use crate::wait;
 use http1::Delivery;
 pub use script::{Gate, Script};
+
+/// Below it, by a model's name: the bodies of all requests for it, as a JSON array.
+const REQUESTS_PATH: &str = "/v1/requests/";
 
 /// A running upstream; dropping it closes its port and every connection.
 pub struct FakeUpstream {
@@ -68,6 +74,8 @@ struct State {
 struct Scripts {
     once: VecDeque<Script>,
     always: Option<Script>,
+    /// How many requests found no script here.
+    canned: usize,
 }
 
 // === impl FakeUpstream ===
@@ -184,15 +192,31 @@ impl Recorded {
 
 impl State {
     fn script_for(&self, request: &Recorded) -> Script {
+        if let Some(model) = request.path.strip_prefix(REQUESTS_PATH) {
+            return Script::body(200, "application/json", self.bodies_for(model));
+        }
         let Some(model) = request.model() else {
             return canned::without_model(&request.path);
         };
         let mut scripts = lock(&self.scripts);
-        let scripted = scripts.get_mut(&model).and_then(|scripts| {
-            let next = scripts.once.pop_front();
-            next.or_else(|| scripts.always.clone())
-        });
-        scripted.unwrap_or_else(|| canned::script(&model))
+        let scripts = scripts.entry(model.clone()).or_default();
+        let next = scripts.once.pop_front();
+        next.or_else(|| scripts.always.clone()).unwrap_or_else(|| {
+            let nth = scripts.canned;
+            scripts.canned += 1;
+            canned::script(&model, request, nth)
+        })
+    }
+
+    fn bodies_for(&self, model: &str) -> String {
+        let recorded = lock(&self.recorded);
+        let asked = recorded
+            .iter()
+            .filter(|request| request.model().as_deref() == Some(model));
+        let bodies: Vec<_> = asked
+            .map(|request| String::from_utf8_lossy(&request.body))
+            .collect();
+        format!("[{}]", bodies.join(","))
     }
 
     /// Answers the index under which the request was kept.

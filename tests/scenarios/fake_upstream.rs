@@ -23,10 +23,14 @@ fn ask_stream(model: &str) -> Value {
     body
 }
 
+async fn post_for_json(upstream: &FakeUpstream, body: Value) -> Result<Value> {
+    Ok(serde_json::from_str(&post(upstream, body).await?.text().await?)?)
+}
+
 #[tokio::test]
 async fn an_answer_takes_the_form_that_was_asked_for() -> Result<()> {
     let upstream = FakeUpstream::start().await?;
-    let plain: Value = serde_json::from_str(&post(&upstream, ask("f-echo")).await?.text().await?)?;
+    let plain = post_for_json(&upstream, ask("f-echo")).await?;
     assert_eq!(plain["choices"][0]["message"]["content"], "Hello, you.");
 
     let stream = post(&upstream, ask_stream("f-echo")).await?.text().await?;
@@ -100,5 +104,62 @@ async fn scripts_queue_up_and_then_repeat() -> Result<()> {
     }
     assert_eq!(statuses, [503, 200, 200]);
     assert_eq!(upstream.requests_for("m").len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn failures_of_a_number_come_again_after_each_success() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(post(&upstream, ask("f-3-times-503")).await?.status().as_u16());
+    }
+    assert_eq!(statuses, [503, 503, 503, 200, 503]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_window_is_for_prompt_and_answer_together() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    for server in ["openai", "openrouter", "vllm", "vllm-0.10"] {
+        let mut body = ask(&format!("f-window-{server}@1000"));
+        body["max_tokens"] = json!(990);
+        let refused = post(&upstream, body.clone()).await?;
+        assert_eq!(refused.status(), 400, "{server}");
+        assert!(
+            refused
+                .text()
+                .await?
+                .contains("maximum context length is 1000 tokens")
+        );
+        body["max_tokens"] = json!(900);
+        assert_eq!(post(&upstream, body).await?.status(), 200, "{server}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_goes_on_where_its_history_ends() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    let mut body = ask("f-cc-bash");
+    let first = post_for_json(&upstream, body.clone()).await?;
+    let turn = first["choices"][0]["message"].clone();
+    assert_eq!(turn["tool_calls"][0]["function"]["name"], "Bash");
+
+    let result = json!({"role": "tool", "tool_call_id": "call_0", "content": "ran"});
+    body["messages"] = json!([body["messages"][0], turn, result]);
+    let second = post_for_json(&upstream, body).await?;
+    assert_eq!(second["choices"][0]["message"]["content"], "The tools said: ran");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_model_was_sent_can_be_asked_from_outside() -> Result<()> {
+    let upstream = FakeUpstream::start().await?;
+    post(&upstream, ask("f-text")).await?;
+    post(&upstream, ask("f-echo")).await?;
+    let url = format!("{}/requests/f-echo", upstream.base_url());
+    let bodies: Value = serde_json::from_str(&reqwest::get(url).await?.text().await?)?;
+    assert_eq!(bodies, json!([ask("f-echo")]));
     Ok(())
 }
