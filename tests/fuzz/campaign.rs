@@ -1,0 +1,312 @@
+//! Runs one target over many inputs: catches what breaks, reduces it and keeps it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::fixtures::Fixtures;
+use crate::mutate::Mutator;
+use crate::targets::Target;
+
+/// An input that takes longer is a failure.
+const INPUT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Runs of an input that seems slow: on a busy machine the fastest counts.
+const SLOW_RUNS: usize = 3;
+/// Runs spent on reducing one failing input.
+const REDUCING_RUNS_MAX: usize = 4000;
+
+pub(crate) struct Campaign<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) fixtures: &'a Fixtures,
+    pub(crate) seed: u64,
+    pub(crate) numbers: Range<u64>,
+    pub(crate) time_max: Duration,
+    pub(crate) mark: &'a Mark,
+    /// Where failing inputs go.
+    pub(crate) folder: &'a Path,
+}
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) inputs: u64,
+    pub(crate) took: Duration,
+    pub(crate) slowest: Duration,
+    pub(crate) slowest_number: u64,
+    /// By what went wrong.
+    pub(crate) failures: BTreeMap<String, Failure>,
+}
+
+/// Inputs that fail for the same reason.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) count: u64,
+    pub(crate) first_number: u64,
+    pub(crate) details: String,
+    /// The first input, reduced.
+    pub(crate) file: PathBuf,
+}
+
+/// Why an input failed: `what` is the same for all inputs that fail there.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) details: String,
+}
+
+/// The number of the input at work, also in a file: a stack overflow leaves nothing else behind.
+pub(crate) struct Mark {
+    number: AtomicU64,
+    file: fs::File,
+}
+
+// === impl Report ===
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            inputs,
+            took,
+            slowest,
+            slowest_number,
+            failures,
+        } = self;
+        let rate = *inputs as f64 / took.as_secs_f64();
+        let count: u64 = failures.values().map(|failure| failure.count).sum();
+        write!(
+            f,
+            "{inputs} inputs, {rate:.0}/s, slowest {slowest:?} (input {slowest_number}), {count} failed"
+        )?;
+        for (what, failure) in failures {
+            let Failure {
+                count,
+                first_number,
+                details,
+                file,
+            } = failure;
+            write!(
+                f,
+                "\n  {count} x {what}: first input {first_number}: {details}: {}",
+                file.display()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub(crate) fn create(file: &Path) -> Result<Self> {
+        let file = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Self {
+            number: AtomicU64::default(),
+            file,
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, number: u64) -> Result<()> {
+        self.number.store(number, Ordering::Relaxed);
+        Ok(self.file.write_all_at(format!("{number:20}\n").as_bytes(), 0)?)
+    }
+}
+
+// === impl Campaign ===
+
+impl Campaign<'_> {
+    pub(crate) fn run(&self) -> Result<Report> {
+        let mutator = Mutator::new((self.target.seeds)(self.fixtures));
+        self.warm_up();
+        let started = Instant::now();
+        let mut report = Report {
+            inputs: 0,
+            took: Duration::ZERO,
+            slowest: Duration::ZERO,
+            slowest_number: self.numbers.start,
+            failures: BTreeMap::new(),
+        };
+        for number in self.numbers.clone() {
+            if started.elapsed() > self.time_max {
+                break;
+            }
+            self.mark.set(number)?;
+            let input = mutator.input(self.seed, number);
+            let (result, took) = self.timed(&input);
+            report.inputs += 1;
+            if took > report.slowest {
+                (report.slowest, report.slowest_number) = (took, number);
+            }
+            if let Err(fault) = result {
+                self.keep(&input, number, fault, &mut report)?;
+            }
+        }
+        report.took = started.elapsed();
+        Ok(report)
+    }
+
+    /// What is loaded on first use is not the first input's fault.
+    fn warm_up(&self) {
+        for seed in (self.target.seeds)(self.fixtures) {
+            // The campaign meets the same seeds, and counts their faults.
+            run_caught(self.target, self.fixtures, seed).ok();
+        }
+    }
+
+    fn timed(&self, input: &[u8]) -> (Result<(), Fault>, Duration) {
+        let mut fastest = Duration::MAX;
+        for _ in 0..SLOW_RUNS {
+            let started = Instant::now();
+            let result = run_caught(self.target, self.fixtures, input);
+            fastest = fastest.min(started.elapsed());
+            if result.is_err() || fastest < INPUT_TIME_MAX {
+                return (result, fastest);
+            }
+        }
+        let slow = Fault {
+            what: format!("an input that takes longer than {INPUT_TIME_MAX:?}"),
+            details: format!("{fastest:?}"),
+        };
+        (Err(slow), fastest)
+    }
+
+    fn keep(&self, input: &[u8], number: u64, fault: Fault, report: &mut Report) -> Result<()> {
+        let Fault { what, details } = fault;
+        if let Some(known) = report.failures.get_mut(&what) {
+            known.count += 1;
+            return Ok(());
+        }
+        let is_same = |input: &[u8]| self.timed(input).0.is_err_and(|fault| fault.what == what);
+        let reduced = reduce(input, is_same);
+        let file = self
+            .folder
+            .join(format!("{}-{}-{number}", self.target.name, self.seed));
+        fs::write(&file, reduced).with_context(|| format!("cannot write {}", file.display()))?;
+        let failure = Failure {
+            count: 1,
+            first_number: number,
+            details,
+            file,
+        };
+        report.failures.insert(what, failure);
+        Ok(())
+    }
+}
+
+/// Runs one input; a panic is a fault like any other.
+pub(crate) fn run_caught(target: &Target, fixtures: &Fixtures, input: &[u8]) -> Result<(), Fault> {
+    match panic::catch_unwind(AssertUnwindSafe(|| (target.run)(fixtures, input))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Fault {
+            what: error.to_string(),
+            details: format!("{error:#}"),
+        }),
+        Err(_) => Err(last_panic()),
+    }
+}
+
+static LAST_PANIC: Mutex<Option<Fault>> = Mutex::new(None);
+
+/// From now on a panic is remembered instead of printed.
+pub(crate) fn catch_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        if let Ok(mut last) = LAST_PANIC.lock() {
+            *last = Some(Fault {
+                what: format!("a panic at {place}"),
+                details: message.to_owned(),
+            });
+        }
+    }));
+}
+
+fn last_panic() -> Fault {
+    let last = LAST_PANIC.lock().ok().and_then(|mut last| last.take());
+    last.unwrap_or_else(|| Fault {
+        what: "a panic".to_owned(),
+        details: "of which nothing is known".to_owned(),
+    })
+}
+
+/// Takes away ever smaller pieces as long as the rest `still_fails`.
+fn reduce(input: &[u8], still_fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut input = input.to_vec();
+    let mut size = input.len() / 2;
+    let mut runs = 0;
+    while size > 0 {
+        let mut at = 0;
+        let before = input.len();
+        while at < input.len() && runs < REDUCING_RUNS_MAX {
+            let mut shorter = input.clone();
+            shorter.drain(at..(at + size).min(input.len()));
+            runs += 1;
+            if still_fails(&shorter) {
+                input = shorter;
+            } else {
+                at += size;
+            }
+        }
+        if size > 1 || input.len() == before {
+            size /= 2;
+        }
+    }
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_reduced_to_its_core() {
+        let fails = |input: &[u8]| input.contains(&b'#') && input.contains(&b'!');
+        assert_eq!(reduce(b"some #text! with much around it", fails), b"#!");
+    }
+
+    #[test]
+    fn a_failing_target_is_found_counted_and_kept() {
+        catch_panics();
+        let target = Target {
+            name: "broken",
+            seeds: |fixtures| &fixtures.errors,
+            run: |_, input| {
+                assert!(!input.contains(&b'7'), "a seven");
+                anyhow::ensure!(!input.contains(&b'9'), "a nine");
+                Ok(())
+            },
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = Fixtures::load().unwrap();
+        let campaign = Campaign {
+            target: &target,
+            fixtures: &fixtures,
+            seed: 1,
+            numbers: 0..300,
+            time_max: Duration::from_secs(60),
+            mark: &Mark::create(&folder.path().join("mark")).unwrap(),
+            folder: folder.path(),
+        };
+        let report = campaign.run().unwrap();
+        assert_eq!((report.inputs, campaign.mark.number()), (300, 299));
+        let nine = &report.failures["a nine"];
+        assert!(nine.count > 1);
+        assert_eq!(fs::read(&nine.file).unwrap(), b"9");
+        let seven = report
+            .failures
+            .values()
+            .find(|failure| failure.details == "a seven");
+        assert_eq!(fs::read(&seven.unwrap().file).unwrap(), b"7");
+    }
+}
