@@ -28,7 +28,7 @@ pub const EXAMPLES: &[&str] = &[
 const THOUGHT: &str = "One step after the other.";
 
 /// How many characters of a tool's answer are told at the end.
-const SAID_CHARS_MAX: usize = 400;
+const SAID_CHARS_MAX: usize = 4000;
 
 /// `None`: no agent has this name. With `cut_after`, the stream of the first step ends there.
 pub(super) fn script(name: &str, cut_after: Option<After>, request: &Value) -> Option<Script> {
@@ -72,7 +72,13 @@ fn steps(name: &str) -> Option<Vec<Answer>> {
         "agent" => vec![call(
             0,
             "Agent",
-            json!({"description": "look around", "prompt": "Look around.", "subagent_type": "Explore"}),
+            json!({
+                "description": "look around",
+                "prompt": "Look around.",
+                "subagent_type": "Explore",
+                "model": "haiku",
+                "run_in_background": false,
+            }),
         )],
         _ => return None,
     };

@@ -47,7 +47,7 @@ Models that work through Claude Code's tools, then tell what the tools said:
   f-cc-lost       Bash if streamed; otherwise a sentence
   f-cc-image      Read of dot.png
   f-cc-search     WebSearch
-  f-cc-agent      Agent, of the kind Explore
+  f-cc-agent      Agent, of the kind Explore, with haiku
 With @N after the name, the stream of the first of these steps is cut after N bytes.
 Any other name is answered with 404.";
 

@@ -106,11 +106,13 @@ describe('tools', { concurrency: CONCURRENCY }, () => {
     assert.equal(await run.read('right.txt'), null);
   });
 
-  test('KC16 a sub-agent', async (t) => {
+  test('KC16 a sub-agent, with a model of another tier', async (t) => {
     const run = await claude(t, { model: 'f-cc-agent' });
     succeeded(run);
-    assert.equal(run.result.result, 'The tools said: This is f-small.');
-    assert.equal(run.result.modelUsage['f-cc-agent'].outputTokens, 20);
+    // Some versions say more around what the sub-agent said.
+    assert.match(run.result.result, /^The tools said: .*This is f-small\./s);
+    const models = questions(run).map(({ answerHeaders }) => answerHeaders['x-bridge-model']);
+    assert.deepEqual(models, ['f-cc-agent', 'f-small', 'f-cc-agent']);
   });
 
   test('KC18 WebSearch tells the model that there is none', async (t) => {
