@@ -31,14 +31,32 @@ pub(super) fn detect(code: &str, message: &str, error: Option<&Value>, estimate:
     }
     let field = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_u64);
     let limit = field("n_ctx").or_else(|| limit_in(&text));
-    let completion_tokens =
-        number_before(&text, " in the completion").or_else(|| number_before(&text, " output tokens"));
+    let completion_tokens = completion_in(&text);
     let prompt = field("n_prompt_tokens").or_else(|| prompt_in(&text, limit, completion_tokens));
+    let prompt_tokens = match prompt {
+        None => estimate,
+        Some(at_least) if text.contains("contains at least ") => at_least.max(with_margin(estimate)),
+        Some(exact) => exact,
+    };
     Some(Overflow {
-        prompt_tokens: prompt.unwrap_or(estimate),
+        prompt_tokens,
         limit,
         completion_tokens,
     })
+}
+
+/// vLLM stops counting where the prompt stops to fit, so that its figure is the window less
+/// the wanted output. A client that shrinks by it would be refused again; one that shrinks a
+/// little too much loses nothing.
+fn with_margin(estimate: u64) -> u64 {
+    estimate.saturating_add(estimate / 8)
+}
+
+fn completion_in(text: &str) -> Option<u64> {
+    [" in the completion", " in the output", " output tokens"]
+        .iter()
+        .find_map(|phrase| number_before(text, phrase))
+        .or_else(|| number_after(text, "is too large: "))
 }
 
 fn limit_in(text: &str) -> Option<u64> {
@@ -148,6 +166,18 @@ mod tests {
             None,
         );
         check(
+            "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length is 40000 tokens and your request has 12526 input tokens (32000 > 40000 - 12526).",
+            12_526,
+            Some(40_000),
+            Some(32_000),
+        );
+        check(
+            "This endpoint's maximum context length is 40000 tokens. However, you requested about 44526 tokens (12526 of text input, 32000 in the output). Please reduce the length of either one.",
+            12_526,
+            Some(40_000),
+            Some(32_000),
+        );
+        check(
             "the request exceeds the available context size (4096 tokens), try increasing it",
             999,
             Some(4096),
@@ -172,6 +202,14 @@ mod tests {
             None,
         );
         assert!(detect("", "Invalid parameter: temperature", None, 1).is_none());
+    }
+
+    #[test]
+    fn a_lower_bound_gives_way_to_our_estimate() {
+        let message = "This model's maximum context length is 40000 tokens. However, you requested 32000 output tokens and your prompt contains at least 8001 input tokens, for a total of at least 40001 tokens.";
+        let prompt = |estimate| detect("", message, None, estimate).unwrap().prompt_tokens;
+        assert_eq!(prompt(12_000), 13_500);
+        assert_eq!(prompt(100), 8001);
     }
 
     #[test]
