@@ -31,7 +31,7 @@ pub(crate) struct Campaign<'a> {
     pub(crate) numbers: Range<u64>,
     pub(crate) time_max: Duration,
     pub(crate) mark: &'a Mark,
-    /// Where failing inputs go.
+    /// Where failing inputs go, and the slowest one.
     pub(crate) folder: &'a Path,
 }
 
@@ -153,6 +153,8 @@ impl Campaign<'_> {
             }
         }
         report.took = started.elapsed();
+        let slowest = self.folder.join(format!("{}-slowest", self.target.name));
+        fs::write(slowest, mutator.input(self.seed, report.slowest_number))?;
         Ok(report)
     }
 

@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3600)]
     seconds_max: u64,
 
-    /// Where failing inputs go.
+    /// Where failing inputs go, and the slowest one of each target.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/artifacts"))]
     folder: PathBuf,
 

@@ -55,6 +55,9 @@ const ODD_PIECES: &[&[u8]] = &[
     br"\ud83e",
     br"\udd80",
     br"\ud83e\udd80",
+    // Inside arguments, which are JSON in a string.
+    br"\\ud83e",
+    br"\\udd80",
     br"\u0000",
     br"\n",
     br"\r\n\r\n",

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 /// Stands for arguments that are no object.
 const REPLACED_INPUT: &str = r#"{"replaced":true}"#;
 
-/// What the parser says of JSON that is right and does not fit into its trees.
-const UNREAD: &[&str] = &["recursion limit", "number out of range"];
+/// What the parser says of JSON that is right and does not fit into its trees: too deep, a
+/// number that no machine has, half a surrogate pair.
+const UNREAD: &[&str] = &["recursion limit", "number out of range", "hex escape"];
 
 /// The stream put together as a client would.
 pub(super) fn transcript(client: &[u8]) -> Result<Transcript> {
@@ -62,9 +63,8 @@ fn piece(event: &mut Event) -> Option<&mut Value> {
     event.payload.get_mut("delta")?.get_mut("partial_json")
 }
 
-/// JSON as a tree; none if it is deeper than this parser goes or has numbers that no machine
-/// has, which only what translation hands on unread (schemas, inputs) can. Half a surrogate
-/// pair is an error.
+/// JSON as a tree; none if it does not fit into one, which only what translation hands on
+/// unread (schemas, inputs) may do.
 pub(super) fn tree(json: &[u8]) -> Result<Option<Value>> {
     match serde_json::from_slice(json) {
         Ok(tree) => Ok(Some(tree)),
