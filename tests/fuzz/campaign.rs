@@ -65,6 +65,8 @@ pub(crate) struct Fault {
 /// The number of the input at work, also in a file: a stack overflow leaves nothing else behind.
 pub(crate) struct Mark {
     number: AtomicU64,
+    /// Reducing an input runs it many times.
+    runs: AtomicU64,
     file: fs::File,
 }
 
@@ -109,12 +111,18 @@ impl Mark {
         let file = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(Self {
             number: AtomicU64::default(),
+            runs: AtomicU64::default(),
             file,
         })
     }
 
     pub(crate) fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
+    }
+
+    /// As long as this grows, nothing hangs.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
     }
 
     fn set(&self, number: u64) -> Result<()> {
@@ -172,6 +180,7 @@ impl Campaign<'_> {
         for _ in 0..SLOW_RUNS {
             let started = Instant::now();
             let result = run_caught(self.target, self.fixtures, input);
+            self.mark.runs.fetch_add(1, Ordering::Relaxed);
             fastest = fastest.min(started.elapsed());
             if result.is_err() || fastest < notable {
                 return (result, fastest);
@@ -310,6 +319,7 @@ mod tests {
         };
         let report = campaign.run().unwrap();
         assert_eq!((report.inputs, campaign.mark.number()), (300, 299));
+        assert!(campaign.mark.runs() > 300, "reducing runs as well");
         let nine = &report.failures["a nine"];
         assert!(nine.count > 1);
         assert_eq!(fs::read(&nine.file).unwrap(), b"9");

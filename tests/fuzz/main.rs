@@ -113,14 +113,14 @@ fn watch(target: &'static Target, arguments: &Arguments) -> Result<bool> {
         match report.recv_timeout(HANG_TIME) {
             Ok(report) => break report?,
             Err(RecvTimeoutError::Timeout) => {
-                let number = Some(mark.number());
+                let runs = mark.runs();
                 ensure!(
-                    number != before,
+                    before != Some(runs),
                     "{} hangs at input {}",
                     target.name,
                     mark.number()
                 );
-                before = number;
+                before = Some(runs);
             }
             Err(RecvTimeoutError::Disconnected) => bail!("{} broke at input {}", target.name, mark.number()),
         }
