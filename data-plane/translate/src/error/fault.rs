@@ -70,7 +70,10 @@ impl Overflow {
                 format!("prompt is too long: {prompt} tokens > {limit} maximum")
             }
             // An estimate below the limit would contradict the refusal.
-            (Some(limit), _) => format!("prompt is too long: {} tokens > {limit} maximum", limit + 1),
+            (Some(limit), _) => format!(
+                "prompt is too long: {} tokens > {limit} maximum",
+                limit.saturating_add(1)
+            ),
             (None, _) => format!(
                 "prompt is too long: {prompt} tokens > {} maximum",
                 prompt.saturating_sub(1)

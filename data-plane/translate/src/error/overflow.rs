@@ -242,6 +242,11 @@ mod tests {
             unknown.anthropic_message(None),
             "prompt is too long: 50 tokens > 49 maximum"
         );
+        let absurd = Overflow {
+            limit: Some(u64::MAX),
+            ..unknown
+        };
+        assert!(absurd.anthropic_message(None).starts_with("prompt is too long: "));
         assert_eq!(
             unknown.anthropic_message(Some(4096)),
             "prompt is too long: 4097 tokens > 4096 maximum"
