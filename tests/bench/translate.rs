@@ -59,13 +59,14 @@ struct Measured {
 struct Bench {
     body: Vec<u8>,
     chunks: Vec<Vec<u8>>,
+    preset: String,
     dialect: Dialect,
     reply: Reply,
 }
 
 fn main() -> Result<()> {
     let Arguments { rounds, preset, only } = Arguments::parse();
-    let bench = Bench::new(Dialect::preset(&preset).context("no such preset")?)?;
+    let bench = Bench::new(preset)?;
     match only {
         Some(Only::Work { work }) => bench.run(work, rounds),
         None => report(&bench, rounds),
@@ -141,13 +142,15 @@ impl Measured {
 // === impl Bench ===
 
 impl Bench {
-    fn new(dialect: Dialect) -> Result<Self> {
+    fn new(preset: String) -> Result<Self> {
+        let dialect = Dialect::preset(&preset).context("no such preset")?;
         let body = coding_agent::request()?;
         let request = Request::parse(&body)?;
         let reply = request::to_openai(&request, &target(&dialect))?.reply;
         Ok(Self {
             chunks: coding_agent::chunks(),
             body,
+            preset,
             dialect,
             reply,
         })
@@ -167,7 +170,8 @@ impl Bench {
         if valgrind::is_there() {
             for (work, counted) in works.iter().zip(&mut counted) {
                 let name = work.to_possible_value().context("a work without a name")?;
-                *counted = Some(valgrind::cost(name.get_name())?);
+                let arguments = ["--preset", &self.preset, "work", name.get_name()];
+                *counted = Some(valgrind::cost(&arguments)?);
             }
         }
         let mut counted = counted.into_iter();

@@ -20,7 +20,8 @@ pub(crate) fn is_there() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok()
 }
 
-pub(crate) fn cost(work: &str) -> Result<Cost> {
+/// `work` are this program's own arguments, the rounds aside.
+pub(crate) fn cost(work: &[&str]) -> Result<Cost> {
     let few = totals(work, FEW_ROUNDS)?;
     let many = totals(work, MANY_ROUNDS)?;
     let per_round = |pick: fn(&Totals) -> u64| {
@@ -39,7 +40,7 @@ struct Totals {
     allocated_bytes: u64,
 }
 
-fn totals(work: &str, rounds: u64) -> Result<Totals> {
+fn totals(work: &[&str], rounds: u64) -> Result<Totals> {
     let instructions = run(
         &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
         work,
@@ -53,11 +54,12 @@ fn totals(work: &str, rounds: u64) -> Result<Totals> {
     })
 }
 
-fn run(tool: &[&str], work: &str, rounds: u64) -> Result<String> {
+fn run(tool: &[&str], work: &[&str], rounds: u64) -> Result<String> {
     let output = Command::new("valgrind")
         .args(tool)
         .arg(std::env::current_exe()?)
-        .args(["--rounds", &rounds.to_string(), "work", work])
+        .args(["--rounds", &rounds.to_string()])
+        .args(work)
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "valgrind failed: {text}");
