@@ -1,15 +1,19 @@
-//! Reads a request body: bounded in size and in time, and copied at most once.
+//! Reads a request body: bounded in size and in time, and copied at most once. An
+//! encoded one is decoded within the same bounds.
+
+pub(crate) mod encoding;
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::error::Error;
+use self::encoding::Encoding;
+use crate::{error::Error, off_reactor::off_reactor};
 
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -19,14 +23,23 @@ const TOTAL_MAX: Duration = Duration::from_secs(120);
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_MAX: Duration = Duration::from_secs(2);
 
-pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
-    if headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        discard(body).await;
-        return Err(Error::Encoding);
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    match Encoding::of(headers) {
+        Ok(Encoding::Identity) => as_sent(body).await,
+        Ok(encoding) => {
+            let encoded = as_sent(body).await?;
+            // How long decoding takes depends on what it becomes.
+            let plain = off_reactor(BODY_BYTES_MAX, || encoding.decode(encoded, BODY_BYTES_MAX))?;
+            Ok(plain)
+        }
+        Err(unsupported) => {
+            discard(body).await;
+            Err(unsupported.into())
+        }
     }
+}
+
+async fn as_sent(mut body: Body) -> Result<Bytes, Error> {
     let told = body
         .size_hint()
         .exact()

@@ -11,7 +11,10 @@ use bridge_translate::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::{auth, request_id::RequestId, routing, snapshot::live::Unavailable, upstream::outcome::Failure};
+use crate::{
+    auth, body::encoding, request_id::RequestId, routing, snapshot::live::Unavailable,
+    upstream::outcome::Failure,
+};
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-bridge-error-source");
@@ -39,8 +42,8 @@ pub(crate) enum Error {
     SlowBody,
     #[error("the request body broke off")]
     BrokenBody,
-    #[error("this request body encoding is not supported; send it without")]
-    Encoding,
+    #[error(transparent)]
+    Encoding(#[from] encoding::Error),
     #[error("{0} is not supported by this proxy")]
     NotFound(String),
     #[error("this method is not supported here")]
@@ -87,8 +90,8 @@ impl Error {
         let look = self.look();
         let text = self.to_string();
         let mut body = ErrorBody::new(look.error_type, &text, id.as_str());
-        if matches!(self, Self::Encoding) {
-            body.error_code = Some("request_body_encoding_unsupported");
+        if let Self::Encoding(error) = &self {
+            body.error_code = Some(error.code());
         }
         let mut response = Response::new(Bytes::from(body.to_json()).into());
         *response.status_mut() =
@@ -127,9 +130,15 @@ impl Error {
             Self::Routing(routing::Error::Unmapped(_) | routing::Error::NoCandidate { .. }) => {
                 for_good(404, ErrorType::NotFound)
             }
-            Self::BadRequest(_) | Self::Lossy(_) | Self::Encoding => for_good(400, ErrorType::InvalidRequest),
+            Self::BadRequest(_)
+            | Self::Lossy(_)
+            | Self::Encoding(encoding::Error::Unsupported | encoding::Error::Invalid) => {
+                for_good(400, ErrorType::InvalidRequest)
+            }
             Self::BrokenBody => look(400, ErrorType::InvalidRequest),
-            Self::TooLarge { .. } => for_good(413, ErrorType::RequestTooLarge),
+            Self::TooLarge { .. } | Self::Encoding(encoding::Error::TooLarge { .. }) => {
+                for_good(413, ErrorType::RequestTooLarge)
+            }
             Self::SlowBody => look(408, ErrorType::InvalidRequest),
             Self::NotFound(_) => for_good(404, ErrorType::NotFound),
             Self::MethodNotAllowed => for_good(405, ErrorType::InvalidRequest),

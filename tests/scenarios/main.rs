@@ -6,6 +6,7 @@ mod admin_listener;
 mod auth;
 mod bad_input;
 mod durability;
+mod encoded_bodies;
 mod endpoints;
 mod examples;
 mod failover;
