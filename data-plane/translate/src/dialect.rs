@@ -4,7 +4,9 @@
 //! configuration: a preset sets every one, a provider overrides single ones. Only knobs
 //! that translation honours stand here; transport knobs live with the caller.
 
+mod field;
 mod knobs;
 mod preset;
 
+pub use field::Field;
 pub use knobs::*;

@@ -9,10 +9,11 @@ mod body;
 mod fault;
 mod overflow;
 mod read;
+mod remedy;
 
 pub use bad_request::BadRequest;
 pub(crate) use bad_request::Path;
 pub use body::duration;
-pub use fault::{FaultKind, Overflow, UpstreamFault};
+pub use fault::{FaultKind, Overflow, Remedy, UpstreamFault};
 pub use read::read;
 pub(crate) use read::{from_body, from_finish, nonsense};

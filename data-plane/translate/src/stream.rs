@@ -111,11 +111,7 @@ impl<S: Sink> Reader<S> {
                 } else {
                     (FaultKind::Nonsense, "empty response")
                 };
-                self.state = State::Failed(UpstreamFault {
-                    kind,
-                    message: message.to_owned(),
-                    retry_after: None,
-                });
+                self.state = State::Failed(UpstreamFault::unsaid(kind, message));
             }
         }
     }

@@ -2,10 +2,14 @@
 //!
 //! Counted is what the candidate would get, so that what translation drops costs nothing.
 
+mod calibration;
+
 use crate::anthropic;
 use crate::error::BadRequest;
 use crate::estimate;
 use crate::request::{Target, build};
+
+pub use self::calibration::Calibration;
 
 /// Input tokens of the request as this candidate would get it.
 pub fn count(request: &anthropic::Request<'_>, target: &Target<'_>) -> Result<u64, BadRequest> {

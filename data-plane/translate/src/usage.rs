@@ -21,6 +21,15 @@ pub struct Usage {
     pub is_estimated: bool,
 }
 
+impl Usage {
+    /// All tokens of the prompt, cached or not.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.input_tokens
+            .saturating_add(self.cache_read_input_tokens)
+            .saturating_add(self.cache_creation_input_tokens)
+    }
+}
+
 /// A count that may come as float, string, null or nonsense.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count(u64);

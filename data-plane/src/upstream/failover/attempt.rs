@@ -243,6 +243,8 @@ impl Call<'_> {
             kind,
             message,
             retry_after,
+            codes: _,
+            remedy: _,
         } = fault;
         let provider = &self.candidate.provider;
         let kind = match kind {

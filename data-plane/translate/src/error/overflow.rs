@@ -110,7 +110,7 @@ fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<
     Some(requested.saturating_sub(completion.unwrap_or(0))).filter(|prompt| Some(*prompt) != limit)
 }
 
-fn number_after(text: &str, phrase: &str) -> Option<u64> {
+pub(super) fn number_after(text: &str, phrase: &str) -> Option<u64> {
     text.match_indices(phrase).find_map(|(at, _)| {
         let rest = text.get(at + phrase.len()..)?;
         let end = rest

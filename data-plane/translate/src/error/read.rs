@@ -2,7 +2,7 @@
 
 use super::body::{Said, clip, said};
 use super::fault::{FaultKind, Overflow, UpstreamFault};
-use super::overflow;
+use super::{overflow, remedy};
 use crate::reply::Reply;
 use crate::stop_reason::Finish;
 
@@ -32,16 +32,7 @@ pub fn read(status: u16, content_type: Option<&str>, body: &[u8], reply: &Reply)
         return from_said(said, reply);
     }
     let kind = kind_of(status, &said, reply);
-    let message = if said.message.is_empty() {
-        status_text(status)
-    } else {
-        said.message
-    };
-    UpstreamFault {
-        kind,
-        message,
-        retry_after: said.retry_after,
-    }
+    fault(kind, said, || status_text(status))
 }
 
 /// Reads an error envelope inside a 200: its own code decides, then its words.
@@ -57,22 +48,20 @@ pub(crate) fn from_finish(reason: &str) -> Option<UpstreamFault> {
         Finish::ByContent | Finish::Stop(_) => return None,
     };
     Some(UpstreamFault {
-        kind,
-        message: format!(
-            "the answer ended with finish_reason {}",
-            clip(reason, REASON_CHARS_MAX)
-        ),
-        retry_after: None,
+        codes: clip(reason, REASON_CHARS_MAX),
+        ..UpstreamFault::unsaid(
+            kind,
+            format!(
+                "the answer ended with finish_reason {}",
+                clip(reason, REASON_CHARS_MAX)
+            ),
+        )
     })
 }
 
 /// An answer that is none.
 pub(crate) fn nonsense(message: &str) -> UpstreamFault {
-    UpstreamFault {
-        kind: FaultKind::Nonsense,
-        message: message.to_owned(),
-        retry_after: None,
-    }
+    UpstreamFault::unsaid(FaultKind::Nonsense, message)
 }
 
 fn from_said(said: Said, reply: &Reply) -> UpstreamFault {
@@ -93,15 +82,37 @@ fn from_said(said: Said, reply: &Reply) -> UpstreamFault {
             overflow_of(&said, reply).map_or(otherwise, FaultKind::ContextOverflow)
         }
     };
-    let message = if said.message.is_empty() {
-        "the answer is empty or has no content".to_owned()
-    } else {
-        said.message
+    fault(kind, said, || "the answer is empty or has no content".to_owned())
+}
+
+fn fault(kind: FaultKind, said: Said, wordless: impl FnOnce() -> String) -> UpstreamFault {
+    let remedy = match kind {
+        FaultKind::BadRequest | FaultKind::Server => remedy::find(&said),
+        FaultKind::ContextOverflow(_)
+        | FaultKind::TooLarge
+        | FaultKind::Credentials
+        | FaultKind::Quota
+        | FaultKind::Forbidden
+        | FaultKind::ModelNotFound
+        | FaultKind::WrongAddress
+        | FaultKind::RateLimited
+        | FaultKind::Overloaded
+        | FaultKind::Unavailable
+        | FaultKind::Timeout
+        | FaultKind::Conflict
+        | FaultKind::Cut
+        | FaultKind::Nonsense => None,
     };
     UpstreamFault {
         kind,
-        message,
+        message: if said.message.is_empty() {
+            wordless()
+        } else {
+            said.message
+        },
+        codes: said.code,
         retry_after: said.retry_after,
+        remedy,
     }
 }
 

@@ -43,6 +43,8 @@ fn errors_are_read_as_their_files_say() {
         let have = serde_json::json!({
             "kind": kind,
             "message": fault.message,
+            "codes": fault.codes,
+            "remedy": fault.remedy.map(|remedy| format!("{remedy:?}")),
             "retry_after_ms": fault.retry_after.map(|wait| wait.as_millis() as u64),
         })
         .to_string();
