@@ -15,7 +15,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-pub use args::Cli;
+pub use args::{Cli, Task};
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -120,7 +120,10 @@ mod tests {
 
     fn check(arguments: &[&str], token: Option<&str>) -> Result<Config, Mistakes> {
         let cli = Cli::parse_from([&["bridge-data-plane"], arguments].concat());
-        cli.check(|variable| {
+        let Task::Serve(serve) = cli.into_task() else {
+            panic!("{arguments:?} do not serve")
+        };
+        serve.check(|variable| {
             (variable == "NODE_TOKEN")
                 .then(|| token.map(str::to_owned))
                 .flatten()

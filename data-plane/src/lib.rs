@@ -20,6 +20,7 @@ mod routing;
 mod server;
 mod snapshot;
 pub mod telemetry;
+pub mod translation;
 mod upstream;
 mod usage;
 

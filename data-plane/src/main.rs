@@ -1,11 +1,11 @@
-//! The program: hardens itself, reads the configuration, starts the runtime, reports
-//! how it ended.
+//! The program: hardens itself, reads the command line, translates or starts the runtime,
+//! reports how it ended.
 
 mod hardening;
 
 use std::process::ExitCode;
 
-use bridge_data_plane::config::Cli;
+use bridge_data_plane::config::{Cli, Task};
 use clap::Parser;
 
 #[global_allocator]
@@ -16,7 +16,11 @@ fn main() -> ExitCode {
         eprintln!("bridge-data-plane: {error}");
         return ExitCode::FAILURE;
     }
-    let config = match Cli::parse().check(|variable| std::env::var(variable).ok()) {
+    let serve = match Cli::parse().into_task() {
+        Task::Serve(serve) => serve,
+        Task::Translate(args) => return bridge_data_plane::translation::run(&args),
+    };
+    let config = match serve.check(|variable| std::env::var(variable).ok()) {
         Ok(config) => config,
         Err(mistakes) => {
             eprintln!("bridge-data-plane: {mistakes}");

@@ -15,4 +15,5 @@ mod messages;
 mod restart;
 mod streaming;
 mod tools;
+mod translate;
 mod watch;

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::translation;
 
 const AFTER_HELP: &str = "\
 A flag beats its environment variable. Providers, keys and models come from the control plane.
@@ -20,8 +22,16 @@ Secrets are read from the environment only:
 )]
 pub struct Cli {
     #[command(subcommand)]
-    pub(super) command: Option<Command>,
+    command: Option<Command>,
 
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// The flags of a data plane that serves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of serve")]
+pub struct Serve {
     /// Address of the public listener
     #[arg(long, env = "HOST", default_value = "0.0.0.0", global = true)]
     pub(super) host: String,
@@ -75,7 +85,24 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+enum Command {
     /// Serve requests (the default)
     Serve,
+    Translate(translation::Args),
+}
+
+/// What the program is asked to do.
+#[derive(Debug)]
+pub enum Task {
+    Serve(Serve),
+    Translate(translation::Args),
+}
+
+impl Cli {
+    pub fn into_task(self) -> Task {
+        match self.command {
+            Some(Command::Serve) | None => Task::Serve(self.serve),
+            Some(Command::Translate(args)) => Task::Translate(args),
+        }
+    }
 }

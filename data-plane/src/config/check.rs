@@ -7,21 +7,17 @@ use std::{
 
 use url::Url;
 
-use super::{
-    Config, Drain, Fleet, Log, Mistakes, TokenSource,
-    args::{Cli, Command},
-};
+use super::{Config, Drain, Fleet, Log, Mistakes, TokenSource, args::Serve};
 
 /// Longest node id: it becomes a label and a line on a page.
 const NODE_ID_MAX_CHARS: usize = 128;
 const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
-impl Cli {
+impl Serve {
     /// Checks everything. Secrets come from `environment`.
     pub fn check(self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
         let Self {
-            command: Some(Command::Serve) | None,
             host,
             port,
             ops_listen,

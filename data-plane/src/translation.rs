@@ -1,0 +1,266 @@
+//! The subcommand `translate`: one body in, one body out, by the engine that serves.
+//!
+//! For debugging and scripts: no network, no configuration, no log. What it prints for a
+//! request is what a provider of that dialect would be sent, to the byte.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use bridge_translate::{
+    Dialect, Ids, Outbound, Target, TokenLimits, anthropic,
+    error::{self, BadRequest, UpstreamFault},
+    request, response,
+    stream::{Status, Translator},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::body::BODY_BYTES_MAX;
+
+/// The input is wrong: the same status as for a wrong command line.
+const WRONG_INPUT: u8 = 2;
+/// The input is an upstream's failure.
+const UPSTREAM_FAILED: u8 = 1;
+/// Ids are the same at every run, so that outputs can be compared.
+const SEED: [u8; 32] = [0; 32];
+
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Translate one request or one answer, without a network",
+    long_about = "\
+Translate one request or one answer, without a network.
+
+Reads a request of the Messages API from standard input and prints a JSON document: what a provider
+would be sent (`upstream`), what is lost on the way (`losses`), and for which dialect. With --answer it
+reads an upstream's answer and prints what the client gets.
+
+Ends with 0, with 2 if the input is wrong, with 1 if the answer is a failure."
+)]
+pub struct Args {
+    /// Preset of what the provider can take
+    #[arg(long, default_value = "generic", value_name = "PRESET")]
+    dialect: String,
+    /// JSON file with knobs that replace the preset's, as in a provider's `dialect_overrides`
+    #[arg(long, value_name = "FILE")]
+    dialect_overrides: Option<PathBuf>,
+    /// One knob that replaces the preset's; may be repeated
+    #[arg(long = "set", value_name = "KNOB=VALUE")]
+    knobs: Vec<String>,
+    /// The provider's name of the model [default: the one that the request asks for]
+    #[arg(long)]
+    model: Option<String>,
+    /// The provider's name; it is part of the signatures of thinking blocks
+    #[arg(long, default_value = "upstream")]
+    provider: String,
+    /// Bounds of max_tokens, as in the settings
+    #[arg(long, default_value = "100-1000000", value_name = "MIN-MAX")]
+    limits: String,
+    /// The most that the model can put out
+    #[arg(long, value_name = "TOKENS")]
+    max_output_tokens: Option<u32>,
+    /// Refuse a request of which something would be lost
+    #[arg(long)]
+    strict: bool,
+    /// Translate an answer to the request in this file
+    #[arg(long, value_name = "REQUEST")]
+    answer: Option<PathBuf>,
+    /// The HTTP status of that answer
+    #[arg(long, default_value_t = 200, requires = "answer")]
+    status: u16,
+}
+
+/// Why there is no translation.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0:?} is no preset; there are {names}", names = Dialect::presets().collect::<Vec<_>>().join(", "))]
+    Preset(String),
+    #[error("{0:?} is not of the form KNOB=VALUE")]
+    Setting(String),
+    #[error("the dialect is not known: {0}")]
+    Knob(serde_json::Error),
+    #[error("{0:?} are no limits; write them as 100-32000")]
+    Limits(String),
+    #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error("{}: no JSON object: {error}", .path.display())]
+    Overrides { path: PathBuf, error: serde_json::Error },
+    #[error("cannot read or write: {0}")]
+    Stream(#[from] io::Error),
+    #[error("the input is larger than {} MiB", BODY_BYTES_MAX >> 20)]
+    TooLarge,
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
+    #[error("the request cannot be translated without loss: {0}")]
+    Lossy(String),
+    #[error("the upstream failed ({:?}): {}", .0.kind, .0.message)]
+    Upstream(UpstreamFault),
+    #[error("the translation is no JSON: {0}")]
+    Output(serde_json::Error),
+}
+
+#[derive(Serialize)]
+struct Translated<'a> {
+    dialect: &'a str,
+    upstream: &'a RawValue,
+    losses: Vec<Lost<'a>>,
+}
+
+#[derive(Serialize)]
+struct Lost<'a> {
+    path: &'a str,
+    reason: &'a str,
+}
+
+/// Translates from standard input to standard output.
+pub fn run(args: &Args) -> ExitCode {
+    let mut output = Vec::new();
+    let translated = args.translate(io::stdin().lock(), &mut output);
+    // Of an answer that breaks, what came before is worth seeing.
+    let printed = io::stdout().lock().write_all(&output).map_err(Error::Stream);
+    match translated.and(printed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bridge-data-plane: {error}");
+            let is_upstreams = matches!(error, Error::Upstream(_));
+            ExitCode::from(if is_upstreams {
+                UPSTREAM_FAILED
+            } else {
+                WRONG_INPUT
+            })
+        }
+    }
+}
+
+impl Args {
+    fn translate(&self, input: impl Read, output: &mut Vec<u8>) -> Result<(), Error> {
+        let dialect = self.dialect()?;
+        let input = read(input)?;
+        match &self.answer {
+            None => self.request(&dialect, &input, output),
+            Some(path) => {
+                let request = fs::File::open(path).map_err(|error| self::file(path, error))?;
+                self.answer(&dialect, &read(request)?, &input, output)
+            }
+        }
+    }
+
+    fn request(&self, dialect: &Dialect, body: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+        let request = anthropic::Request::parse(body)?;
+        let Outbound { body, losses, .. } = self.outbound(dialect, &request)?;
+        if let Some(lost) = losses.header().filter(|_| self.strict) {
+            return Err(Error::Lossy(lost));
+        }
+        let upstream: &RawValue = serde_json::from_slice(&body).map_err(Error::Output)?;
+        let losses = losses.iter().map(|loss| Lost {
+            path: &loss.path,
+            reason: loss.reason,
+        });
+        let translated = Translated {
+            dialect: &self.dialect,
+            upstream,
+            losses: losses.collect(),
+        };
+        serde_json::to_writer(&mut *output, &translated).map_err(Error::Output)?;
+        output.push(b'\n');
+        Ok(())
+    }
+
+    /// What the client of the request gets, as a stream if it asked for one.
+    fn answer(
+        &self,
+        dialect: &Dialect,
+        request: &[u8],
+        answer: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let request = anthropic::Request::parse(request)?;
+        let reply = self.outbound(dialect, &request)?.reply;
+        let ids = Ids::new(SEED);
+        if !(200..300).contains(&self.status) {
+            return Err(Error::Upstream(error::read(self.status, None, answer, &reply)));
+        }
+        if !request.is_stream() {
+            let whole = response::to_anthropic(answer, &reply, ids).map_err(Error::Upstream)?;
+            output.extend_from_slice(&whole.body);
+            output.push(b'\n');
+        } else if serde_json::from_slice::<&RawValue>(answer).is_ok() {
+            response::to_anthropic_events(answer, &reply, ids, output).map_err(Error::Upstream)?;
+        } else {
+            stream(Translator::new(reply, ids), answer, output)?;
+        }
+        Ok(())
+    }
+
+    fn outbound(&self, dialect: &Dialect, request: &anthropic::Request<'_>) -> Result<Outbound, Error> {
+        let target = Target {
+            provider: &self.provider,
+            model: self.model.as_deref().unwrap_or(request.model()),
+            dialect,
+            token_limits: self.token_limits()?,
+            max_output_tokens: self.max_output_tokens,
+        };
+        Ok(request::to_openai(request, &target)?)
+    }
+
+    fn token_limits(&self) -> Result<TokenLimits, Error> {
+        let limits = self.limits.split_once('-').and_then(|(min, max)| {
+            let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
+            (min <= max).then_some(TokenLimits { min, max })
+        });
+        limits.ok_or_else(|| Error::Limits(self.limits.clone()))
+    }
+
+    /// The preset, then the file, then the single knobs.
+    fn dialect(&self) -> Result<Dialect, Error> {
+        let preset = Dialect::preset(&self.dialect).ok_or_else(|| Error::Preset(self.dialect.clone()))?;
+        let mut overrides = Map::new();
+        if let Some(path) = &self.dialect_overrides {
+            let text = fs::read(path).map_err(|error| file(path, error))?;
+            overrides = serde_json::from_slice(&text).map_err(|error| Error::Overrides {
+                path: path.clone(),
+                error,
+            })?;
+        }
+        for setting in &self.knobs {
+            let (knob, value) = setting
+                .split_once('=')
+                .ok_or_else(|| Error::Setting(setting.clone()))?;
+            // What is no JSON is a word.
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            overrides.insert(knob.trim().to_owned(), value);
+        }
+        preset.with_overrides(overrides).map_err(Error::Knob)
+    }
+}
+
+fn stream(mut translator: Translator, answer: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+    let status = match translator.push(answer, output) {
+        Status::Held | Status::Streaming => translator.end(output),
+        done @ (Status::Ended { .. } | Status::Failed(_)) => done,
+    };
+    match status {
+        Status::Failed(fault) => Err(Error::Upstream(fault)),
+        Status::Held | Status::Streaming | Status::Ended { .. } => Ok(()),
+    }
+}
+
+fn read(input: impl Read) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut bounded = input.take(BODY_BYTES_MAX as u64 + 1);
+    bounded.read_to_end(&mut bytes)?;
+    if bytes.len() > BODY_BYTES_MAX {
+        return Err(Error::TooLarge);
+    }
+    Ok(bytes)
+}
+
+fn file(path: &Path, error: io::Error) -> Error {
+    Error::File {
+        path: path.to_owned(),
+        error,
+    }
+}
