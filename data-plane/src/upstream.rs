@@ -13,3 +13,4 @@ pub(crate) mod mask;
 pub(crate) mod outcome;
 pub(crate) mod probe;
 mod retry_after;
+pub(crate) mod way_back;

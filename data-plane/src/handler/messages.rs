@@ -31,7 +31,7 @@ use crate::{
     request_id::RequestId,
     routing,
     snapshot::{KeyId, Snapshot},
-    upstream::failover::{self, Order},
+    upstream::failover::{self, Asked, Order},
     usage::meter::Meter,
 };
 
@@ -124,8 +124,10 @@ async fn walk(
             upstreams: &node.upstreams,
             snapshot: &snapshot,
             key,
-            request: &request,
-            body_bytes: body.len(),
+            asked: Asked {
+                request: &request,
+                body: &body,
+            },
             arrived,
         };
         failover::run(order, plan, &mut meter).await

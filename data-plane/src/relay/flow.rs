@@ -2,15 +2,12 @@
 //! end whatever happens.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bridge_translate::{
-    anthropic::ErrorBody,
-    error::UpstreamFault,
-    stream::{KeepAlive, Status, Translator},
-};
+use bridge_translate::{anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
 use bytes::Bytes;
 
 use crate::{
@@ -21,6 +18,7 @@ use crate::{
         client::Body,
         mask::mask,
         outcome::{Class, Failure},
+        way_back::{Progress, Stream},
     },
     usage::meter::Meter,
 };
@@ -44,7 +42,7 @@ pub(super) enum Step {
 /// The only way on is to the end of this upstream's answer.
 pub(crate) struct Flow {
     upstream: Body,
-    translator: Translator,
+    stream: Stream,
     out: Vec<u8>,
     /// The end came together with the first content.
     end: Option<Result<(), UpstreamFault>>,
@@ -63,14 +61,14 @@ struct Silence {
 impl Flow {
     pub(crate) fn new(
         upstream: Body,
-        translator: Translator,
+        stream: Stream,
         out: Vec<u8>,
         end: Option<Result<(), UpstreamFault>>,
         admission: Admission,
     ) -> Self {
         Self {
             upstream,
-            translator,
+            stream,
             out,
             end,
             silence: Silence::default(),
@@ -91,19 +89,19 @@ impl Flow {
             Some(Err(fault)) => return Poll::Ready(self.broke(&fault, meter)),
         }
         while self.out.len() < BATCH_BYTES {
-            let status = match self.upstream.poll_chunk(context) {
+            let progress = match self.upstream.poll_chunk(context) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(bytes))) => {
                     self.silence.upstream = 0;
-                    self.translator.push(&bytes, &mut self.out)
+                    self.stream.push(&bytes, &mut self.out)
                 }
                 Poll::Ready(Some(Err(class))) => return Poll::Ready(self.fail(self.failure(class), meter)),
-                Poll::Ready(None) => self.translator.end(&mut self.out),
+                Poll::Ready(None) => self.stream.end(&mut self.out),
             };
-            match status {
-                Status::Held | Status::Streaming => {}
-                Status::Ended { .. } => return Poll::Ready(self.complete(meter)),
-                Status::Failed(fault) => return Poll::Ready(self.broke(&fault, meter)),
+            match progress {
+                Progress::Held | Progress::Streaming => {}
+                Progress::Ended => return Poll::Ready(self.complete(meter)),
+                Progress::Failed(fault) => return Poll::Ready(self.broke(&fault, meter)),
             }
         }
         self.take()
@@ -123,18 +121,18 @@ impl Flow {
         // The first tick may come right after the last byte.
         let (silent, client, content) = (tick * (*upstream - 1), *client, *content);
         let pace = self.admission.provider().endpoint.pace;
-        if self.translator.is_finishing() && silent >= pace.finish_grace {
+        if self.stream.is_finishing() && silent >= pace.finish_grace {
             return Some(self.end_of_grace(meter));
         }
         if silent >= pace.idle {
             return Some(self.fail(self.failure(Class::Stalled), meter));
         }
         if content >= EMPTY_DELTA_TICKS {
-            self.translator.keep_alive(KeepAlive::EmptyDelta, &mut self.out);
+            self.stream.keep_alive(KeepAlive::EmptyDelta, &mut self.out);
             return self.take().map(Step::Bytes);
         }
         if client >= PING_TICKS {
-            self.translator.keep_alive(KeepAlive::Ping, &mut self.out);
+            self.stream.keep_alive(KeepAlive::Ping, &mut self.out);
             // A ping is no content: the longer wait goes on.
             let bytes = self.take();
             self.silence.content = content;
@@ -150,16 +148,16 @@ impl Flow {
 
     /// The finish reason came, and after it nothing: what is there is the answer.
     fn end_of_grace(&mut self, meter: &mut Meter) -> Step {
-        match self.translator.end(&mut self.out) {
-            Status::Ended { .. } => self.complete(meter),
-            Status::Held | Status::Streaming | Status::Failed(_) => {
+        match self.stream.end(&mut self.out) {
+            Progress::Ended => self.complete(meter),
+            Progress::Held | Progress::Streaming | Progress::Failed(_) => {
                 self.fail(self.failure(Class::Stalled), meter)
             }
         }
     }
 
     fn complete(&mut self, meter: &mut Meter) -> Step {
-        meter.used(self.translator.usage());
+        meter.used(self.stream.usage());
         meter.succeeded();
         self.admission.settle(breaker::Outcome::Success);
         Step::Complete(std::mem::take(&mut self.out).into())
@@ -182,11 +180,11 @@ impl Flow {
     }
 
     fn break_off(&mut self, error: &Error, meter: &mut Meter) -> Step {
-        meter.used(self.translator.usage());
+        meter.used(self.stream.usage());
         meter.failed(error.status(), error.error_type().as_str());
         let text = error.to_string();
         let body = ErrorBody::new(error.error_type(), &text, meter.id().as_str());
-        self.translator.fail(&body, &mut self.out);
+        self.stream.fail(&body, &mut self.out);
         Step::Broken(std::mem::take(&mut self.out).into())
     }
 
@@ -200,12 +198,6 @@ impl Flow {
     }
 
     fn failure(&self, class: Class) -> Failure {
-        let provider = self.admission.provider().name.clone();
-        Failure {
-            class,
-            provider,
-            words: String::new(),
-            retry_after: None,
-        }
+        Failure::new(class, Arc::clone(&self.admission.provider().name))
     }
 }

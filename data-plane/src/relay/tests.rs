@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     routing::Candidate,
     snapshot::{Snapshot, decode::tests::snapshot},
-    upstream::{admission::Upstreams, breaker, client::Client},
+    upstream::{admission::Upstreams, breaker, client::Client, way_back::Stream},
 };
 
 const REQUEST: &[u8] =
@@ -65,7 +65,13 @@ impl Stage {
             .admit(&snapshot, &candidate, std::time::Instant::now())
             .unwrap();
         let (upstream, chunks) = unbounded_channel();
-        let flow = Flow::new(Body::of(chunks), translator, out, None, admission);
+        let flow = Flow::new(
+            Body::of(chunks),
+            Stream::Translated(translator),
+            out,
+            None,
+            admission,
+        );
         let life = Arc::new(Life::default());
         let relay = Relay::content(Box::new(flow), meter(&metrics), Arc::clone(&life));
         Self {

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::Body as _;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
 
 use super::{address, outcome::Class};
-use crate::snapshot::Endpoint;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +39,15 @@ pub(crate) struct Client(reqwest::Client);
 pub(crate) enum Accept {
     Json,
     Events,
+}
+
+/// One call, ready to go.
+pub(crate) struct Request {
+    pub(crate) url: Url,
+    /// The whole head, the credential included.
+    pub(crate) headers: HeaderMap,
+    pub(crate) accept: Accept,
+    pub(crate) body: Bytes,
 }
 
 /// An answer whose body has not been read.
@@ -71,17 +80,18 @@ impl Client {
     }
 
     /// Sends one request and waits for the head of its answer. The caller bounds the wait.
-    pub(crate) async fn send(
-        &self,
-        endpoint: &Endpoint,
-        accept: Accept,
-        body: Bytes,
-    ) -> Result<Answer, Class> {
-        if literal_address(endpoint).is_some_and(address::is_denied) {
+    pub(crate) async fn send(&self, call: &Request) -> Result<Answer, Class> {
+        let Request {
+            url,
+            headers,
+            accept,
+            body,
+        } = call;
+        if literal_address(url).is_some_and(address::is_denied) {
             return Err(Class::DeniedAddress);
         }
-        let mut request = reqwest::Request::new(Method::POST, endpoint.url.clone());
-        *request.headers_mut() = endpoint.headers.clone();
+        let mut request = reqwest::Request::new(Method::POST, url.clone());
+        *request.headers_mut() = headers.clone();
         request
             .headers_mut()
             .entry(header::ACCEPT)
@@ -89,7 +99,7 @@ impl Client {
                 Accept::Json => "application/json",
                 Accept::Events => "text/event-stream",
             }));
-        *request.body_mut() = Some(body.into());
+        *request.body_mut() = Some(body.clone().into());
         let response = self.0.execute(request).await.map_err(|error| classify(&error))?;
         let (head, body) = http::Response::from(response).into_parts();
         if head.status.is_redirection() {
@@ -157,8 +167,8 @@ impl Body {
 }
 
 /// A URL with a literal address is never resolved, so it is checked here.
-fn literal_address(endpoint: &Endpoint) -> Option<IpAddr> {
-    match endpoint.url.host()? {
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
         url::Host::Ipv6(address) => Some(address.into()),
         url::Host::Domain(_) => None,

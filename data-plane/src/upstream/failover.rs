@@ -25,7 +25,7 @@ use crate::{
     usage::meter::Meter,
 };
 
-pub(crate) use order::Order;
+pub(crate) use order::{Asked, Order};
 
 /// Pause before the same candidate is asked again, in milliseconds.
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
@@ -48,45 +48,66 @@ impl Budget {
 /// Runs the plan to its commit point.
 pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Result<Committed, Error> {
     let limits = order.snapshot.settings.attempts;
-    let mut budget = Budget {
-        attempts: limits.max_attempts,
-        deadline: order.arrived + limits.deadline,
+    let mut walk = Walk {
+        order,
+        budget: Budget {
+            attempts: limits.max_attempts,
+            deadline: order.arrived + limits.deadline,
+        },
+        failures: Vec::new(),
+        soonest_probe: None,
     };
-    let mut failures = Vec::new();
-    let mut soonest_probe: Option<Instant> = None;
-    for candidate in plan.candidates {
-        let mut outbound = None;
-        for is_retry in std::iter::once(false).chain((0..candidate.provider.max_retries).map(|_| true)) {
-            if is_retry {
-                tokio::time::sleep(retry_pause()).await;
-            }
+    for candidate in &plan.candidates {
+        if let Some(committed) = walk.ask(candidate, meter).await? {
+            return Ok(committed);
+        }
+    }
+    Err(walk.exhausted())
+}
+
+/// How far the walk has come.
+struct Walk<'a> {
+    order: Order<'a>,
+    budget: Budget,
+    failures: Vec<Failure>,
+    soonest_probe: Option<Instant>,
+}
+
+impl Walk<'_> {
+    /// Asks one candidate until it answers, or until it is the next one's turn.
+    async fn ask(&mut self, candidate: &Candidate, meter: &mut Meter) -> Result<Option<Committed>, Error> {
+        let upstreams = self.order.upstreams;
+        let mut retries_left = candidate.provider.max_retries;
+        let mut sent = None;
+        loop {
             let now = Instant::now();
-            let admission = match order.upstreams.admit(order.snapshot, &candidate, now) {
+            let admission = match upstreams.admit(self.order.snapshot, candidate, now) {
                 Ok(admission) => admission,
                 Err(refused) => {
-                    soonest_probe =
-                        Some(soonest_probe.map_or(refused.retry_at, |at| at.min(refused.retry_at)));
-                    break;
+                    let soonest = self.soonest_probe.get_or_insert(refused.retry_at);
+                    *soonest = refused.retry_at.min(*soonest);
+                    return Ok(None);
                 }
             };
-            if !budget.take(now) {
+            if !self.budget.take(now) {
+                let failures = std::mem::take(&mut self.failures);
                 return Err(outcome::worth_telling(failures).map_or(Error::Deadline, Error::Upstream));
             }
-            let sent = match &outbound {
+            let sent = match &sent {
                 Some(sent) => sent,
-                None => outbound.insert(order.translate(&candidate, meter)?),
+                None => sent.insert(self.order.prepare(candidate, meter)?),
             };
             meter.attempt(&candidate.provider.name, &candidate.model);
-            let failure =
-                match attempt::run(&order, &candidate, sent, admission, budget.deadline, meter).await {
-                    Ok(committed) => {
-                        count(order.upstreams, &candidate, "ok");
-                        return Ok(committed);
-                    }
-                    Err(failure) => failure,
-                };
+            let deadline = self.budget.deadline;
+            let failure = match attempt::run(&self.order, candidate, sent, admission, deadline, meter).await {
+                Ok(committed) => {
+                    count(upstreams, candidate, "ok");
+                    return Ok(Some(committed));
+                }
+                Err(failure) => failure,
+            };
             let verdict = failure.class.verdict();
-            count(order.upstreams, &candidate, verdict.name);
+            count(upstreams, candidate, verdict.name);
             warn!(
                 request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
                 outcome = verdict.name, "attempt failed: {}", failure.message()
@@ -94,23 +115,24 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
             if !verdict.next {
                 return Err(Error::Upstream(failure));
             }
-            failures.push(failure);
-            if !verdict.same {
-                break;
+            self.failures.push(failure);
+            if !verdict.same || retries_left == 0 {
+                return Ok(None);
             }
+            retries_left -= 1;
+            tokio::time::sleep(retry_pause()).await;
         }
     }
-    Err(exhausted(failures, soonest_probe))
-}
 
-/// Nobody is left to ask.
-fn exhausted(failures: Vec<Failure>, soonest_probe: Option<Instant>) -> Error {
-    match (outcome::worth_telling(failures), soonest_probe) {
-        (Some(failure), _) => Error::Upstream(failure),
-        (None, Some(at)) => Error::AllOpen {
-            wait: at.saturating_duration_since(Instant::now()),
-        },
-        (None, None) => Error::Deadline,
+    /// Nobody is left to ask.
+    fn exhausted(self) -> Error {
+        match (outcome::worth_telling(self.failures), self.soonest_probe) {
+            (Some(failure), _) => Error::Upstream(failure),
+            (None, Some(at)) => Error::AllOpen {
+                wait: at.saturating_duration_since(Instant::now()),
+            },
+            (None, None) => Error::Deadline,
+        }
     }
 }
 

@@ -123,6 +123,16 @@ impl Class {
 }
 
 impl Failure {
+    /// At which the upstream said nothing.
+    pub(crate) fn new(class: Class, provider: Arc<str>) -> Self {
+        Self {
+            class,
+            provider,
+            words: String::new(),
+            retry_after: None,
+        }
+    }
+
     /// The provider's name and the words, as a client may read them.
     pub(crate) fn message(&self) -> String {
         match self.class {

@@ -8,7 +8,12 @@ use std::{
 use bridge_translate::{Ids, anthropic, request, response};
 use bytes::Bytes;
 
-use super::{admission::Upstreams, client::Accept, mask::mask, outcome::Class};
+use super::{
+    admission::Upstreams,
+    client::{self, Accept},
+    mask::mask,
+    outcome::Class,
+};
 use crate::{routing::Candidate, snapshot::Snapshot};
 
 /// As small as a request can be that every model answers.
@@ -93,7 +98,12 @@ async fn call(
     };
     let answer = upstreams
         .client
-        .send(endpoint, accept, Bytes::from(outbound.body))
+        .send(&client::Request {
+            url: endpoint.url.clone(),
+            headers: endpoint.headers.clone(),
+            accept,
+            body: Bytes::from(outbound.body),
+        })
         .await
         .map_err(plain)?;
     *http_status = answer.status;

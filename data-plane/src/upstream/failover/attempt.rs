@@ -2,14 +2,13 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bridge_translate::{
-    Ids,
     error::{FaultKind, UpstreamFault},
-    response::{self, Reply},
-    stream::{Collector, Status, Translator},
+    stream::Status,
 };
 use http::{HeaderMap, header};
 
@@ -25,6 +24,7 @@ use crate::{
         mask::mask,
         outcome::{Class, Failure},
         retry_after::retry_after,
+        way_back::{Progress, Stream, Whole},
     },
     usage::meter::Meter,
 };
@@ -54,21 +54,21 @@ pub(super) async fn run(
     let call = Call {
         order,
         candidate,
-        reply: &sent.outbound.reply,
+        sent,
         first_by: deadline.min(Instant::now() + candidate.provider.endpoint.pace.idle),
     };
-    match call.run(sent, meter).await {
+    match call.run(meter).await {
         Ok(Reached::Whole(body)) => {
             admission.settle(breaker::Outcome::Success);
             Ok(Committed::Whole(body))
         }
         Ok(Reached::Begun {
             body,
-            translator,
+            stream,
             out,
             end,
         }) => Ok(Committed::Flow(Box::new(Flow::new(
-            body, translator, out, end, admission,
+            body, stream, out, end, admission,
         )))),
         Err(failure) => {
             admission.settle(failure.class.verdict().breaker);
@@ -82,7 +82,7 @@ enum Reached {
     Whole(Vec<u8>),
     Begun {
         body: Body,
-        translator: Translator,
+        stream: Stream,
         out: Vec<u8>,
         end: Option<Result<(), UpstreamFault>>,
     },
@@ -91,27 +91,17 @@ enum Reached {
 struct Call<'a> {
     order: &'a Order<'a>,
     candidate: &'a Candidate,
-    reply: &'a Reply,
+    sent: &'a Sent,
     /// When the answer must have begun.
     first_by: Instant,
 }
 
 impl Call<'_> {
-    async fn run(&self, sent: &Sent, meter: &mut Meter) -> Result<Reached, Failure> {
-        let wants_stream = self.order.request.is_stream();
-        let accept = if wants_stream || sent.outbound.upstream_streams {
-            Accept::Events
-        } else {
-            Accept::Json
-        };
-        let endpoint = &self.candidate.provider.endpoint;
+    async fn run(&self, meter: &mut Meter) -> Result<Reached, Failure> {
+        let wants_stream = self.order.asked.request.is_stream();
+        let call = &self.sent.call;
         let answer = self
-            .in_time(
-                self.order
-                    .upstreams
-                    .client
-                    .send(endpoint, accept, sent.body.clone()),
-            )
+            .in_time(self.order.upstreams.client.send(call))
             .await
             .and_then(|answer| answer)
             .map_err(|class| self.failure(class))?;
@@ -123,7 +113,7 @@ impl Call<'_> {
         if !(200..300).contains(&status) {
             return Err(self.refusal(status, &headers, body).await);
         }
-        match (form(&headers, accept), wants_stream) {
+        match (form(&headers, call.accept), wants_stream) {
             (Form::Events, true) => self.begin(body, meter).await,
             (Form::Events, false) => self.collect(body, meter).await,
             (Form::Document, _) => self.read(body, meter).await,
@@ -133,31 +123,31 @@ impl Call<'_> {
 
     /// Reads a stream up to its first content.
     async fn begin(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
-        let mut translator = Translator::new(self.reply.clone(), ids());
+        let mut stream = self.sent.reply.stream();
         let mut out = Vec::new();
         loop {
-            let status = match self
+            let progress = match self
                 .in_time(body.chunk())
                 .await
                 .map_err(|class| self.failure(class))?
             {
-                Some(Ok(bytes)) => translator.push(&bytes, &mut out),
+                Some(Ok(bytes)) => stream.push(&bytes, &mut out),
                 Some(Err(class)) => return Err(self.failure(class)),
-                None => translator.end(&mut out),
+                None => stream.end(&mut out),
             };
-            let end = match status {
-                Status::Held => continue,
-                Status::Streaming => None,
-                Status::Ended { .. } => Some(Ok(())),
+            let end = match progress {
+                Progress::Held => continue,
+                Progress::Streaming => None,
+                Progress::Ended => Some(Ok(())),
                 // What is committed must not depend on how the bytes were cut.
-                Status::Failed(fault) if translator.is_committed() => Some(Err(fault)),
-                Status::Failed(fault) => return Err(self.said(fault, None)),
+                Progress::Failed(fault) if stream.is_committed() => Some(Err(fault)),
+                Progress::Failed(fault) => return Err(self.said(fault, None)),
             };
             meter.first_token(Instant::now());
-            meter.used(translator.usage());
+            meter.used(stream.usage());
             return Ok(Reached::Begun {
                 body,
-                translator,
+                stream,
                 out,
                 end,
             });
@@ -166,7 +156,7 @@ impl Call<'_> {
 
     /// Gathers a stream for a client that did not ask for one.
     async fn collect(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
-        let mut collector = Collector::new(self.reply.clone(), ids());
+        let mut collector = self.sent.reply.collector();
         let mut bytes_read = 0;
         let pace = self.candidate.provider.endpoint.pace;
         loop {
@@ -203,23 +193,18 @@ impl Call<'_> {
             .collect(idle, ANSWER_BYTES_MAX)
             .await
             .map_err(|class| self.failure(class))?;
-        let said = |fault| self.said(fault, None);
-        let answer = if self.order.request.is_stream() {
-            let mut events = Vec::with_capacity(whole.len() * 2);
-            let usage = off_reactor(whole.len(), || {
-                response::to_anthropic_events(&whole, self.reply, ids(), &mut events)
-            })
-            .map_err(said)?;
-            meter.used(usage);
-            events
-        } else {
-            let answer = off_reactor(whole.len(), || response::to_anthropic(&whole, self.reply, ids()))
-                .map_err(said)?;
-            meter.used(answer.usage);
-            answer.body
-        };
+        let reply = &self.sent.reply;
+        let Whole { body, usage } = off_reactor(whole.len(), || {
+            if self.order.asked.request.is_stream() {
+                reply.events(&whole)
+            } else {
+                reply.document(&whole)
+            }
+        })
+        .map_err(|fault| self.said(fault, None))?;
+        meter.used(usage);
         meter.first_token(Instant::now());
-        Ok(Reached::Whole(answer))
+        Ok(Reached::Whole(body))
     }
 
     /// Bounds the wait for first content; comments and pings are no content.
@@ -234,7 +219,7 @@ impl Call<'_> {
         let idle = self.candidate.provider.endpoint.pace.idle;
         // Without its words the status still says what happened.
         let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
-        let fault = bridge_translate::error::read(status, content_type(headers), &words, self.reply);
+        let fault = self.sent.reply.fault(status, content_type(headers), &words);
         self.said(fault, retry_after(headers))
     }
 
@@ -266,13 +251,7 @@ impl Call<'_> {
     }
 
     fn failure(&self, class: Class) -> Failure {
-        let provider = self.candidate.provider.name.clone();
-        Failure {
-            class,
-            provider,
-            words: String::new(),
-            retry_after: None,
-        }
+        Failure::new(class, Arc::clone(&self.candidate.provider.name))
     }
 }
 
@@ -292,9 +271,4 @@ fn form(headers: &HeaderMap, asked: Accept) -> Form {
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE)?.to_str().ok()
-}
-
-/// Ids that no other answer has.
-fn ids() -> Ids {
-    Ids::new(rand::random())
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bridge_translate::{anthropic, loss::LossList, request::Outbound};
+use bridge_translate::{anthropic, loss::LossList};
 use bytes::Bytes;
 
 use crate::{
@@ -10,7 +10,11 @@ use crate::{
     off_reactor::off_reactor,
     routing::Candidate,
     snapshot::{ApiKey, LossPolicy, Snapshot},
-    upstream::admission::Upstreams,
+    upstream::{
+        admission::Upstreams,
+        client::{self, Accept},
+        way_back::Reply,
+    },
     usage::meter::Meter,
 };
 
@@ -20,35 +24,55 @@ pub(crate) struct Order<'a> {
     pub(crate) upstreams: &'a Arc<Upstreams>,
     pub(crate) snapshot: &'a Arc<Snapshot>,
     pub(crate) key: &'a ApiKey,
-    pub(crate) request: &'a anthropic::Request<'a>,
-    pub(crate) body_bytes: usize,
+    pub(crate) asked: Asked<'a>,
     pub(crate) arrived: Instant,
 }
 
-/// The body for one candidate, and what it loses.
+/// What the client sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a anthropic::Request<'a>,
+    pub(crate) body: &'a Bytes,
+}
+
+/// What goes to one candidate, and how its answer is to be read.
 pub(super) struct Sent {
-    pub(super) outbound: Outbound,
-    pub(super) body: Bytes,
+    pub(super) call: client::Request,
+    pub(super) reply: Reply,
 }
 
 impl Order<'_> {
-    pub(super) fn translate(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
+    /// Makes the call for one candidate.
+    pub(super) fn prepare(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
         let target = candidate.target(self.snapshot);
-        let mut outbound = off_reactor(self.body_bytes, || {
-            bridge_translate::request::to_openai(self.request, &target)
+        let outbound = off_reactor(self.asked.body.len(), || {
+            bridge_translate::request::to_openai(self.asked.request, &target)
         })?;
-        let policy = self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy);
-        report(policy, &outbound.losses, meter)?;
-        let body = Bytes::from(std::mem::take(&mut outbound.body));
-        Ok(Sent { outbound, body })
+        self.report(&outbound.losses, meter)?;
+        let accept = if outbound.upstream_streams {
+            Accept::Events
+        } else {
+            Accept::Json
+        };
+        let endpoint = &candidate.provider.endpoint;
+        Ok(Sent {
+            call: client::Request {
+                url: endpoint.url.clone(),
+                headers: endpoint.headers.clone(),
+                accept,
+                body: outbound.body.into(),
+            },
+            reply: Reply::Translated(outbound.reply),
+        })
     }
-}
 
-fn report(policy: LossPolicy, losses: &LossList, meter: &mut Meter) -> Result<(), Error> {
-    match (policy, losses.header()) {
-        (_, None) | (LossPolicy::Silent, Some(_)) => {}
-        (LossPolicy::Report, Some(header)) => meter.lost(header),
-        (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
+    fn report(&self, losses: &LossList, meter: &mut Meter) -> Result<(), Error> {
+        let policy = self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy);
+        match (policy, losses.header()) {
+            (_, None) | (LossPolicy::Silent, Some(_)) => {}
+            (LossPolicy::Report, Some(header)) => meter.lost(header),
+            (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
+        }
+        Ok(())
     }
-    Ok(())
 }

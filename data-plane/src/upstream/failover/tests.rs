@@ -4,6 +4,7 @@ use std::{
 };
 
 use bridge_translate::anthropic;
+use bytes::Bytes;
 
 use super::*;
 use crate::{
@@ -59,8 +60,10 @@ impl Stage {
             upstreams: &self.upstreams,
             snapshot: &snapshot,
             key: &self.key,
-            request: &request,
-            body_bytes: REQUEST.len(),
+            asked: Asked {
+                request: &request,
+                body: &Bytes::from_static(REQUEST),
+            },
             arrived: Instant::now(),
         };
         let result = run(order, plan, &mut meter).await;
