@@ -50,7 +50,7 @@ pub struct Draft {
     pub priority: i32,
     pub api_format: ApiFormat,
     pub base_url: String,
-    /// Empty: guessed from `base_url`.
+    /// Empty: guessed from `api_format` and `base_url`.
     pub dialect: String,
     pub models: ModelsDraft,
     /// 0: the data plane's default.
@@ -111,10 +111,6 @@ fn check_endpoint(
     base_url: &str,
     dialect: &str,
 ) -> Option<Endpoint> {
-    match api_format {
-        ApiFormat::Openai => {}
-        ApiFormat::Anthropic => violations.add("api_format", "native Anthropic providers are not served yet"),
-    }
     let base_url = violations.check("base_url", BaseUrl::parse(base_url));
     let dialect = if dialect.is_empty() {
         None
@@ -162,14 +158,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The chosen dialect, or the one that is guessed from the URL.
+    /// The chosen dialect, or the one that is guessed from format and URL.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        self.chosen_dialect
-            .unwrap_or_else(|| match Dialect::guess(&self.base_url) {
-                Dialect::Anthropic if self.api_format == ApiFormat::Openai => Dialect::Generic,
-                guess => guess,
-            })
+        let guess = || match self.api_format {
+            // A provider's own dialect says what its other API takes.
+            ApiFormat::Anthropic => Dialect::Anthropic,
+            ApiFormat::Openai => Dialect::guess(&self.base_url),
+        };
+        self.chosen_dialect.unwrap_or_else(guess)
     }
 
     #[must_use]
@@ -351,11 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn a_native_provider_speaks_its_own_dialect_wherever_it_lives() {
+        let native = Draft {
+            api_format: ApiFormat::Anthropic,
+            ..draft()
+        };
+        let endpoint = native.check().unwrap().endpoint;
+        assert_eq!(endpoint.dialect(), Dialect::Anthropic);
+        assert!(endpoint.is_dialect_guessed());
+        let translated = Draft {
+            dialect: "anthropic".into(),
+            ..draft()
+        };
+        assert_eq!(translated.check().unwrap_err()[0].field, "dialect");
+    }
+
+    #[test]
     fn a_draft_reports_all_its_violations() {
         let bad = Draft {
             name: "Q W".into(),
             priority: i32::MIN,
-            api_format: ApiFormat::Anthropic,
             base_url: "nowhere".into(),
             dialect: "cobol".into(),
             models: ModelsDraft {
@@ -377,7 +389,6 @@ mod tests {
         let expected = [
             "name",
             "priority",
-            "api_format",
             "base_url",
             "dialect",
             "models.small",

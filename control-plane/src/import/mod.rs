@@ -153,12 +153,6 @@ impl Reader<'_> {
         let api_format = self
             .violations
             .check(format!("{path}.api_format"), ApiFormat::parse(&api_format))?;
-        if api_format == ApiFormat::Anthropic {
-            self.warnings.push(format!(
-                "provider {name} is left out: native Anthropic providers are not served yet"
-            ));
-            return None;
-        }
         let draft = provider::Draft {
             enabled,
             priority: object.integer("priority", &mut self.violations).unwrap_or(0),

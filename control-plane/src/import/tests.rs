@@ -118,17 +118,12 @@ fn a_missing_variable_names_provider_and_variable() {
 }
 
 #[test]
-fn a_native_anthropic_provider_is_left_out_with_a_warning() {
-    let imported = import(&with_provider(
-        r#""api_format": "anthropic", "api_key": "${NOT_SET}""#,
-    ))
-    .unwrap();
-    assert!(imported.providers.is_empty());
-    assert!(
-        imported.warnings[0].contains("provider a is left out"),
-        "{:?}",
-        imported.warnings
-    );
+fn a_native_anthropic_provider_is_imported_as_one() {
+    let imported = import(&with_provider(r#""api_format": "anthropic""#)).unwrap();
+    let endpoint = &imported.providers[0].spec.endpoint;
+    assert_eq!(endpoint.api_format, ApiFormat::Anthropic);
+    assert_eq!(endpoint.dialect(), Dialect::Anthropic);
+    assert!(imported.warnings.is_empty(), "{:?}", imported.warnings);
 }
 
 #[test]
