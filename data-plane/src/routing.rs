@@ -4,20 +4,24 @@
 //! can replay any order, and Explain can give the same reasons as traffic. Breakers
 //! are asked later, right before an attempt.
 
+mod abilities;
+mod display_name;
 mod name;
 mod reach;
 
 use std::sync::Arc;
 
-use bridge_translate::request::Target;
+use bridge_translate::{dialect::Dialect, request::Target};
 use rand::{Rng, seq::SliceRandom};
 
 use crate::snapshot::{
-    ApiFormat, ApiKey, Fallback, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
+    ApiFormat, ApiKey, Fallback, ModelTraits, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
 };
 
+pub(crate) use abilities::{Abilities, Efforts};
+pub(crate) use display_name::display_name;
 pub(crate) use name::{Name, matches};
-pub(crate) use reach::{Limits, line, reachable};
+pub(crate) use reach::{Reach, line, reachable};
 
 /// One model at one provider.
 #[derive(Debug, Clone)]
@@ -30,24 +34,40 @@ impl Candidate {
     /// What translation has to know of the candidate.
     pub(crate) fn target<'a>(&'a self, snapshot: &Snapshot) -> Target<'a> {
         let traits = &self.provider.traits;
-        let known = traits.by_model.get(&*self.model);
         let TokenLimits { min, max } = snapshot.settings.tokens;
         let max = max.min(traits.max_tokens_limit.unwrap_or(u32::MAX));
         Target {
             provider: &self.provider.name,
             model: &self.model,
-            dialect: known.map_or(&traits.dialect, |known| &known.dialect),
+            dialect: self.dialect(),
             token_limits: bridge_translate::request::TokenLimits {
                 min: min.min(max),
                 max,
             },
-            max_output_tokens: known.and_then(|known| known.max_output_tokens),
+            max_output_tokens: self.known().and_then(|known| known.max_output_tokens),
         }
+    }
+
+    /// What the model can take, else what the provider can.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        self.known()
+            .map_or(&self.provider.traits.dialect, |known| &known.dialect)
     }
 
     /// Tokens of prompt and answer together, if an admin said it.
     pub(crate) fn context_window(&self) -> Option<u32> {
-        self.provider.traits.by_model.get(&*self.model)?.context_window
+        self.known()?.context_window
+    }
+
+    /// The longest answer, if an admin said it of the model or of its provider.
+    pub(crate) fn max_output_tokens(&self) -> Option<u32> {
+        let of_model = self.known().and_then(|known| known.max_output_tokens);
+        let of_provider = self.provider.traits.max_tokens_limit;
+        of_model.into_iter().chain(of_provider).min()
+    }
+
+    fn known(&self) -> Option<&ModelTraits> {
+        self.provider.traits.by_model.get(&*self.model)
     }
 }
 

@@ -12,6 +12,7 @@ mod examples;
 mod failover;
 mod fake_upstream;
 mod messages;
+mod models;
 mod restart;
 mod streaming;
 mod tools;

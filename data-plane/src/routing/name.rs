@@ -6,7 +6,8 @@ use crate::snapshot::Tier;
 const LONG_CONTEXT_SUFFIX: &str = "[1m]";
 const DATE_DIGITS: usize = 8;
 /// Put before a provider's model so that clients that hide other names show it.
-const ALIAS_PREFIXES: [&str; 2] = ["anthropic-", "claude-"];
+pub(super) const DISCOVERY_PREFIX: &str = "anthropic-";
+const ALIAS_PREFIXES: [&str; 2] = [DISCOVERY_PREFIX, "claude-"];
 /// Words of model families; a name that contains one belongs to its tier.
 const FAMILIES: [(&str, Tier); 5] = [
     ("haiku", Tier::Small),
@@ -53,6 +54,12 @@ impl<'a> Name<'a> {
             .chain(aliased)
     }
 
+    /// The client's spelling, without vendor and without the alias that only makes it visible.
+    pub(super) fn for_people(&self) -> &'a str {
+        let plain = strip_prefix_ignoring_case(self.asked, DISCOVERY_PREFIX).unwrap_or(self.asked);
+        without_vendor(plain)
+    }
+
     pub(crate) fn tier(&self) -> Option<Tier> {
         match self.lower.as_str() {
             "small" => Some(Tier::Small),
@@ -89,6 +96,11 @@ pub(super) fn undated(name: &str) -> &str {
 fn without_vendor(name: &str) -> &str {
     let plain = name.rsplit_once('/').map_or(name, |(_, plain)| plain);
     plain.split_once("anthropic.").map_or(plain, |(_, plain)| plain)
+}
+
+fn strip_prefix_ignoring_case<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 /// Linear: after a mismatch only the last `*` is widened.

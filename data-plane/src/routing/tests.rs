@@ -194,3 +194,47 @@ fn a_model_that_is_listed_twice_is_tried_once() {
     let snapshot = with_providers(vec![provider("p", 1, &["m", "n", "m"], &[])]);
     assert_eq!(route(&snapshot, &open_key(), "opus", 1).unwrap(), ["p/m", "p/n"]);
 }
+
+fn with_sizes(provider: Provider, model: &str, window: u32, output: u32) -> Provider {
+    let mut provider = provider;
+    let sizes = ModelTraits {
+        dialect: provider.traits.dialect.clone(),
+        context_window: Some(window),
+        max_output_tokens: Some(output),
+    };
+    provider.traits.by_model.insert(model.to_owned(), sizes);
+    provider
+}
+
+#[test]
+fn p64_the_smallest_window_of_a_route_is_told() {
+    let mut snapshot = with_providers(vec![
+        with_sizes(provider("one", 1, &["b"], &["m"]), "b", 200_000, 8000),
+        with_sizes(provider("two", 2, &["c"], &[]), "c", 40_000, 32_000),
+        provider("three", 3, &["d"], &[]),
+    ]);
+    snapshot.rules = vec![
+        rule("my-alias", RuleTarget::Tier(Tier::Big)),
+        rule("claude-*", RuleTarget::Tier(Tier::Big)),
+        rule(
+            "gone",
+            RuleTarget::Upstream {
+                provider: "nobody".into(),
+                model: None,
+            },
+        ),
+    ];
+    let found = reachable(&snapshot, &open_key());
+    let sizes = |name: &str| {
+        let reach = found.iter().find(|reach| reach.name == name)?;
+        Some((reach.limits.context_window, reach.limits.max_output_tokens))
+    };
+    assert_eq!(sizes("b"), Some((Some(200_000), Some(8000))));
+    for name in ["opus", "my-alias", "anthropic-my-alias"] {
+        assert_eq!(sizes(name), Some((Some(40_000), Some(8000))), "{name}");
+    }
+    assert_eq!(sizes("d"), Some((None, None)));
+    for name in ["claude-*", "gone", "anthropic-gone"] {
+        assert_eq!(sizes(name), None, "{name}");
+    }
+}
