@@ -5,6 +5,7 @@
 mod admin_listener;
 mod auth;
 mod bad_input;
+mod conformance;
 mod durability;
 mod encoded_bodies;
 mod endpoints;
