@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bridge_tests::anthropic::{ask, read_answer};
 use bridge_tests::fake_upstream::Script;
 use reqwest::Method;
@@ -13,13 +13,15 @@ use super::chunks;
 
 async fn count(bed: &Bed, body: &Value) -> Result<u64> {
     let mut body = body.clone();
-    body.as_object_mut().unwrap().remove("max_tokens");
+    let fields = body.as_object_mut().context("a request is an object")?;
+    fields.remove("max_tokens");
     let answer = bed
         .client
         .post("/v1/messages/count_tokens?beta=true", body.to_string())
         .await?;
     assert_eq!(answer.status, 200, "{answer:?}");
-    Ok(answer.body["input_tokens"].as_u64().unwrap())
+    let counted = answer.body["input_tokens"].as_u64();
+    counted.context("no figure")
 }
 
 /// The head of a PNG of this size, and so many bytes of nothing behind it.

@@ -1,14 +1,19 @@
 //! Cases 14–25: tools of Anthropic's own, fields that stay here, and limits.
 
+use std::io::Write;
+
 use anyhow::Result;
-use bridge_tests::anthropic::ask;
+use bridge_tests::anthropic::{Answer, ask, read_answer};
 use bridge_tests::fake_upstream::Script;
+use flate2::{Compression, write::GzEncoder};
+use reqwest::Method;
 use serde_json::json;
 
-use super::bed::{Bed, losses, saying, text, tool, with};
+use super::bed::{Bed, check_error, losses, saying, text, tool, with};
 
 /// OpenAI's limit; its preset knows it.
 const TOOLS_MAX: usize = 128;
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 #[tokio::test]
 async fn c014_r14_tools_that_the_client_runs_get_a_schema() -> Result<()> {
@@ -133,6 +138,33 @@ async fn c018_r18_unknown_fields_are_told_and_those_with_a_meaning_refused() -> 
     Ok(())
 }
 
+fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(plain)?;
+    Ok(encoder.finish()?)
+}
+
+async fn post_encoded(bed: &Bed, encoding: &str, body: Vec<u8>) -> Result<Answer> {
+    let request = bed.client.request(Method::POST, "/v1/messages");
+    let request = request.header("content-encoding", encoding);
+    read_answer(request.body(body).send().await?).await
+}
+
+#[tokio::test]
+async fn c019_r19_a_packed_body_is_read_and_an_unknown_packing_named() -> Result<()> {
+    let bed = Bed::start().await?;
+    let body = ask("haiku", "Hi").to_string().into_bytes();
+    bed.once(Script::echo());
+    let answer = post_encoded(&bed, "gzip", gzip(&body)?).await?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "Hi"), "{answer:?}");
+
+    let answer = post_encoded(&bed, "rot13", body).await?;
+    check_error(&answer, 400, "invalid_request_error", "rot13");
+    let code = &answer.body["error"]["details"]["error_code"];
+    assert_eq!(code, "request_body_encoding_unsupported");
+    Ok(())
+}
+
 #[tokio::test]
 async fn c020_r20_a_large_image_arrives_to_the_byte() -> Result<()> {
     const IMAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -180,6 +212,19 @@ async fn c022_r22_no_tokens_are_no_call() -> Result<()> {
         (text(&streamed.message).as_str(), &streamed.message["stop_reason"]),
         ("", &json!("max_tokens"))
     );
+    assert_eq!(bed.calls(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn c023_a_body_may_not_be_larger_packed_or_not() -> Result<()> {
+    let bed = Bed::start().await?;
+    let too_large = vec![b' '; BODY_BYTES_MAX + 1024 * 1024];
+    let bomb = gzip(&too_large)?;
+    let answer = bed.client.post("/v1/messages", too_large).await?;
+    check_error(&answer, 413, "request_too_large", "33 MiB");
+    let answer = post_encoded(&bed, "gzip", bomb).await?;
+    check_error(&answer, 413, "request_too_large", "a bomb");
     assert_eq!(bed.calls(), 0);
     Ok(())
 }

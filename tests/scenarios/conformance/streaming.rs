@@ -47,7 +47,14 @@ async fn c054_s02_thinking_is_a_block_of_its_own_each_time() -> Result<()> {
     let bed = Bed::start().await?;
     let hm = || reasoning("Hm.");
     let call = || opening(0, "call_1", "f");
-    let rows: [(Vec<Value>, &str, &[&str], &[&str]); 3] = [
+    type Row = (
+        Vec<Value>,
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+    // What comes, and the blocks of it that are shown with thinking and without.
+    let rows: [Row; 3] = [
         (
             vec![hm(), hm(), content("42")],
             "stop",

@@ -25,7 +25,8 @@ fn figures(message: &Value) -> [u64; 4] {
         "cache_creation_input_tokens",
         "output_tokens",
     ];
-    names.map(|name| message["usage"][name].as_u64().unwrap())
+    // A missing figure is none that any case expects.
+    names.map(|name| message["usage"][name].as_u64().unwrap_or(u64::MAX))
 }
 
 /// The same figures whether the answer is whole or streamed.
