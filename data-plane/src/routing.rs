@@ -94,16 +94,18 @@ pub(crate) enum Reason {
     NativeAnthropic,
     #[error("it has no model of the tier")]
     NoModelOfTier,
+    #[error("a rule names it, but it does not exist or is disabled")]
+    Missing,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// The text is what clients look for.
+    /// Clients look for `model:`.
     #[error("model: {0}")]
     Unmapped(String),
     #[error("this API key may not use the model {0}")]
     NotAllowed(String),
-    #[error("no provider can serve the model {model}{}", list(.skipped))]
+    #[error("model: {model}: no provider can serve it{}", list(.skipped))]
     NoCandidate { model: String, skipped: Vec<Skip> },
 }
 
@@ -148,8 +150,13 @@ pub(crate) fn plan(
             }
         }
         Destination::Upstream { provider, model } => {
-            for provider in snapshot.providers.iter().filter(|known| known.name == *provider) {
-                plan.add(key, provider, std::slice::from_ref(&model));
+            // A rule is a decision: nobody else takes what its provider cannot.
+            match snapshot.providers.iter().find(|known| known.name == *provider) {
+                Some(known) => plan.add(key, known, std::slice::from_ref(&model)),
+                None => plan.skipped.push(Skip {
+                    provider: Arc::clone(provider),
+                    reason: Reason::Missing,
+                }),
             }
         }
         Destination::Listed(listed) => {
@@ -176,12 +183,16 @@ pub(crate) fn may_use(key: &ApiKey, name: &Name) -> bool {
 
 /// Rules come first, then names that providers list, then the words for tiers.
 fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
-    if let Some(rule) = snapshot.rules.iter().find(|rule| matches(&rule.pattern, name)) {
+    let first = snapshot
+        .rules
+        .iter()
+        .find_map(|rule| Some((rule, name::matched(&rule.pattern, name)?)));
+    if let Some((rule, matched)) = first {
         return match &rule.target {
             RuleTarget::Tier(tier) => Some(Destination::Tier(*tier)),
             RuleTarget::Upstream { provider, model } => Some(Destination::Upstream {
                 provider,
-                model: model.clone().unwrap_or_else(|| name.as_asked().into()),
+                model: model.clone().unwrap_or_else(|| matched.into()),
             }),
             RuleTarget::Unknown => None,
         };
