@@ -85,7 +85,7 @@ fn url_bytes(url: DataUrl<'_>) -> usize {
 
 fn plain(tokenizer: Tokenizer, text: &str) -> u64 {
     let tokens = match tokenizer {
-        Tokenizer::O200k => o200k_base_singleton().count_ordinary(text),
+        Tokenizer::O200k | Tokenizer::Upstream => o200k_base_singleton().count_ordinary(text),
         Tokenizer::Cl100k => cl100k_base_singleton().count_ordinary(text),
         Tokenizer::Bytes => text.len().div_ceil(BYTES_PER_TOKEN as usize),
     };

@@ -28,7 +28,7 @@ pub mod stream;
 pub mod tokens;
 pub mod usage;
 
-pub use dialect::Dialect;
+pub use dialect::{Dialect, Dialects};
 pub use error::{BadRequest, FaultKind, UpstreamFault};
 pub use ids::Ids;
 pub use loss::LossList;

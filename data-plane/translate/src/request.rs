@@ -43,6 +43,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         prefill,
         target: _,
         call_ids: _,
+        thinking: _,
     } = context;
     if target.dialect.lossy == Lossy::Strict
         && let Some(loss) = losses.iter().next()
@@ -91,7 +92,7 @@ pub(crate) fn build<'r>(
     request: &'r anthropic::Request<'r>,
     target: &'r Target<'r>,
 ) -> Result<(openai::request::Request<'r>, Context<'r>), BadRequest> {
-    let mut context = Context::new(target);
+    let mut context = Context::new(target, reasoning::wish(request, target.dialect));
     let (tools, tool_choice) = tools::translate(request, &mut context)?;
     let messages = messages::translate(request, &mut context)?;
     let params = params::translate(request, !tools.is_empty(), &mut context)?;

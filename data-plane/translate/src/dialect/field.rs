@@ -87,7 +87,7 @@ impl Dialect {
     }
 
     fn drop_param(&mut self, param: Param) {
-        if !self.drops(param) {
+        if !self.drop_params.contains(&param) {
             self.drop_params.push(param);
         }
     }

@@ -53,6 +53,14 @@ knob!(/// Whether image URLs may be sent on.
     ImageUrls { Pass, Reject });
 knob!(/// How a PDF is sent.
     Pdf { File, Note });
+knob!(/// The field that carries the client's user.
+    UserField { User, SafetyIdentifier });
+knob!(/// What groups requests for the upstream's prompt cache.
+PromptCacheKey {
+    Off,
+    /// The session id inside `metadata.user_id`.
+    Session,
+});
 knob!(/// What becomes of `cache_control` marks.
     CacheControl { Strip, Passthrough, OpenaiBreakpoint });
 knob!(/// How a schema for the answer is asked for.
@@ -60,15 +68,41 @@ knob!(/// How a schema for the answer is asked for.
 knob!(/// What becomes of `metadata.user_id`.
     ForwardUser { Off, Hash, Raw });
 knob!(/// How much of a JSON schema an upstream takes.
-    SchemaLevel { Full, Basic });
+SchemaLevel {
+    /// Everything but annotations.
+    Full,
+    /// As `full`, with local references written out.
+    Openai,
+    /// The subset that small servers know.
+    Basic,
+});
 knob!(/// The word for "some tool must be called".
     ToolChoiceAny { Required, Any, Auto });
 knob!(/// How one named tool is demanded.
     ToolChoiceNamed { Object, Required, Auto });
+knob!(/// How the wish that no tool is called is told.
+ToolChoiceNone {
+    None,
+    /// By sending no tools, unless the conversation already holds calls.
+    Drop,
+});
+knob!(/// What becomes of a forced tool choice while thinking.
+ToolChoiceThinking {
+    Keep,
+    /// The choice wins: thinking is switched off.
+    ThinkingOff,
+    /// Thinking wins: the choice becomes `auto`.
+    Auto,
+});
 knob!(/// Which deferred tools are sent.
     DeferredTools { Referenced, All });
-knob!(/// What becomes of a server-side tool.
-    ServerTool { Reject, Drop });
+knob!(/// What becomes of the web search that Anthropic's servers would run.
+ServerTool {
+    Reject,
+    Drop,
+    /// The upstream searches itself, told by the fields of `web_search_body`.
+    Native,
+});
 knob!(/// Shape of tool call ids towards the upstream.
     ToolIdFormat { Keep, Mistral9, Kimi });
 knob!(/// How reasoning is switched on and off.
@@ -86,7 +120,13 @@ knob!(/// Whether thinking is shown to the client.
 knob!(/// Whether `<think>` tags inside text are reasoning.
     ThinkTags { Off, Explicit, Implicit });
 knob!(/// The tokenizer of estimates.
-    Tokenizer { O200k, Cl100k, Bytes });
+Tokenizer {
+    O200k,
+    Cl100k,
+    Bytes,
+    /// The upstream's own, asked by the caller; estimates made here use o200k.
+    Upstream,
+});
 knob!(/// What happens with what cannot be carried over.
     Lossy { Report, Silent, Strict });
 
@@ -119,11 +159,15 @@ pub struct Dialect {
     pub max_tokens_field: MaxTokensField,
     pub max_stop: Option<u32>,
     pub drop_params: Vec<Param>,
+    /// Refused or ignored only while thinking.
+    pub drop_params_thinking: Vec<Param>,
     pub temperature_max: Option<f64>,
     pub top_k: bool,
     pub structured_output: StructuredOutput,
     pub strict_schema: bool,
     pub forward_user: ForwardUser,
+    pub user_field: UserField,
+    pub prompt_cache_key: PromptCacheKey,
     pub service_tier: bool,
     pub extra_body_passthrough: Vec<String>,
     pub extra_body: BTreeMap<String, Value>,
@@ -132,18 +176,26 @@ pub struct Dialect {
     pub max_tool_description: Option<u32>,
     pub schema_level: SchemaLevel,
     pub strict_tools: bool,
+    /// Examples of a tool's input are appended to its description.
+    pub input_examples: bool,
     pub tool_choice_any: ToolChoiceAny,
     pub tool_choice_named: ToolChoiceNamed,
+    pub tool_choice_none: ToolChoiceNone,
+    pub tool_choice_thinking: ToolChoiceThinking,
     pub parallel_tool_calls: bool,
     pub enforce_single_tool: bool,
     pub deferred_tools: DeferredTools,
     pub drop_unknown_tools: bool,
     pub web_search: ServerTool,
+    /// Fields of the body that make the upstream search.
+    pub web_search_body: BTreeMap<String, Value>,
     pub tool_id_format: ToolIdFormat,
     pub buffer_tool_args: bool,
     // Reasoning.
     pub tools_force_effort: Option<Effort>,
     pub reasoning: Reasoning,
+    /// The model has no switch to turn thinking off.
+    pub always_thinks: bool,
     pub efforts: Vec<Effort>,
     pub effort_from_budget: bool,
     pub thinking_absent: ThinkingAbsent,
@@ -166,11 +218,12 @@ impl Dialect {
     pub fn with_overrides(&self, overrides: Map<String, Value>) -> Result<Dialect, serde_json::Error> {
         let mut knobs: Map<String, Value> = serde_json::from_str(&serde_json::to_string(self)?)?;
         knobs.extend(overrides);
-        serde_json::from_value(Value::Object(knobs))
-    }
-
-    pub(crate) fn drops(&self, param: Param) -> bool {
-        self.drop_params.contains(&param)
+        let dialect: Dialect = serde_json::from_value(Value::Object(knobs))?;
+        if dialect.web_search == ServerTool::Native && dialect.web_search_body.is_empty() {
+            let text = "web_search = native needs the fields of web_search_body";
+            return Err(serde::de::Error::custom(text));
+        }
+        Ok(dialect)
     }
 }
 

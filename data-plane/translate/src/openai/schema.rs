@@ -1,6 +1,10 @@
 //! JSON schemas, cleaned as far as an upstream needs it. Key order is kept, since prompt
 //! caches depend on it, and no schema ever fails a request.
 
+mod basic;
+mod inline;
+mod node;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -12,30 +16,10 @@ use serde_json::value::RawValue;
 use crate::dialect::SchemaLevel;
 use crate::json::lenient;
 
-/// Deeper schemas are not meant for models.
-const DEPTH_MAX: u32 = 64;
+use self::node::Node;
 
 /// Annotations that say nothing about values and that some servers refuse.
 const ANNOTATIONS: &[&str] = &["$schema", "$id", "$comment"];
-
-/// What servers with a subset of JSON schema take.
-const BASIC_WORDS: &[&str] = &[
-    "type",
-    "description",
-    "enum",
-    "properties",
-    "required",
-    "items",
-    "anyOf",
-    "nullable",
-    "format",
-    "minItems",
-    "maxItems",
-    "minimum",
-    "maximum",
-    "title",
-    "default",
-];
 
 /// The object that stands for a schema which is none.
 const EMPTY_OBJECT: &str = r#"{"type":"object","properties":{}}"#;
@@ -54,19 +38,12 @@ pub(crate) enum Schema<'a> {
     Fixed(&'static str),
 }
 
-/// A schema as a tree with its key order.
-#[derive(Debug)]
-pub(crate) enum Node {
-    Object(Vec<(String, Node)>),
-    Leaf(Value),
-    List(Vec<Node>),
-}
-
 impl<'a> Schema<'a> {
     /// The parameters of a tool: always an object with `properties`.
     pub(crate) fn of_tool(raw: &'a RawValue, level: SchemaLevel) -> Self {
         match level {
             SchemaLevel::Full => Self::without_annotations(raw, true),
+            SchemaLevel::Openai => Self::inlined(raw, true),
             SchemaLevel::Basic => Self::basic(raw),
         }
     }
@@ -75,6 +52,7 @@ impl<'a> Schema<'a> {
     pub(crate) fn of_answer(raw: &'a RawValue, level: SchemaLevel) -> Self {
         match level {
             SchemaLevel::Full => Self::without_annotations(raw, false),
+            SchemaLevel::Openai => Self::inlined(raw, false),
             SchemaLevel::Basic => Self::basic(raw),
         }
     }
@@ -96,16 +74,34 @@ impl<'a> Schema<'a> {
         }
     }
 
-    fn basic(raw: &'a RawValue) -> Self {
-        let Ok(node) = serde_json::from_str::<Node>(raw.get()) else {
+    /// Local references written out; a schema without any is not taken apart.
+    fn inlined(raw: &'a RawValue, is_tool: bool) -> Self {
+        if !has_references(raw) {
+            return Self::without_annotations(raw, is_tool);
+        }
+        let Ok(mut node) = serde_json::from_str::<Node>(raw.get()) else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
-        let mut node = reduce(node);
-        if let Node::Object(entries) = &mut node
-            && !entries.iter().any(|(key, _)| key == "type")
-        {
-            entries.insert(0, ("type".to_owned(), Node::Leaf(Value::from("object"))));
-            complete(entries);
+        inline::expand(&mut node);
+        if let Node::Object(words) = &mut node {
+            words.retain(|(word, _)| !ANNOTATIONS.contains(&word.as_str()));
+            if is_tool {
+                be_an_object(words);
+            }
+        }
+        Schema::Tree(node)
+    }
+
+    fn basic(raw: &'a RawValue) -> Self {
+        let Ok(mut node) = serde_json::from_str::<Node>(raw.get()) else {
+            return Schema::Fixed(EMPTY_OBJECT);
+        };
+        if has_references(raw) {
+            inline::expand(&mut node);
+        }
+        let mut node = basic::reduce(node);
+        if let Node::Object(words) = &mut node {
+            be_an_object(words);
         }
         Schema::Tree(node)
     }
@@ -123,87 +119,16 @@ impl<'a> Schema<'a> {
     }
 }
 
-/// Keeps what a small server understands and rewrites what has an equivalent.
-fn reduce(node: Node) -> Node {
-    let Node::Object(words) = node else { return node };
-    let mut kept: Vec<(String, Node)> = Vec::with_capacity(words.len());
-    for (word, value) in words {
-        match (word.as_str(), value) {
-            ("const", value) => put(&mut kept, "enum", Node::List(vec![value])),
-            ("exclusiveMinimum", Node::Leaf(n)) if n.is_number() => put(&mut kept, "minimum", Node::Leaf(n)),
-            ("exclusiveMaximum", Node::Leaf(n)) if n.is_number() => put(&mut kept, "maximum", Node::Leaf(n)),
-            ("type", Node::List(types)) => reduce_types(&mut kept, types),
-            ("oneOf" | "anyOf", Node::List(options)) => {
-                put(
-                    &mut kept,
-                    "anyOf",
-                    Node::List(options.into_iter().map(reduce).collect()),
-                );
-            }
-            ("allOf", Node::List(parts)) => merge_all(&mut kept, parts),
-            ("properties", Node::Object(properties)) => {
-                let properties = properties
-                    .into_iter()
-                    .map(|(name, schema)| (name, reduce(schema)))
-                    .collect();
-                put(&mut kept, "properties", Node::Object(properties));
-            }
-            ("items", items @ Node::Object(_)) => put(&mut kept, "items", reduce(items)),
-            ("format", Node::Leaf(Value::String(format))) if !matches!(&*format, "enum" | "date-time") => {}
-            (word, value) if BASIC_WORDS.contains(&word) => put(&mut kept, word, value),
-            _ => {}
-        }
-    }
-    complete(&mut kept);
-    Node::Object(kept)
+fn has_references(raw: &RawValue) -> bool {
+    memchr::memmem::find(raw.get().as_bytes(), b"$ref").is_some()
 }
 
-/// `["string","null"]` is a string that may be null; of several types the first counts.
-fn reduce_types(kept: &mut Vec<(String, Node)>, types: Vec<Node>) {
-    let is_null = |node: &Node| matches!(node, Node::Leaf(Value::String(name)) if name == "null");
-    let is_nullable = types.iter().any(is_null);
-    if let Some(first) = types.into_iter().find(|node| !is_null(node)) {
-        put(kept, "type", first);
+/// Parameters are an object, whether the client says it or not.
+fn be_an_object(words: &mut Vec<(String, Node)>) {
+    if !words.iter().any(|(word, _)| word == "type") {
+        words.insert(0, ("type".to_owned(), Node::Leaf(Value::from("object"))));
     }
-    if is_nullable {
-        put(kept, "nullable", Node::Leaf(Value::Bool(true)));
-    }
-}
-
-fn merge_all(kept: &mut Vec<(String, Node)>, parts: Vec<Node>) {
-    for part in parts {
-        let Node::Object(words) = reduce(part) else {
-            continue;
-        };
-        for (word, value) in words {
-            let there = kept
-                .iter_mut()
-                .find(|(known, _)| *known == word)
-                .map(|(_, node)| node);
-            match (there, value) {
-                (Some(Node::Object(have)), Node::Object(more)) => have.extend(more),
-                (Some(Node::List(have)), Node::List(more)) => have.extend(more),
-                (Some(_), _) => {}
-                (None, value) => kept.push((word, value)),
-            }
-        }
-    }
-}
-
-fn put(kept: &mut Vec<(String, Node)>, word: &str, value: Node) {
-    if !kept.iter().any(|(known, _)| known == word) {
-        kept.push((word.to_owned(), value));
-    }
-}
-
-/// Several servers refuse an object without `properties`.
-fn complete(words: &mut Vec<(String, Node)>) {
-    let is_object = words.iter().any(|(word, value)| {
-        word == "type" && matches!(value, Node::Leaf(Value::String(name)) if name == "object")
-    });
-    if is_object && !words.iter().any(|(word, _)| word == "properties") {
-        words.push(("properties".to_owned(), Node::Object(Vec::new())));
-    }
+    basic::complete(words);
 }
 
 impl Serialize for Schema<'_> {
@@ -243,16 +168,6 @@ impl Serialize for RawText {
     }
 }
 
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Node::Leaf(value) => value.serialize(serializer),
-            Node::List(list) => list.serialize(serializer),
-            Node::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
-        }
-    }
-}
-
 struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
@@ -275,41 +190,6 @@ impl<'de> Visitor<'de> for EntriesVisitor {
             entries.push((key.unwrap_or_default(), value));
         }
         Ok(Entries(entries))
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    /// Scalars through `Value`; maps and lists by way of their raw parts, to keep order.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Node::parse(raw, 0).map_err(serde::de::Error::custom)
-    }
-}
-
-impl Node {
-    fn parse(raw: &RawValue, depth: u32) -> Result<Node, serde_json::Error> {
-        if depth > DEPTH_MAX {
-            return Ok(Node::Leaf(Value::Bool(true)));
-        }
-        let text = raw.get();
-        if text.starts_with('{') {
-            let Entries(entries) = serde_json::from_str(text)?;
-            let entries = entries
-                .into_iter()
-                .map(|(key, raw)| Ok((key.into_owned(), Node::parse(raw, depth + 1)?)));
-            return entries
-                .collect::<Result<_, serde_json::Error>>()
-                .map(Node::Object);
-        }
-        if text.starts_with('[') {
-            let list: Vec<&RawValue> = serde_json::from_str(text)?;
-            return list
-                .into_iter()
-                .map(|raw| Node::parse(raw, depth + 1))
-                .collect::<Result<_, _>>()
-                .map(Node::List);
-        }
-        serde_json::from_str(text).map(Node::Leaf)
     }
 }
 
@@ -344,6 +224,46 @@ mod tests {
     }
 
     #[test]
+    fn openai_writes_references_out() {
+        check(
+            SchemaLevel::Openai,
+            r##"{"$schema":"x","properties":{"a":{"$ref":"#/$defs/A","description":"mine"},"$ref":{"type":"string"}},"$defs":{"A":{"type":"object","description":"its","properties":{"b":{"$ref":"#/$defs/B"}}},"B":{"enum":[1]}}}"##,
+            r#"{"type":"object","properties":{"a":{"description":"mine","type":"object","properties":{"b":{"enum":[1]}}},"$ref":{"type":"string"}}}"#,
+        );
+        check(
+            SchemaLevel::Openai,
+            r#"{"$id":"x","properties":{"a":{}}}"#,
+            r#"{"type":"object","properties":{"a":{}}}"#,
+        );
+    }
+
+    #[test]
+    fn references_that_cannot_be_written_out_stay() {
+        let recursive = r##"{"type":"object","properties":{"tree":{"$ref":"#/$defs/T"}},"$defs":{"T":{"type":"array","items":{"$ref":"#/$defs/T"}}}}"##;
+        check(SchemaLevel::Openai, recursive, recursive);
+        let foreign = r#"{"type":"object","properties":{"a":{"$ref":"https://example.com/a.json"}}}"#;
+        check(SchemaLevel::Openai, foreign, foreign);
+        let nowhere = r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/none"}},"$defs":{}}"##;
+        check(SchemaLevel::Openai, nowhere, nowhere);
+    }
+
+    /// Each level doubles what the one below holds.
+    #[test]
+    fn references_that_explode_stay() {
+        let mut defs = r#""D0":{"type":"string"}"#.to_owned();
+        for n in 1..40 {
+            let below = n - 1;
+            defs.push_str(&format!(
+                r##","D{n}":{{"anyOf":[{{"$ref":"#/$defs/D{below}"}},{{"$ref":"#/$defs/D{below}"}}]}}"##
+            ));
+        }
+        let bomb = format!(
+            r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/D39"}}}},"$defs":{{{defs}}}}}"##
+        );
+        check(SchemaLevel::Openai, &bomb, &bomb);
+    }
+
+    #[test]
     fn p45_basic_keeps_what_small_servers_take() {
         check(
             SchemaLevel::Basic,
@@ -354,6 +274,11 @@ mod tests {
             SchemaLevel::Basic,
             r#"{"allOf":[{"properties":{"a":{"type":"string"}}},{"properties":{"b":{"type":"string"}}}]}"#,
             r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}}"#,
+        );
+        check(
+            SchemaLevel::Basic,
+            r##"{"properties":{"a":{"$ref":"#/definitions/A"}},"definitions":{"A":{"type":"string"}}}"##,
+            r#"{"type":"object","properties":{"a":{"type":"string"}}}"#,
         );
     }
 }

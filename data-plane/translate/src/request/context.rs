@@ -1,10 +1,11 @@
 //! The candidate that a request is translated for, and what one translation keeps on its way.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Param};
 use crate::loss::LossList;
 
 use super::call_ids::CallIds;
 use super::names::Names;
+use super::reasoning::Wish;
 
 /// The candidate that a request is translated for.
 #[derive(Debug, Clone, Copy)]
@@ -33,22 +34,32 @@ pub(crate) struct Context<'r> {
     pub(crate) losses: LossList,
     pub(crate) names: Names<'r>,
     pub(crate) call_ids: CallIds<'r>,
+    pub(crate) thinking: Wish,
     /// The start of the answer that the upstream is asked to continue.
     pub(crate) prefill: Option<String>,
 }
 
 impl<'r> Context<'r> {
-    pub(crate) fn new(target: &'r Target<'r>) -> Self {
+    pub(crate) fn new(target: &'r Target<'r>, thinking: Wish) -> Self {
         Context {
             target,
             losses: LossList::default(),
             names: Names::default(),
             call_ids: CallIds::new(target.dialect.tool_id_format),
+            thinking,
             prefill: None,
         }
     }
 
     pub(crate) fn dialect(&self) -> &'r Dialect {
         self.target.dialect
+    }
+
+    /// Whether the upstream refuses a parameter of this request.
+    pub(crate) fn drops(&self, param: Param) -> bool {
+        let dialect = self.dialect();
+        let is_thinking = matches!(self.thinking, Wish::On { .. })
+            || (dialect.always_thinks && self.thinking == Wish::Default);
+        dialect.drop_params.contains(&param) || (is_thinking && dialect.drop_params_thinking.contains(&param))
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn translate<'r>(
     if has_tools && request.tools.disable_parallel && dialect.parallel_tool_calls {
         params.push((Cow::Borrowed("parallel_tool_calls"), Param::Bool(false)));
     }
-    reasoning::translate(request, has_tools, dialect, &mut params);
+    reasoning::translate(cx.thinking, has_tools, dialect, &mut params);
     answer_schema(request, cx, &mut params);
     user(request, cx, &mut params);
     if let Some(tier) = request
@@ -82,7 +82,7 @@ fn max_tokens<'r>(request: &Request<'_>, cx: &Context<'r>, params: &mut Params<'
     let Some(wanted) = request
         .sampling
         .max_tokens
-        .filter(|_| !cx.dialect().drops(Refused::MaxTokens))
+        .filter(|_| !cx.drops(Refused::MaxTokens))
     else {
         return;
     };
@@ -102,16 +102,13 @@ fn max_tokens<'r>(request: &Request<'_>, cx: &Context<'r>, params: &mut Params<'
 fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Params<'r>) {
     let dialect = cx.dialect();
     let sampling = &request.sampling;
-    if let Some(raw) = sampling
-        .temperature
-        .filter(|_| !dialect.drops(Refused::Temperature))
-    {
+    if let Some(raw) = sampling.temperature.filter(|_| !cx.drops(Refused::Temperature)) {
         params.push((
             Cow::Borrowed("temperature"),
             temperature(raw, dialect.temperature_max),
         ));
     }
-    if let Some(raw) = sampling.top_p.filter(|_| !dialect.drops(Refused::TopP)) {
+    if let Some(raw) = sampling.top_p.filter(|_| !cx.drops(Refused::TopP)) {
         params.push((Cow::Borrowed("top_p"), Param::Raw(raw)));
     }
     if let Some(raw) = sampling.top_k {
@@ -130,7 +127,7 @@ fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Par
     if stops.is_empty() {
         return;
     }
-    if dialect.drops(Refused::Stop) {
+    if cx.drops(Refused::Stop) {
         cx.losses.add("stop_sequences", "not supported by the provider");
         return;
     }
@@ -158,8 +155,7 @@ fn answer_schema<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mu
         return;
     };
     let dialect = cx.dialect();
-    let is_refused =
-        dialect.drops(Refused::ResponseFormat) || dialect.structured_output == StructuredOutput::Off;
+    let is_refused = cx.drops(Refused::ResponseFormat) || dialect.structured_output == StructuredOutput::Off;
     if is_refused {
         cx.losses
             .add("output_config.format", "not supported by the provider");

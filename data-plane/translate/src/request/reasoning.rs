@@ -15,7 +15,7 @@ const BUDGET_EFFORTS: &[(u64, Effort)] = &[
 
 /// What the client wants, before the upstream's words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+pub(crate) enum Wish {
     /// Leave the upstream to its default.
     Default,
     Off,
@@ -27,13 +27,12 @@ enum Wish {
 
 /// Adds the fields that control reasoning.
 pub(super) fn translate<'r>(
-    request: &Request<'_>,
+    wish: Wish,
     has_tools: bool,
     dialect: &'r Dialect,
     params: &mut Vec<(Cow<'r, str>, Param<'r>)>,
 ) {
     let mut put = |name: &'r str, value: Param<'r>| params.push((Cow::Borrowed(name), value));
-    let wish = wish(request, dialect);
     if let (true, Some(forced)) = (has_tools, dialect.tools_force_effort) {
         return put("reasoning_effort", Param::word(forced.as_str()));
     }
@@ -44,11 +43,12 @@ pub(super) fn translate<'r>(
     };
     match dialect.reasoning {
         Reasoning::None => {}
-        Reasoning::OpenaiEffort => {
+        Reasoning::OpenaiEffort | Reasoning::Ollama | Reasoning::Gemini => {
+            let efforts = efforts(dialect);
             let level = if is_on {
-                effort.map(|effort| nearest(effort, &dialect.efforts))
+                effort.and_then(|effort| nearest(effort, efforts))
             } else {
-                lowest(&dialect.efforts)
+                lowest(efforts)
             };
             if let Some(level) = level {
                 put("reasoning_effort", Param::word(level.as_str()));
@@ -82,19 +82,18 @@ pub(super) fn translate<'r>(
                 Param::Object(vec![(&dialect.template_thinking_key, Param::Bool(is_on))]),
             );
         }
-        Reasoning::Ollama | Reasoning::Gemini => {
-            // Both know no word above `high`.
-            let word = effort
-                .map(|effort| effort.min(Effort::High))
-                .or((!is_on).then_some(Effort::None));
-            if let Some(word) = word {
-                put("reasoning_effort", Param::word(word.as_str()));
-            }
-        }
     }
 }
 
-fn wish(request: &Request<'_>, dialect: &Dialect) -> Wish {
+/// What the client asks for, as far as the model can do it.
+pub(super) fn wish(request: &Request<'_>, dialect: &Dialect) -> Wish {
+    match asked(request, dialect) {
+        Wish::Off if dialect.always_thinks => Wish::Default,
+        wish @ (Wish::Default | Wish::Off | Wish::On { .. }) => wish,
+    }
+}
+
+fn asked(request: &Request<'_>, dialect: &Dialect) -> Wish {
     let effort = request
         .messages
         .iter()
@@ -129,19 +128,23 @@ fn effort_of_budget(budget: u64) -> Effort {
         .map_or(Effort::Xhigh, |(_, effort)| *effort)
 }
 
-/// The highest effort of the model that is not above the wanted one.
-fn nearest(wanted: Effort, efforts: &[Effort]) -> Effort {
-    if efforts.is_empty() {
-        return wanted;
+/// The model's efforts; Ollama and Gemini know no word above `high`.
+fn efforts(dialect: &Dialect) -> &[Effort] {
+    match (dialect.reasoning, dialect.efforts.as_slice()) {
+        (Reasoning::Ollama | Reasoning::Gemini, []) => {
+            &[Effort::None, Effort::Low, Effort::Medium, Effort::High]
+        }
+        (_, efforts) => efforts,
     }
-    let below = efforts
-        .iter()
-        .filter(|effort| **effort <= wanted && **effort != Effort::None)
-        .max();
-    below
-        .or(efforts.iter().filter(|effort| **effort != Effort::None).min())
-        .copied()
-        .unwrap_or(wanted)
+}
+
+/// The highest effort of the model that is not above the wanted one, or its lowest.
+fn nearest(wanted: Effort, efforts: &[Effort]) -> Option<Effort> {
+    if efforts.is_empty() {
+        return Some(wanted);
+    }
+    let on = || efforts.iter().copied().filter(|effort| *effort != Effort::None);
+    on().filter(|effort| *effort <= wanted).max().or(on().min())
 }
 
 fn lowest(efforts: &[Effort]) -> Option<Effort> {
@@ -183,9 +186,10 @@ mod tests {
     #[test]
     fn efforts_map_down_to_what_the_model_has() {
         let efforts = [Effort::None, Effort::Low, Effort::High];
-        assert_eq!(nearest(Effort::Max, &efforts), Effort::High);
-        assert_eq!(nearest(Effort::Medium, &efforts), Effort::Low);
-        assert_eq!(nearest(Effort::Minimal, &efforts), Effort::Low);
+        assert_eq!(nearest(Effort::Max, &efforts), Some(Effort::High));
+        assert_eq!(nearest(Effort::Medium, &efforts), Some(Effort::Low));
+        assert_eq!(nearest(Effort::Minimal, &efforts), Some(Effort::Low));
+        assert_eq!(nearest(Effort::High, &[Effort::None]), None);
         assert_eq!(lowest(&efforts), Some(Effort::None));
     }
 }

@@ -160,7 +160,7 @@ fn choice<'r>(
         return Ok(None);
     };
     let dialect = cx.dialect();
-    if dialect.drops(Param::ToolChoice) {
+    if cx.drops(Param::ToolChoice) {
         if !matches!(choice, ToolChoice::Auto) {
             cx.losses.add("tool_choice", "not supported by the provider");
         }
