@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bridge_translate::dialect::Dialect;
+use bridge_translate::dialect::{Dialect, Dialects};
 use http::HeaderMap;
 use url::Url;
 
@@ -142,7 +142,7 @@ pub(crate) struct Pace {
 /// What a provider's models can and cannot take.
 #[derive(Debug)]
 pub(crate) struct Traits {
-    pub(crate) dialect: Dialect,
+    pub(crate) dialects: Dialects,
     pub(crate) max_tokens_limit: Option<u32>,
     /// Tell clients 503 instead of 529 when the provider says that it is overloaded.
     pub(crate) overload_is_503: bool,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bridge_translate::{
-    Dialect, Ids, Outbound, Target, TokenLimits, anthropic,
+    Dialect, Dialects, Ids, Outbound, Target, TokenLimits, anthropic,
     error::{self, BadRequest, UpstreamFault},
     request, response,
     stream::{Status, Translator},
@@ -137,20 +137,20 @@ pub fn run(args: &Args) -> ExitCode {
 
 impl Args {
     fn translate(&self, input: impl Read, output: &mut Vec<u8>) -> Result<(), Error> {
-        let dialect = self.dialect()?;
+        let dialects = self.dialects()?;
         let input = read(input)?;
         match &self.answer {
-            None => self.request(&dialect, &input, output),
+            None => self.request(&dialects, &input, output),
             Some(path) => {
                 let request = fs::File::open(path).map_err(|error| self::file(path, error))?;
-                self.answer(&dialect, &read(request)?, &input, output)
+                self.answer(&dialects, &read(request)?, &input, output)
             }
         }
     }
 
-    fn request(&self, dialect: &Dialect, body: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+    fn request(&self, dialects: &Dialects, body: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
         let request = anthropic::Request::parse(body)?;
-        let Outbound { body, losses, .. } = self.outbound(dialect, &request)?;
+        let Outbound { body, losses, .. } = self.outbound(dialects, &request)?;
         if let Some(lost) = losses.header().filter(|_| self.strict) {
             return Err(Error::Lossy(lost));
         }
@@ -172,13 +172,13 @@ impl Args {
     /// What the client of the request gets, as a stream if it asked for one.
     fn answer(
         &self,
-        dialect: &Dialect,
+        dialects: &Dialects,
         request: &[u8],
         answer: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let request = anthropic::Request::parse(request)?;
-        let reply = self.outbound(dialect, &request)?.reply;
+        let reply = self.outbound(dialects, &request)?.reply;
         let ids = Ids::new(SEED);
         if !(200..300).contains(&self.status) {
             return Err(Error::Upstream(error::read(self.status, None, answer, &reply)));
@@ -195,11 +195,12 @@ impl Args {
         Ok(())
     }
 
-    fn outbound(&self, dialect: &Dialect, request: &anthropic::Request<'_>) -> Result<Outbound, Error> {
+    fn outbound(&self, dialects: &Dialects, request: &anthropic::Request<'_>) -> Result<Outbound, Error> {
+        let model = self.model.as_deref().unwrap_or(request.model());
         let target = Target {
             provider: &self.provider,
-            model: self.model.as_deref().unwrap_or(request.model()),
-            dialect,
+            model,
+            dialect: dialects.of_model(model),
             token_limits: self.token_limits()?,
             max_output_tokens: self.max_output_tokens,
         };
@@ -215,8 +216,8 @@ impl Args {
     }
 
     /// The preset, then the file, then the single knobs.
-    fn dialect(&self) -> Result<Dialect, Error> {
-        let preset = Dialect::preset(&self.dialect).ok_or_else(|| Error::Preset(self.dialect.clone()))?;
+    fn dialects(&self) -> Result<Dialects, Error> {
+        let preset = Dialects::preset(&self.dialect).ok_or_else(|| Error::Preset(self.dialect.clone()))?;
         let mut overrides = Map::new();
         if let Some(path) = &self.dialect_overrides {
             let text = fs::read(path).map_err(|error| file(path, error))?;
@@ -233,7 +234,7 @@ impl Args {
             let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
             overrides.insert(knob.trim().to_owned(), value);
         }
-        preset.with_overrides(overrides).map_err(Error::Knob)
+        preset.with_overrides(&overrides).map_err(Error::Knob)
     }
 }
 

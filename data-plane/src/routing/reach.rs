@@ -2,23 +2,16 @@
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::{Abilities, Candidate, Name, name::DISCOVERY_PREFIX, plan};
+use super::{Name, plan};
 use crate::snapshot::{ApiKey, Snapshot};
 
-/// Some clients hide every name that does not begin like this.
+/// Names under which some clients hide everything else.
+const DISCOVERY_PREFIX: &str = "anthropic-";
 const VISIBLE_PREFIXES: [&str; 2] = ["claude", "anthropic"];
 const TIER_NAMES: [&str; 5] = ["haiku", "sonnet", "opus", "fable", "mythos"];
 
-/// A name, and what holds whichever candidate answers to it.
-#[derive(Debug)]
-pub(crate) struct Reach {
-    pub(crate) name: String,
-    pub(crate) limits: Limits,
-    pub(crate) abilities: Abilities,
-}
-
-/// The smallest sizes on the way; `None` where no admin said one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What an admin said about the sizes of a model.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     pub(crate) context_window: Option<u32>,
     pub(crate) max_output_tokens: Option<u32>,
@@ -30,34 +23,37 @@ pub(crate) fn line(id: &str) -> Option<&'static str> {
     TIER_NAMES.into_iter().find(|family| id.contains(family))
 }
 
-/// Names of rules and names that providers list (each with an alias if clients would hide
-/// it), and the words of tiers. Patterns are no names.
-pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<Reach> {
+/// Names of rules, names that providers list (and an alias for each that clients would
+/// hide), and the words of tiers. Patterns are no names.
+pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<(String, Limits)> {
     let of_rules = snapshot
         .rules
         .iter()
         .map(|rule| rule.pattern.as_str())
         .filter(|name| !name.contains('*'));
-    let listed = snapshot
-        .providers
-        .iter()
-        .flat_map(|provider| provider.models.all())
-        .map(|model| &**model);
-    let named: Vec<&str> = of_rules.chain(listed).collect();
-    let aliases = named
-        .iter()
+    let listed = || {
+        snapshot
+            .providers
+            .iter()
+            .flat_map(|provider| provider.models.all())
+            .map(|model| &**model)
+    };
+    let aliases = listed()
         .filter(|name| !is_visible(name))
         .map(|name| format!("{DISCOVERY_PREFIX}{name}"));
-    let mut names: Vec<String> = named
-        .iter()
-        .chain(&TIER_NAMES)
-        .map(|name| (*name).to_owned())
+    let mut names: Vec<String> = of_rules
+        .chain(listed())
+        .chain(TIER_NAMES)
+        .map(str::to_owned)
         .collect();
     names.extend(aliases);
-    let mut found: Vec<Reach> = Vec::with_capacity(names.len());
+    let mut found: Vec<(String, Limits)> = Vec::with_capacity(names.len());
     for name in names {
-        if !found.iter().any(|known| known.name.eq_ignore_ascii_case(&name)) {
-            found.extend(reach(snapshot, key, name));
+        if found.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            continue;
+        }
+        if let Some(limits) = limits(snapshot, key, &name) {
+            found.push((name, limits));
         }
     }
     found
@@ -69,25 +65,18 @@ fn is_visible(name: &str) -> bool {
 }
 
 /// `None` if the name leads nowhere. Chance decides only the order, not whether.
-fn reach(snapshot: &Snapshot, key: &ApiKey, name: String) -> Option<Reach> {
-    let asked = Name::new(&name).as_asked();
-    let plan = plan(snapshot, key, asked, &mut SmallRng::seed_from_u64(0)).ok()?;
-    let limits = Limits {
-        context_window: plan.candidates.iter().filter_map(Candidate::context_window).min(),
-        max_output_tokens: plan
-            .candidates
-            .iter()
-            .filter_map(Candidate::max_output_tokens)
-            .min(),
-    };
-    let abilities = plan
-        .candidates
-        .iter()
-        .map(|candidate| Abilities::of(candidate.provider.format, candidate.dialect()))
-        .reduce(Abilities::and)?;
-    Some(Reach {
-        name,
-        limits,
-        abilities,
+fn limits(snapshot: &Snapshot, key: &ApiKey, name: &str) -> Option<Limits> {
+    let plan = plan(
+        snapshot,
+        key,
+        Name::new(name).as_asked(),
+        &mut SmallRng::seed_from_u64(0),
+    )
+    .ok()?;
+    let first = plan.candidates.first()?;
+    let known = first.provider.traits.by_model.get(&*first.model);
+    Some(Limits {
+        context_window: first.context_window(),
+        max_output_tokens: known.and_then(|known| known.max_output_tokens),
     })
 }

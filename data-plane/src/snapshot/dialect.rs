@@ -5,13 +5,16 @@
 //! A knob that this build does not honour is named in the log, because the control
 //! plane may be newer.
 
+mod knob;
+
 use std::time::Duration;
 
 use bridge_proto::fleet::v1 as proto;
-use bridge_translate::dialect::Dialect;
+use bridge_translate::dialect::{Dialect, Dialects};
 use serde_json::{Map, Value};
 
-const GENERIC: &str = "generic";
+use self::knob::value;
+
 /// Servers that may evaluate a long prompt for minutes without sending a byte.
 const LOCAL_SERVERS: [&str; 5] = ["vllm", "sglang", "llama-cpp", "ollama", "lm-studio"];
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
@@ -27,10 +30,8 @@ pub(super) fn default_timeout(preset: &str) -> Duration {
 }
 
 /// A preset by name; a name of a newer control plane means the one that assumes least.
-pub(super) fn preset(name: &str) -> Dialect {
-    Dialect::preset(name)
-        .or_else(|| Dialect::preset(GENERIC))
-        .unwrap_or_default()
+pub(super) fn preset(name: &str) -> Dialects {
+    Dialects::preset(name).unwrap_or_default()
 }
 
 /// What a message sets, sorted by who honours it.
@@ -76,13 +77,8 @@ impl Overrides {
     }
 }
 
-pub(super) fn with_overrides(dialect: &Dialect, knobs: Map<String, Value>) -> Result<Dialect, String> {
-    if knobs.is_empty() {
-        return Ok(dialect.clone());
-    }
-    dialect
-        .with_overrides(knobs)
-        .map_err(|error| format!("the dialect is not known: {error}"))
+pub(super) fn unknown(error: serde_json::Error) -> String {
+    format!("the dialect is not known: {error}")
 }
 
 #[derive(Default)]
@@ -117,6 +113,7 @@ impl Reader {
             empty_tool_result,
             tool_result_images,
             prefill,
+            prefill_flag,
             vision,
             image_urls,
             pdf,
@@ -124,11 +121,15 @@ impl Reader {
             max_tokens_field,
             max_stop,
             drop_params,
+            drop_params_thinking,
             temperature_max,
             top_k,
             structured_output,
             strict_schema,
             forward_user,
+            user_field,
+            prompt_cache_key,
+            service_tier,
             extra_body_passthrough,
             extra_body,
             auto_shrink,
@@ -136,18 +137,23 @@ impl Reader {
             max_tool_description,
             schema_level,
             strict_tools,
+            input_examples,
             tool_choice_any,
             tool_choice_named,
+            tool_choice_none,
+            tool_choice_thinking,
             parallel_tool_calls,
             enforce_single_tool,
             deferred_tools,
             drop_unknown_tools,
             web_search,
+            web_search_body,
             tool_id_format,
             tool_extra,
             buffer_tool_args,
             tools_force_effort,
             reasoning,
+            always_thinks,
             efforts,
             effort_from_budget,
             thinking_absent,
@@ -182,6 +188,7 @@ impl Reader {
             ("empty_tool_result", value(empty_tool_result)),
             ("tool_result_images", value(tool_result_images)),
             ("prefill", value(prefill)),
+            ("prefill_flag", value(prefill_flag)),
             ("vision", value(vision)),
             ("image_urls", value(image_urls)),
             ("pdf", value(pdf)),
@@ -189,19 +196,26 @@ impl Reader {
             ("max_tokens_field", value(max_tokens_field)),
             ("max_stop", value(max_stop)),
             ("drop_params", value(drop_params)),
+            ("drop_params_thinking", value(drop_params_thinking)),
             ("temperature_max", value(temperature_max)),
             ("top_k", value(top_k)),
             ("structured_output", value(structured_output)),
             ("strict_schema", value(strict_schema)),
             ("forward_user", value(forward_user)),
+            ("user_field", value(user_field)),
+            ("prompt_cache_key", value(prompt_cache_key)),
+            ("service_tier", value(service_tier)),
             ("extra_body_passthrough", value(extra_body_passthrough)),
             ("auto_shrink", value(auto_shrink)),
             ("max_tools", value(max_tools)),
             ("max_tool_description", value(max_tool_description)),
             ("schema_level", value(schema_level)),
             ("strict_tools", value(strict_tools)),
+            ("input_examples", value(input_examples)),
             ("tool_choice_any", value(tool_choice_any)),
             ("tool_choice_named", value(tool_choice_named)),
+            ("tool_choice_none", value(tool_choice_none)),
+            ("tool_choice_thinking", value(tool_choice_thinking)),
             ("parallel_tool_calls", value(parallel_tool_calls)),
             ("enforce_single_tool", value(enforce_single_tool)),
             ("deferred_tools", value(deferred_tools)),
@@ -212,6 +226,7 @@ impl Reader {
             ("buffer_tool_args", value(buffer_tool_args)),
             ("tools_force_effort", value(tools_force_effort)),
             ("reasoning", value(reasoning)),
+            ("always_thinks", value(always_thinks)),
             ("efforts", value(efforts)),
             ("effort_from_budget", value(effort_from_budget)),
             ("thinking_absent", value(thinking_absent)),
@@ -241,10 +256,11 @@ impl Reader {
                 None => {}
             }
         }
-        if let Some(json) = extra_body {
+        for (name, json) in [("extra_body", extra_body), ("web_search_body", web_search_body)] {
+            let Some(json) = json else { continue };
             let object = serde_json::from_str::<Map<String, Value>>(&json)
-                .map_err(|_| "extra_body is not a JSON object")?;
-            self.body.insert("extra_body".to_owned(), Value::Object(object));
+                .map_err(|_| format!("{name} is not a JSON object"))?;
+            self.body.insert(name.to_owned(), Value::Object(object));
         }
         let later = [
             ("url_template", url_template.is_some()),
@@ -283,42 +299,8 @@ fn read_overload(word: &str) -> Result<bool, String> {
     }
 }
 
-fn value<T: Into<Knob>>(knob: Option<T>) -> Option<Value> {
-    knob.map(|knob| knob.into().0)
-}
-
-/// A knob's value as the translation reads it.
-struct Knob(Value);
-
-impl From<String> for Knob {
-    fn from(word: String) -> Self {
-        Self(Value::String(word))
-    }
-}
-
-impl From<bool> for Knob {
-    fn from(flag: bool) -> Self {
-        Self(Value::Bool(flag))
-    }
-}
-
-impl From<u32> for Knob {
-    fn from(number: u32) -> Self {
-        Self(Value::from(number))
-    }
-}
-
-impl From<f64> for Knob {
-    fn from(number: f64) -> Self {
-        Self(Value::from(number))
-    }
-}
-
-impl From<proto::StringList> for Knob {
-    fn from(list: proto::StringList) -> Self {
-        Self(Value::from(list.values))
-    }
-}
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {
@@ -327,7 +309,8 @@ mod tests {
     use super::*;
 
     fn read(message: proto::Dialect) -> Result<Dialect, String> {
-        with_overrides(&preset("generic"), Overrides::read(Some(message))?.body)
+        let overrides = Overrides::read(Some(message))?.body;
+        Dialect::default().with_overrides(overrides).map_err(unknown)
     }
 
     #[test]
@@ -380,11 +363,11 @@ mod tests {
             auto_shrink: Some(true),
             ..Default::default()
         };
-        assert_eq!(read(message), Ok(preset("generic")));
+        assert_eq!(read(message), Ok(Dialect::default()));
     }
 
     #[test]
     fn an_unknown_preset_assumes_least() {
-        assert_eq!(preset("from-the-future"), preset("generic"));
+        assert_eq!(preset("from-the-future").of_model("gpt-5"), &Dialect::default());
     }
 }

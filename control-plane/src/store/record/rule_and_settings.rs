@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Persist, reason, reasons};
 use crate::{
     domain::{
-        LossPolicy,
-        model::{self, ModelRule, RuleId, Target, Tier},
+        model::{self, ModelRule, RuleId, Target},
         settings::{Breaker, Draft, FallbackStrategy, Settings},
     },
     store::family::Family,
@@ -93,11 +92,6 @@ pub(in crate::store) struct SettingsRecord {
     max_attempts: u32,
     request_deadline_s: u32,
     allow_query_api_key: bool,
-    /// Absent in what was written before it could be chosen: reported.
-    #[serde(default)]
-    loss_policy: Option<String>,
-    #[serde(default)]
-    default_tier: Option<String>,
 }
 
 impl Persist for Settings {
@@ -122,8 +116,6 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
-            loss_policy,
-            default_tier,
         } = self.to_draft();
         SettingsRecord {
             fallback_strategy: fallback_strategy.as_str().to_owned(),
@@ -135,8 +127,6 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
-            loss_policy: Some(loss_policy.as_str().to_owned()),
-            default_tier: default_tier.map(|tier| tier.as_str().to_owned()),
         }
     }
 
@@ -151,8 +141,6 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
-            loss_policy,
-            default_tier,
         } = record;
         let draft = Draft {
             fallback_strategy: FallbackStrategy::parse(&fallback_strategy).map_err(reason)?,
@@ -166,12 +154,6 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
-            loss_policy: loss_policy.map_or(Ok(LossPolicy::Report), |policy| {
-                LossPolicy::parse(&policy).map_err(reason)
-            })?,
-            default_tier: default_tier
-                .map(|tier| Tier::parse(&tier).map_err(reason))
-                .transpose()?,
         };
         draft.check().map_err(reasons)
     }

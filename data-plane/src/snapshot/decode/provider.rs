@@ -4,6 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bridge_proto::fleet::v1 as proto;
+use bridge_translate::dialect::Dialects;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -69,10 +70,12 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
     };
     let (headers, secrets) = head(api_key.into(), auth, custom_headers)?;
-    let dialect = dialect::with_overrides(&dialect::preset(&preset), body)?;
+    let dialects = dialect::preset(&preset)
+        .with_overrides(&body)
+        .map_err(dialect::unknown)?;
     let by_model = model_options
         .into_iter()
-        .map(|options| model_traits(options, &dialect))
+        .map(|options| model_traits(options, &dialects))
         .collect::<Result<HashMap<_, _>, _>>()?;
     Ok(Provider {
         name: name.into(),
@@ -87,7 +90,7 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         max_retries: max_retries.unwrap_or(MAX_RETRIES_DEFAULT),
         models: tier_models(models.unwrap_or_default()),
         traits: Traits {
-            dialect,
+            dialects,
             max_tokens_limit,
             overload_is_503,
             by_model,
@@ -172,17 +175,18 @@ fn tier_models(message: proto::TierModels) -> TierModels {
     }
 }
 
-fn model_traits(
-    options: proto::ModelOptions,
-    dialect: &bridge_translate::dialect::Dialect,
-) -> Result<(String, ModelTraits), String> {
+fn model_traits(options: proto::ModelOptions, dialects: &Dialects) -> Result<(String, ModelTraits), String> {
     let proto::ModelOptions {
         model,
         context_window,
         max_output_tokens,
         dialect_overrides,
     } = options;
-    let dialect = dialect::with_overrides(dialect, Overrides::read(dialect_overrides)?.body)?;
+    let overrides = Overrides::read(dialect_overrides)?.body;
+    let dialect = dialects
+        .of_model(&model)
+        .with_overrides(overrides)
+        .map_err(dialect::unknown)?;
     Ok((
         model,
         ModelTraits {

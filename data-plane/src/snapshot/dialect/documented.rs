@@ -1,0 +1,90 @@
+//! The words of the contract against the words that this build takes: the comments of
+//! `dialect.proto` are the reference.
+
+use bridge_proto::fleet::v1 as proto;
+use bridge_translate::dialect::Dialect;
+use prost::Message;
+
+use super::{Overrides, unknown};
+
+const SOURCE: &str = include_str!("../../../../proto/bridge/fleet/v1/dialect.proto");
+/// Knobs that this build names in its log instead of honouring them, so that it takes any word.
+const UNHONOURED: &[&str] = &["tool_extra", "reasoning_details", "thinking_adaptive"];
+/// Words that this build does not take yet.
+const REFUSED: &[(&str, &str)] = &[("auth", "client")];
+
+/// A knob whose words are written above it.
+struct Documented {
+    name: &'static str,
+    number: u8,
+    is_list: bool,
+    words: Vec<&'static str>,
+}
+
+fn documented() -> Vec<Documented> {
+    let mut knobs = Vec::new();
+    let mut words = Vec::new();
+    for line in SOURCE.lines().map(str::trim) {
+        if let Some(comment) = line.strip_prefix("// ") {
+            if comment.contains(" | ") {
+                words = comment.split(" | ").collect();
+            }
+            continue;
+        }
+        let words = std::mem::take(&mut words);
+        let Some((declared, number)) = line.trim_end_matches(';').split_once(" = ") else {
+            continue;
+        };
+        let Some((kind, name)) = declared.rsplit_once(' ') else {
+            continue;
+        };
+        if !words.is_empty() {
+            assert!(matches!(kind, "optional string" | "StringList"), "{line}");
+            knobs.push(Documented {
+                name,
+                number: number.parse().unwrap(),
+                is_list: kind == "StringList",
+                words,
+            });
+        }
+    }
+    knobs
+}
+
+fn read(knob: &Documented, word: &str) -> Result<Dialect, String> {
+    let entry = |number: u8, bytes: &[u8]| {
+        let mut out = Vec::new();
+        let tag = u64::from(number) << 3 | 2;
+        prost::encoding::encode_varint(tag, &mut out);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+        out.extend_from_slice(bytes);
+        out
+    };
+    let word = word.as_bytes();
+    let wire = if knob.is_list {
+        entry(knob.number, &entry(1, word))
+    } else {
+        entry(knob.number, word)
+    };
+    let message = proto::Dialect::decode(wire.as_slice()).unwrap();
+    let overrides = Overrides::read(Some(message))?.body;
+    // This one has the fields that `web_search = native` needs.
+    let base = Dialect::preset("qwen").unwrap();
+    base.with_overrides(overrides).map_err(unknown)
+}
+
+#[test]
+fn every_documented_word_is_taken_and_no_other() {
+    let knobs = documented();
+    assert!(knobs.len() > 30, "the comments were not understood");
+    for knob in &knobs {
+        for word in &knob.words {
+            let is_refused = REFUSED.contains(&(knob.name, word));
+            let taken = read(knob, word);
+            assert_eq!(taken.is_err(), is_refused, "{} = {word}: {taken:?}", knob.name);
+        }
+        let is_unhonoured = UNHONOURED.contains(&knob.name);
+        let taken = read(knob, "no-such-word");
+        assert_eq!(taken.is_ok(), is_unhonoured, "{}: {taken:?}", knob.name);
+    }
+}
