@@ -22,6 +22,7 @@ mod openai;
 mod reply;
 pub mod request;
 pub mod response;
+mod signature;
 pub mod sse;
 pub mod stop_reason;
 pub mod stream;

@@ -7,14 +7,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use crate::dialect::{Dialect, ThinkTags, Tokenizer};
-use crate::json::push_str;
-
-/// Start of every signature that we made.
-const SIGNATURE_PREFIX: &str = "brg1.";
+use crate::dialect::{Dialect, ReasoningDetails, ThinkTags, Tokenizer, ToolExtra};
+use crate::signature::Signer;
 
 /// What the way back needs of the request: owned, cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,7 +22,7 @@ pub struct Reply {
 pub(crate) struct Shared {
     /// The model that the client asked for; answers echo it.
     pub(crate) model: String,
-    pub(crate) signature: String,
+    pub(crate) signer: Signer,
     /// Tool names that were changed for the upstream: (upstream's, client's).
     pub(crate) names: Vec<(String, String)>,
     pub(crate) used_ids: UsedIds,
@@ -42,6 +36,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) shows_thinking: bool,
+    /// Luggage travels in thinking blocks, so only clients that get them can carry it.
+    pub(crate) keeps_details: bool,
+    pub(crate) keeps_tool_extra: bool,
     pub(crate) think_tags: ThinkTags,
     pub(crate) eof_is_end: bool,
     pub(crate) prompt_includes_cache: bool,
@@ -59,6 +56,8 @@ impl Rules {
     pub(crate) fn new(dialect: &Dialect, shows_thinking: bool, single_tool: bool) -> Self {
         Rules {
             shows_thinking,
+            keeps_details: shows_thinking && dialect.reasoning_details == ReasoningDetails::Roundtrip,
+            keeps_tool_extra: shows_thinking && dialect.tool_extra == ToolExtra::Roundtrip,
             think_tags: dialect.think_tags,
             eof_is_end: dialect.eof_is_end,
             prompt_includes_cache: dialect.usage_prompt_includes_cache,
@@ -123,19 +122,6 @@ impl Reply {
     pub(crate) fn is_used(&self, id: &str) -> bool {
         self.shared.used_ids.0.binary_search(&hash(id)).is_ok()
     }
-}
-
-/// The mark of our own thinking blocks: never empty, never native-looking.
-pub(crate) fn signature(provider: &str) -> String {
-    let mut json = b"{\"p\":".to_vec();
-    push_str(&mut json, provider);
-    json.push(b'}');
-    format!("{SIGNATURE_PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
-}
-
-/// Whether we made this signature, for whatever provider.
-pub(crate) fn is_our_signature(signature: &str) -> bool {
-    signature.starts_with(SIGNATURE_PREFIX)
 }
 
 fn hash(id: &str) -> u64 {

@@ -3,6 +3,7 @@
 mod assistant;
 mod call_ids;
 mod context;
+mod luggage;
 mod media;
 mod messages;
 mod names;
@@ -19,10 +20,12 @@ use crate::error::BadRequest;
 use crate::estimate;
 use crate::loss::LossList;
 use crate::openai;
-use crate::reply::{Reply, Rules, Shared, UsedIds, signature};
+use crate::reply::{Reply, Rules, Shared, UsedIds};
+use crate::signature::Signer;
 
 use self::context::Context;
 pub use self::context::{Target, TokenLimits};
+use self::luggage::Extras;
 
 /// What goes to the upstream, and what is needed when it answers.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         target: _,
         call_ids: _,
         thinking: _,
+        extras: _,
     } = context;
     if target.dialect.lossy == Lossy::Strict
         && let Some(loss) = losses.iter().next()
@@ -61,7 +65,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
     let reply = Reply::new(
         Shared {
             model: request.model.clone().into_owned(),
-            signature: signature(target.provider),
+            signer: Signer::new(target.provider, target.model),
             names: names.into_changed(),
             used_ids: used_ids(request),
             stop_sequences: request
@@ -93,6 +97,7 @@ pub(crate) fn build<'r>(
     target: &'r Target<'r>,
 ) -> Result<(openai::request::Request<'r>, Context<'r>), BadRequest> {
     let mut context = Context::new(target, reasoning::wish(request, target.dialect));
+    context.extras = Extras::read(request, target);
     let (tools, tool_choice) = tools::translate(request, &mut context)?;
     let messages = messages::translate(request, &mut context)?;
     let params = params::translate(request, !tools.is_empty(), &mut context)?;

@@ -9,6 +9,7 @@ mod blocks;
 pub(crate) mod core;
 mod echo;
 pub(crate) mod parse;
+mod sealing;
 pub(crate) mod sink;
 mod slot;
 mod think;

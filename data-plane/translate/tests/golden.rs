@@ -25,6 +25,8 @@ mod property;
 mod request;
 #[path = "golden/response.rs"]
 mod response;
+#[path = "golden/round_trip.rs"]
+mod round_trip;
 #[path = "golden/stream.rs"]
 mod stream;
 #[path = "golden/tokens.rs"]

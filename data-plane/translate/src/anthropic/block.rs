@@ -34,7 +34,9 @@ pub enum Block<'a> {
         thinking: Cow<'a, str>,
         signature: Cow<'a, str>,
     },
-    RedactedThinking,
+    RedactedThinking {
+        data: Cow<'a, str>,
+    },
     ToolUse {
         id: Cow<'a, str>,
         name: Cow<'a, str>,
@@ -148,7 +150,9 @@ impl<'a> Block<'a> {
                 thinking: wire.thinking.unwrap_or_default(),
                 signature: wire.signature.unwrap_or_default(),
             },
-            "redacted_thinking" => Block::RedactedThinking,
+            "redacted_thinking" => Block::RedactedThinking {
+                data: wire.data.unwrap_or_default(),
+            },
             "tool_use" => Block::ToolUse {
                 id: required(wire.id, "id")?,
                 name: required(wire.name, "name")?,
@@ -191,7 +195,7 @@ impl<'a> Block<'a> {
             Block::Document(_) => "document",
             Block::SearchResult { .. } => "search_result",
             Block::Thinking { .. } => "thinking",
-            Block::RedactedThinking => "redacted_thinking",
+            Block::RedactedThinking { .. } => "redacted_thinking",
             Block::ToolUse { .. } => "tool_use",
             Block::ToolResult { .. } => "tool_result",
             Block::ToolReference { .. } => "tool_reference",

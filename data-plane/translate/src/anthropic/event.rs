@@ -27,6 +27,13 @@ pub(crate) fn start_thinking(out: &mut Vec<u8>, index: u64) {
     out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n");
 }
 
+pub(crate) fn start_redacted(out: &mut Vec<u8>, index: u64, data: &str) {
+    start(out, index);
+    out.extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
+    push_str(out, data);
+    out.extend_from_slice(b"}}\n\n");
+}
+
 pub(crate) fn start_tool(out: &mut Vec<u8>, index: u64, id: &str, name: &str) {
     start(out, index);
     out.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":");

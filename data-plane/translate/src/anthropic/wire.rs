@@ -44,6 +44,8 @@ pub(super) struct WireBlock<'a> {
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(super) signature: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "lenient::text")]
+    pub(super) data: Option<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "lenient::text")]
     pub(super) url: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(super) stdout: Option<Cow<'a, str>>,

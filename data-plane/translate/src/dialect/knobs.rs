@@ -115,6 +115,10 @@ knob!(/// On which assistant turns reasoning is sent back.
     ReasoningBack { Never, ToolTurns, Always });
 knob!(/// The field that carries reasoning on assistant messages.
     ReasoningField { ReasoningContent, Reasoning });
+knob!(/// Whether an upstream gets its `reasoning_details` back.
+    ReasoningDetails { Off, Roundtrip });
+knob!(/// Whether an upstream gets the `extra_content` of its tool calls back.
+    ToolExtra { Off, Roundtrip });
 knob!(/// Whether thinking is shown to the client.
     EmitThinking { Auto, Always, Never });
 knob!(/// Whether `<think>` tags inside text are reasoning.
@@ -190,6 +194,7 @@ pub struct Dialect {
     /// Fields of the body that make the upstream search.
     pub web_search_body: BTreeMap<String, Value>,
     pub tool_id_format: ToolIdFormat,
+    pub tool_extra: ToolExtra,
     pub buffer_tool_args: bool,
     // Reasoning.
     pub tools_force_effort: Option<Effort>,
@@ -202,6 +207,7 @@ pub struct Dialect {
     pub template_thinking_key: String,
     pub reasoning_back: ReasoningBack,
     pub reasoning_field: ReasoningField,
+    pub reasoning_details: ReasoningDetails,
     pub foreign_reasoning: bool,
     pub emit_thinking: EmitThinking,
     pub honor_display: bool,

@@ -68,7 +68,7 @@ pub(crate) struct Delta<'a> {
     #[serde(borrow)]
     pub(crate) reasoning: Parts<'a>,
     #[serde(borrow)]
-    pub(crate) reasoning_details: List<ReasoningDetail<'a>>,
+    pub(crate) reasoning_details: List<&'a RawValue>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) refusal: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -77,13 +77,22 @@ pub(crate) struct Delta<'a> {
     pub(crate) function_call: Option<FunctionDelta<'a>>,
 }
 
+/// The part of a reasoning detail that people read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ReasoningDetail<'a> {
     #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(crate) text: Option<Cow<'a, str>>,
+    text: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(crate) summary: Option<Cow<'a, str>>,
+    summary: Option<Cow<'a, str>>,
+}
+
+impl<'a> ReasoningDetail<'a> {
+    /// Its text, or a summary of it.
+    pub(crate) fn read(raw: &'a RawValue) -> Option<Cow<'a, str>> {
+        let ReasoningDetail { text, summary } = serde_json::from_str(raw.get()).ok()?;
+        text.or(summary)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +103,9 @@ pub(crate) struct ToolDelta<'a> {
     pub(crate) id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(crate) function: Option<FunctionDelta<'a>>,
+    /// Gemini: what must come back with the call.
+    #[serde(borrow)]
+    pub(crate) extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -42,6 +42,8 @@ pub(crate) struct Message<'a> {
     pub(crate) null_content: NullContent,
     /// Field name and texts of reasoning that goes back.
     pub(crate) reasoning: Option<(&'static str, Vec<Cow<'a, str>>)>,
+    /// Entries of `reasoning_details`, as JSON, that go back.
+    pub(crate) reasoning_details: Vec<Box<RawValue>>,
     pub(crate) calls: Vec<Call<'a>>,
     pub(crate) tool_call_id: Option<Cow<'a, str>>,
     /// A flag that asks to continue this message.
@@ -84,6 +86,8 @@ pub(crate) struct Call<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) name: Cow<'a, str>,
     pub(crate) input: Option<&'a RawValue>,
+    /// What the upstream gave with the call and wants back.
+    pub(crate) extra_content: Option<Cow<'a, RawValue>>,
 }
 
 pub(crate) struct Tool<'a> {
@@ -112,6 +116,7 @@ impl<'a> Message<'a> {
             content,
             null_content: NullContent::Null,
             reasoning: None,
+            reasoning_details: Vec::new(),
             calls: Vec::new(),
             tool_call_id: None,
             flag: None,

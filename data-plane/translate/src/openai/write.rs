@@ -164,6 +164,9 @@ impl Serialize for Message<'_> {
         if let Some((field, texts)) = &self.reasoning {
             map.serialize_entry(field, &AsText(Texts(texts)))?;
         }
+        if !self.reasoning_details.is_empty() {
+            map.serialize_entry("reasoning_details", &self.reasoning_details)?;
+        }
         if !self.calls.is_empty() {
             map.serialize_entry("tool_calls", &self.calls)?;
         }
@@ -186,6 +189,9 @@ impl Serialize for Call<'_> {
                 arguments: self.arguments(),
             },
         )?;
+        if let Some(extra) = &self.extra_content {
+            map.serialize_entry("extra_content", extra)?;
+        }
         map.end()
     }
 }

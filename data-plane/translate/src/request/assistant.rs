@@ -6,11 +6,10 @@ use crate::anthropic::{Block, Content, Message};
 use crate::dialect::{ReasoningBack, ReasoningField};
 use crate::openai::request as wire;
 use crate::openai::request::{PARAGRAPH, Part};
-use crate::reply::is_our_signature;
 
 use super::context::Context;
-use super::media;
 use super::run::Run;
+use super::{luggage, media};
 
 /// Adds the messages of one run.
 pub(super) fn translate<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<wire::Message<'r>>) {
@@ -33,6 +32,7 @@ pub(super) fn translate<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<w
             Some(previous) => {
                 previous.content.append(&mut next.content);
                 previous.calls.append(&mut next.calls);
+                previous.reasoning_details.append(&mut next.reasoning_details);
                 match (&mut previous.reasoning, next.reasoning) {
                     (Some((_, have)), Some((_, mut more))) => have.append(&mut more),
                     (none @ None, more) => *none = more,
@@ -45,6 +45,7 @@ pub(super) fn translate<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<w
     for message in out.get_mut(first.saturating_sub(1)..).into_iter().flatten() {
         if message.role == "assistant" {
             send_reasoning_back(message, cx);
+            luggage::mend_calls(&mut message.calls, cx.target);
         }
     }
 }
@@ -76,23 +77,27 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
                     });
                 }
             }
-            Block::Thinking { thinking, signature } => {
-                let is_ours = is_our_signature(signature) || cx.dialect().foreign_reasoning;
+            Block::Thinking { thinking, .. } => {
+                let opened = luggage::open(block);
+                let is_ours = opened.is_some() || cx.dialect().foreign_reasoning;
                 if is_ours && !thinking.is_empty() {
                     thoughts.push(Cow::Borrowed(&**thinking));
                 }
+                out.reasoning_details.extend(luggage::details(opened, cx.target));
+            }
+            Block::RedactedThinking { .. } => {
+                let opened = luggage::open(block);
+                out.reasoning_details.extend(luggage::details(opened, cx.target));
             }
             Block::ToolUse { id, name, input } => out.calls.push(wire::Call {
                 id: cx.call_ids.of_call(id, name),
                 name: cx.names.upstream(name),
                 input: *input,
+                extra_content: cx.extras.of_call(id),
             }),
             Block::ServerTool { text } if !text.is_empty() => out.content.push(Part::text(&**text)),
             Block::Compaction { text: Some(text) } => out.content.push(media::summary(text)),
-            Block::ServerTool { .. }
-            | Block::Compaction { text: None }
-            | Block::Marker
-            | Block::RedactedThinking => {}
+            Block::ServerTool { .. } | Block::Compaction { text: None } | Block::Marker => {}
             Block::Image(_)
             | Block::Document(_)
             | Block::SearchResult { .. }

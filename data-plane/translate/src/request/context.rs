@@ -4,6 +4,7 @@ use crate::dialect::{Dialect, Param};
 use crate::loss::LossList;
 
 use super::call_ids::CallIds;
+use super::luggage::Extras;
 use super::names::Names;
 use super::reasoning::Wish;
 
@@ -35,6 +36,8 @@ pub(crate) struct Context<'r> {
     pub(crate) names: Names<'r>,
     pub(crate) call_ids: CallIds<'r>,
     pub(crate) thinking: Wish,
+    /// What went with earlier calls.
+    pub(crate) extras: Extras,
     /// The start of the answer that the upstream is asked to continue.
     pub(crate) prefill: Option<String>,
 }
@@ -47,6 +50,7 @@ impl<'r> Context<'r> {
             names: Names::default(),
             call_ids: CallIds::new(target.dialect.tool_id_format),
             thinking,
+            extras: Extras::default(),
             prefill: None,
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn push<'r>(
         Block::Compaction { text: None }
         | Block::Marker
         | Block::Thinking { .. }
-        | Block::RedactedThinking => {}
+        | Block::RedactedThinking { .. } => {}
         // Results are taken out before; a call outside an assistant turn is nobody's.
         Block::ToolUse { .. } | Block::ToolResult { .. } => lose("out of place"),
         Block::Unknown { .. } => lose("unknown block type"),

@@ -265,7 +265,7 @@ fn find_tools<'r>(content: &'r Content<'r>, found: &mut HashSet<&'r str>) {
             | Block::Document(_)
             | Block::SearchResult { .. }
             | Block::Thinking { .. }
-            | Block::RedactedThinking
+            | Block::RedactedThinking { .. }
             | Block::ServerTool { .. }
             | Block::Compaction { .. }
             | Block::Marker

@@ -6,6 +6,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use serde_json::value::RawValue;
+
+use super::sealing::Sealing;
 use super::sink::{Sink, Start};
 use super::slot::{Closing, Slot, Stage, whole_arguments};
 use crate::error::{self, UpstreamFault};
@@ -45,12 +48,14 @@ pub(crate) struct Blocks<S> {
     sent_ids: HashSet<String>,
     /// Everything that ever had to wait, which bounds what waits now.
     waited_bytes: usize,
+    sealing: Sealing,
 }
 
 impl<S: Sink> Blocks<S> {
     pub(super) fn new(reply: Reply, ids: Ids, sink: S) -> Self {
         Blocks {
             sink,
+            sealing: Sealing::new(&reply),
             reply,
             ids,
             open: Open::Nothing,
@@ -97,8 +102,12 @@ impl<S: Sink> Blocks<S> {
             }
             return self.advance();
         }
-        self.open_prose(Open::Thinking, Start::Thinking);
-        self.sink.delta(text);
+        self.write_thinking(text);
+    }
+
+    /// An entry of `reasoning_details`, kept for the next turn.
+    pub(super) fn detail(&mut self, raw: &RawValue) {
+        self.sealing.detail(raw, self.reply.rules());
     }
 
     /// One piece of a tool call.
@@ -119,6 +128,9 @@ impl<S: Sink> Blocks<S> {
             name.clone_into(&mut slot.name);
         }
         slot.scan.push(&arguments);
+        if let Some(raw) = delta.extra_content {
+            self.sealing.extra(raw, slot, self.reply.rules());
+        }
         match slot.stage {
             Stage::Closed if arguments.trim().is_empty() => return Ok(()),
             Stage::Closed => return Err(error::nonsense("a tool call went on after it was complete")),
@@ -176,6 +188,7 @@ impl<S: Sink> Blocks<S> {
             self.write_queued(next);
         }
         self.close(closing);
+        self.write_luggage();
         Ok(())
     }
 
@@ -249,10 +262,7 @@ impl<S: Sink> Blocks<S> {
 
     fn write_queued(&mut self, next: Queued) {
         match next {
-            Queued::Thinking(text) => {
-                self.open_prose(Open::Thinking, Start::Thinking);
-                self.sink.delta(&text);
-            }
+            Queued::Thinking(text) => self.write_thinking(&text),
             Queued::Text(text) => {
                 self.open_prose(Open::Text, Start::Text);
                 self.sink.delta(&text);
@@ -262,15 +272,35 @@ impl<S: Sink> Blocks<S> {
     }
 
     fn open_prose(&mut self, kind: Open, start: Start<'_>) {
-        if self.open != kind {
-            self.close(Closing::Whole);
-            self.sink.start(start);
-            self.open = kind;
+        if self.open == kind {
+            return;
         }
+        self.close(Closing::Whole);
+        // A thinking block takes waiting luggage along.
+        if kind != Open::Thinking {
+            self.write_luggage();
+        }
+        self.sink.start(start);
+        self.open = kind;
+    }
+
+    fn write_thinking(&mut self, text: &str) {
+        self.open_prose(Open::Thinking, Start::Thinking);
+        self.sealing.thinking(text);
+        self.sink.delta(text);
+    }
+
+    /// Luggage without thinking travels in a block of its own.
+    fn write_luggage(&mut self) {
+        if !self.sealing.has_luggage() {
+            return;
+        }
+        let data = self.sealing.sign(&self.reply);
+        self.sink.start(Start::Redacted { data: &data });
+        self.sink.stop(Closing::Whole);
     }
 
     fn open_tool(&mut self, n: usize) {
-        self.close(Closing::Whole);
         let Some(slot) = self.slots.get_mut(n) else { return };
         let id = match slot.id.as_deref() {
             Some(id) if ids::is_well_formed(id) && !self.reply.is_used(id) && !self.sent_ids.contains(id) => {
@@ -278,6 +308,10 @@ impl<S: Sink> Blocks<S> {
             }
             Some(_) | None => self.ids.tool_use(),
         };
+        self.sealing.begin_call(&id, slot);
+        self.close(Closing::Whole);
+        self.write_luggage();
+        let Some(slot) = self.slots.get_mut(n) else { return };
         slot.stage = Stage::Live { has_written: false };
         let pending = std::mem::take(&mut slot.pending);
         let name = self.reply.client_name(&slot.name);
@@ -305,7 +339,10 @@ impl<S: Sink> Blocks<S> {
         match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => return,
             Open::Text => {}
-            Open::Thinking => self.sink.signature(&self.reply.shared().signature),
+            Open::Thinking => {
+                let signature = self.sealing.sign(&self.reply);
+                self.sink.signature(&signature);
+            }
             Open::Tool(n) => {
                 let Some(slot) = self.slots.get_mut(n) else { return };
                 if slot.stage != (Stage::Live { has_written: true }) {

@@ -6,7 +6,7 @@ use crate::anthropic::response::{Answer, End};
 use crate::error::{self, UpstreamFault};
 use crate::estimate;
 use crate::ids::Ids;
-use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ToolDelta};
+use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ReasoningDetail, ToolDelta};
 use crate::reply::Reply;
 use crate::stop_reason::{Finish, StopReason};
 use crate::usage::Usage;
@@ -204,15 +204,17 @@ impl<S: Sink> Core<S> {
         {
             self.thinking(text);
         } else {
-            for detail in &reasoning_details.0 {
-                self.thinking(
-                    detail
-                        .text
-                        .as_deref()
-                        .or(detail.summary.as_deref())
-                        .unwrap_or_default(),
-                );
+            for text in reasoning_details
+                .0
+                .iter()
+                .copied()
+                .filter_map(ReasoningDetail::read)
+            {
+                self.thinking(&text);
             }
+        }
+        for detail in &reasoning_details.0 {
+            self.blocks.detail(detail);
         }
         if let Parts::List(parts) = content {
             for part in parts {
@@ -259,6 +261,7 @@ impl<S: Sink> Core<S> {
                 index: Some(0),
                 id: None,
                 function: Some(function.clone()),
+                extra_content: None,
             };
             self.tool(&call)?;
         }

@@ -13,8 +13,15 @@ use super::slot::{Closing, whole_arguments};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start<'a> {
     Thinking,
+    /// Thinking that nobody can read: luggage without a text.
+    Redacted {
+        data: &'a str,
+    },
     Text,
-    Tool { id: &'a str, name: &'a str },
+    Tool {
+        id: &'a str,
+        name: &'a str,
+    },
 }
 
 /// Takes blocks one after another; the caller never opens two at once.
@@ -30,6 +37,7 @@ pub(crate) trait Sink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Thinking,
+    Redacted,
     Text,
     Tool,
 }
@@ -38,6 +46,7 @@ impl From<Start<'_>> for Kind {
     fn from(start: Start<'_>) -> Self {
         match start {
             Start::Thinking => Kind::Thinking,
+            Start::Redacted { .. } => Kind::Redacted,
             Start::Text => Kind::Text,
             Start::Tool { .. } => Kind::Tool,
         }
@@ -111,6 +120,7 @@ impl Sink for EventSink {
         let index = self.index();
         match block {
             Start::Thinking => event::start_thinking(&mut self.out, index),
+            Start::Redacted { data } => event::start_redacted(&mut self.out, index, data),
             Start::Text => event::start_text(&mut self.out, index),
             Start::Tool { id, name } => event::start_tool(&mut self.out, index, id, name),
         }
@@ -122,7 +132,7 @@ impl Sink for EventSink {
             Some(Kind::Thinking) => event::thinking_delta(&mut self.out, index, piece),
             Some(Kind::Text) => event::text_delta(&mut self.out, index, piece),
             Some(Kind::Tool) => event::input_delta(&mut self.out, index, piece),
-            None => {}
+            Some(Kind::Redacted) | None => {}
         }
     }
 
@@ -174,6 +184,11 @@ impl Sink for MessageSink {
             Start::Thinking => self
                 .content
                 .extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":\""),
+            Start::Redacted { data } => {
+                self.content
+                    .extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
+                push_str(&mut self.content, data);
+            }
             Start::Text => self.content.extend_from_slice(b"{\"type\":\"text\",\"text\":\""),
             Start::Tool { id, name } => {
                 self.content.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":");
@@ -189,7 +204,7 @@ impl Sink for MessageSink {
         match self.open {
             Some(Kind::Tool) => self.arguments.push_str(piece),
             Some(Kind::Text | Kind::Thinking) => push_escaped(&mut self.content, piece),
-            None => {}
+            Some(Kind::Redacted) | None => {}
         }
     }
 
@@ -205,6 +220,7 @@ impl Sink for MessageSink {
                 push_str(&mut self.content, &self.signature);
                 self.content.push(b'}');
             }
+            Some(Kind::Redacted) => self.content.push(b'}'),
             Some(Kind::Tool) => {
                 let arguments = std::mem::take(&mut self.arguments);
                 self.content

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::json::{Compact, push_str, scan::Scan};
 
@@ -22,6 +23,10 @@ pub(crate) enum Closing {
 pub(super) struct Slot {
     pub(super) index: Option<u64>,
     pub(super) id: Option<String>,
+    /// The id that the client knows, once its block has begun.
+    pub(super) client_id: Option<String>,
+    /// What the upstream wants back with the call and has not been sealed yet.
+    pub(super) extra: Option<Box<RawValue>>,
     pub(super) name: String,
     pub(super) stage: Stage,
     /// Arguments that were not written yet.

@@ -139,6 +139,12 @@ impl Grammar {
                 );
                 block["thinking"] = Value::from(open);
             }
+            "redacted_thinking" => {
+                assert!(
+                    open.is_empty() && block["data"].as_str().unwrap().starts_with("brg1."),
+                    "not our luggage"
+                );
+            }
             "tool_use" => {
                 block["input"] = serde_json::from_str(&open).unwrap_or_else(|_| json!({"__raw": open}))
             }
@@ -152,7 +158,7 @@ impl Grammar {
         let whole: Vec<Value> = message["content"].as_array().unwrap().clone();
         assert_eq!(whole.len(), self.content.len(), "{}", file.display());
         for (plain, streamed) in whole.iter().zip(&self.content) {
-            for key in ["type", "text", "thinking", "signature", "id", "name"] {
+            for key in ["type", "text", "thinking", "signature", "data", "id", "name"] {
                 assert_eq!(plain[key], streamed[key], "{}: {key}", file.display());
             }
         }

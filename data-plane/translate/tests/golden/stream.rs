@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bridge_translate::anthropic::{ErrorBody, ErrorType};
 use bridge_translate::stream::{Collector, Status, Translator};
-use bridge_translate::{FaultKind, KeepAlive, Reply, StopReason};
+use bridge_translate::{Dialect, FaultKind, KeepAlive, Reply, StopReason};
 use serde_json::Value;
 
 use crate::case;
@@ -22,6 +22,7 @@ pub(crate) struct Case {
     pub(crate) upstream: String,
     expect: String,
     pub(crate) reply: Reply,
+    pub(crate) dialect: Dialect,
 }
 
 /// Every stream case.
@@ -48,6 +49,7 @@ fn read(file: PathBuf) -> Case {
         upstream: format!("{upstream}\n"),
         expect: expect.to_owned(),
         reply,
+        dialect,
         file,
     }
 }

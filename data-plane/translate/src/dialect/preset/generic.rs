@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::dialect::knobs::{
     CacheControl, DeferredTools, Dialect, EmitThinking, ForwardUser, ImageUrls, Lossy, MaxTokensField,
     MidSystem, NullContent, Pdf, Prefill, PrefillFlag, PromptCacheKey, Reasoning, ReasoningBack,
-    ReasoningField, SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags, ThinkingAbsent,
-    Tokenizer, ToolChoiceAny, ToolChoiceNamed, ToolChoiceNone, ToolChoiceThinking, ToolIdFormat,
-    ToolResultImages, UserAfterTool, UserField,
+    ReasoningDetails, ReasoningField, SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags,
+    ThinkingAbsent, Tokenizer, ToolChoiceAny, ToolChoiceNamed, ToolChoiceNone, ToolChoiceThinking, ToolExtra,
+    ToolIdFormat, ToolResultImages, UserAfterTool, UserField,
 };
 
 pub(super) fn generic() -> Dialect {
@@ -60,6 +60,7 @@ pub(super) fn generic() -> Dialect {
         web_search: ServerTool::Reject,
         web_search_body: BTreeMap::new(),
         tool_id_format: ToolIdFormat::Keep,
+        tool_extra: ToolExtra::Off,
         buffer_tool_args: false,
         tools_force_effort: None,
         reasoning: Reasoning::None,
@@ -70,6 +71,7 @@ pub(super) fn generic() -> Dialect {
         template_thinking_key: "enable_thinking".to_owned(),
         reasoning_back: ReasoningBack::Never,
         reasoning_field: ReasoningField::ReasoningContent,
+        reasoning_details: ReasoningDetails::Off,
         foreign_reasoning: false,
         emit_thinking: EmitThinking::Auto,
         honor_display: false,

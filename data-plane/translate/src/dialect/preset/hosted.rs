@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::dialect::knobs::{
     CacheControl, Dialect, Effort, MaxTokensField, MidSystem, NullContent, Param, Pdf, Prefill, PrefillFlag,
-    Reasoning, ReasoningBack, SchemaLevel, SystemRole, ThinkTags, ToolChoiceAny, ToolChoiceNamed,
-    ToolChoiceThinking, ToolIdFormat, UserAfterTool,
+    Reasoning, ReasoningBack, ReasoningDetails, SchemaLevel, SystemRole, ThinkTags, ToolChoiceAny,
+    ToolChoiceNamed, ToolChoiceThinking, ToolExtra, ToolIdFormat, UserAfterTool,
 };
 
 use super::generic::generic;
@@ -142,6 +142,7 @@ pub(super) fn minimax() -> Dialect {
     Dialect {
         reasoning_back: ReasoningBack::Always,
         think_tags: ThinkTags::Explicit,
+        reasoning_details: ReasoningDetails::Roundtrip,
         extra_body: fields([("reasoning_split", Value::Bool(true))]),
         ..generic()
     }
@@ -162,6 +163,7 @@ pub(super) fn mistral() -> Dialect {
 pub(super) fn gemini() -> Dialect {
     Dialect {
         schema_level: SchemaLevel::Basic,
+        tool_extra: ToolExtra::Roundtrip,
         reasoning: Reasoning::Gemini,
         efforts: vec![Effort::None, Effort::Low, Effort::Medium, Effort::High],
         assistant_null_content: NullContent::Empty,
@@ -182,6 +184,7 @@ pub(super) fn groq() -> Dialect {
 pub(super) fn openrouter() -> Dialect {
     Dialect {
         reasoning: Reasoning::Openrouter,
+        reasoning_details: ReasoningDetails::Roundtrip,
         cache_control: CacheControl::Passthrough,
         pdf: Pdf::File,
         top_k: true,
