@@ -2,6 +2,7 @@
 
 mod block;
 mod body;
+pub(crate) mod claude_code;
 mod error;
 pub(crate) mod event;
 mod parse;

@@ -16,4 +16,4 @@ pub(crate) use bad_request::Path;
 pub use body::duration;
 pub use fault::{FaultKind, Overflow, Remedy, UpstreamFault};
 pub use read::read;
-pub(crate) use read::{from_body, from_finish, nonsense};
+pub(crate) use read::{from_body, from_body_estimated, from_finish, nonsense, read_estimated};

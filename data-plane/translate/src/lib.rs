@@ -8,6 +8,9 @@
 //! 3. translate a whole answer back ([`response::to_anthropic`]);
 //! 4. translate a stream back ([`stream::Translator`]).
 //!
+//! An upstream that speaks the client's API gets and gives the same verbs without
+//! translation ([`native`]).
+//!
 //! What cannot be carried over is named in a [`loss::LossList`]. What an upstream can
 //! take is data: [`dialect::Dialect`].
 
@@ -18,6 +21,7 @@ mod estimate;
 mod ids;
 mod json;
 pub mod loss;
+pub mod native;
 mod openai;
 mod reply;
 pub mod request;

@@ -19,6 +19,25 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
+    const ALL: [ErrorType; 11] = [
+        ErrorType::InvalidRequest,
+        ErrorType::Authentication,
+        ErrorType::Billing,
+        ErrorType::Permission,
+        ErrorType::NotFound,
+        ErrorType::RequestTooLarge,
+        ErrorType::Conflict,
+        ErrorType::RateLimit,
+        ErrorType::Timeout,
+        ErrorType::Api,
+        ErrorType::Overloaded,
+    ];
+
+    /// The type of this word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

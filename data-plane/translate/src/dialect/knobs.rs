@@ -131,6 +131,12 @@ Tokenizer {
     /// The upstream's own, asked by the caller; estimates made here use o200k.
     Upstream,
 });
+knob!(/// What becomes of adaptive thinking at a native provider.
+ThinkingAdaptive {
+    Keep,
+    /// A budget that fits the effort.
+    Enabled,
+});
 knob!(/// What happens with what cannot be carried over.
     Lossy { Report, Silent, Strict });
 
@@ -217,6 +223,15 @@ pub struct Dialect {
     pub tokenizer: Tokenizer,
     pub token_factor: f64,
     pub lossy: Lossy,
+    // Native Anthropic providers: what is taken out of requests that are not translated.
+    /// Show the client the model that it asked for.
+    pub restore_model: bool,
+    /// Values of `anthropic-beta`; `*` at the end stands for anything.
+    pub strip_betas: Vec<String>,
+    /// Top-level fields; a dot leads into an object.
+    pub strip_fields: Vec<String>,
+    pub strip_cache_ttl: bool,
+    pub thinking_adaptive: ThinkingAdaptive,
 }
 
 impl Dialect {

@@ -27,17 +27,32 @@ const OVERLOAD_WORDS: &[&str] = &["overloaded", "at capacity", "insufficient_sys
 
 /// Reads an answer whose status is not 2xx, or a 2xx answer that is an error in disguise.
 pub fn read(status: u16, content_type: Option<&str>, body: &[u8], reply: &Reply) -> UpstreamFault {
+    read_estimated(status, content_type, body, reply.estimate())
+}
+
+/// The same for who has only an estimate of the prompt's tokens.
+pub(crate) fn read_estimated(
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+    estimate: u64,
+) -> UpstreamFault {
     let said = said(content_type, body);
     if (200..300).contains(&status) {
-        return from_said(said, reply);
+        return from_said(said, estimate);
     }
-    let kind = kind_of(status, &said, reply);
+    let kind = kind_of(status, &said, estimate);
     fault(kind, said, || status_text(status))
 }
 
 /// Reads an error envelope inside a 200: its own code decides, then its words.
 pub(crate) fn from_body(body: &[u8], reply: &Reply) -> UpstreamFault {
-    from_said(said(None, body), reply)
+    from_body_estimated(body, reply.estimate())
+}
+
+/// The same for who has only an estimate of the prompt's tokens.
+pub(crate) fn from_body_estimated(body: &[u8], estimate: u64) -> UpstreamFault {
+    from_said(said(None, body), estimate)
 }
 
 /// A failure that the upstream expressed as a finish reason. None if it is a real end.
@@ -64,13 +79,13 @@ pub(crate) fn nonsense(message: &str) -> UpstreamFault {
     UpstreamFault::unsaid(FaultKind::Nonsense, message)
 }
 
-fn from_said(said: Said, reply: &Reply) -> UpstreamFault {
+fn from_said(said: Said, estimate: u64) -> UpstreamFault {
     let status = said
         .status
         .filter(|status| (400..600).contains(status))
         .or_else(|| status_by_words(&said));
     let kind = match status {
-        Some(status) => kind_of(status, &said, reply),
+        Some(status) => kind_of(status, &said, estimate),
         None => {
             // A server that words its failure has failed; one that does not has answered nonsense.
             let is_worded = said.detail.is_some() && !said.message.is_empty();
@@ -79,7 +94,7 @@ fn from_said(said: Said, reply: &Reply) -> UpstreamFault {
             } else {
                 FaultKind::Nonsense
             };
-            overflow_of(&said, reply).map_or(otherwise, FaultKind::ContextOverflow)
+            overflow_of(&said, estimate).map_or(otherwise, FaultKind::ContextOverflow)
         }
     };
     fault(kind, said, || "the answer is empty or has no content".to_owned())
@@ -117,9 +132,9 @@ fn fault(kind: FaultKind, said: Said, wordless: impl FnOnce() -> String) -> Upst
 }
 
 /// One row per status of the error table.
-fn kind_of(status: u16, said: &Said, reply: &Reply) -> FaultKind {
+fn kind_of(status: u16, said: &Said, estimate: u64) -> FaultKind {
     if matches!(status, 400 | 413 | 422 | 500)
-        && let Some(overflow) = overflow_of(said, reply)
+        && let Some(overflow) = overflow_of(said, estimate)
     {
         return FaultKind::ContextOverflow(overflow);
     }
@@ -156,11 +171,13 @@ fn status_by_words(said: &Said) -> Option<u16> {
         ("throttling", 429),
         ("insufficient_quota", 429),
         ("arrearage", 402),
+        ("billing", 402),
         ("authentication", 401),
         ("invalid_api_key", 401),
         ("permission", 403),
         ("model_not_found", 404),
         ("overloaded", 529),
+        ("too_large", 413),
         ("timeout", 504),
         ("unavailable", 503),
         ("invalid_request", 400),
@@ -176,8 +193,8 @@ fn status_by_words(said: &Said) -> Option<u16> {
         .map(|(_, status)| *status)
 }
 
-fn overflow_of(said: &Said, reply: &Reply) -> Option<Overflow> {
-    overflow::detect(&said.code, &said.message, said.detail.as_ref(), reply.estimate())
+fn overflow_of(said: &Said, estimate: u64) -> Option<Overflow> {
+    overflow::detect(&said.code, &said.message, said.detail.as_ref(), estimate)
 }
 
 fn mentions(said: &Said, words: &[&str]) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::anthropic::claude_code::{BILLING_HEADER, REMINDER_END, REMINDER_START};
 use crate::anthropic::{Content, Message, Request};
 use crate::dialect::{MidSystem, StructuredOutput, SystemRole};
 use crate::error::{BadRequest, Path};
@@ -10,10 +11,6 @@ use crate::openai::request::Part;
 
 use super::context::Context;
 use super::media;
-
-/// Start of Claude Code's first system block. It differs between sessions and would
-/// spoil every prefix cache.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 
 /// A system message on its way to its place.
 pub(super) enum Reminder<'r> {
@@ -95,7 +92,7 @@ pub(super) fn inside<'r>(
 fn wrapped(part: Part<'_>) -> Part<'_> {
     match part {
         Part::Text { text, glue, mark } => {
-            let text = Cow::Owned(format!("<system-reminder>\n{text}\n</system-reminder>"));
+            let text = Cow::Owned(format!("{REMINDER_START}{text}{REMINDER_END}"));
             Part::Text { text, glue, mark }
         }
         part @ (Part::Image(_) | Part::File { .. }) => part,

@@ -6,8 +6,8 @@ use crate::dialect::knobs::{
     CacheControl, DeferredTools, Dialect, EmitThinking, ForwardUser, ImageUrls, Lossy, MaxTokensField,
     MidSystem, NullContent, Pdf, Prefill, PrefillFlag, PromptCacheKey, Reasoning, ReasoningBack,
     ReasoningDetails, ReasoningField, SchemaLevel, ServerTool, StructuredOutput, SystemRole, ThinkTags,
-    ThinkingAbsent, Tokenizer, ToolChoiceAny, ToolChoiceNamed, ToolChoiceNone, ToolChoiceThinking, ToolExtra,
-    ToolIdFormat, ToolResultImages, UserAfterTool, UserField,
+    ThinkingAbsent, ThinkingAdaptive, Tokenizer, ToolChoiceAny, ToolChoiceNamed, ToolChoiceNone,
+    ToolChoiceThinking, ToolExtra, ToolIdFormat, ToolResultImages, UserAfterTool, UserField,
 };
 
 pub(super) fn generic() -> Dialect {
@@ -80,5 +80,10 @@ pub(super) fn generic() -> Dialect {
         tokenizer: Tokenizer::O200k,
         token_factor: 1.05,
         lossy: Lossy::Report,
+        restore_model: true,
+        strip_betas: Vec::new(),
+        strip_fields: Vec::new(),
+        strip_cache_ttl: false,
+        thinking_adaptive: ThinkingAdaptive::Keep,
     }
 }

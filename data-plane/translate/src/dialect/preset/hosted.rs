@@ -62,6 +62,7 @@ pub(super) fn azure_openai() -> Dialect {
 /// Anthropic's own API: what passes through it unchanged is no loss.
 pub(super) fn anthropic() -> Dialect {
     Dialect {
+        mid_system: MidSystem::System,
         strip_billing_header: false,
         cache_control: CacheControl::Passthrough,
         pdf: Pdf::File,
