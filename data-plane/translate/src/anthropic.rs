@@ -14,4 +14,6 @@ mod wire;
 pub use block::{Block, Content, Document, Media, Source};
 pub use error::{ErrorBody, ErrorType};
 pub use request::{Message, Options, Request, Role, Sampling, Thinking};
-pub use tool::{Tool, ToolChoice, ToolKind, Tools};
+pub use tool::{InputSchema, Tool, ToolChoice, ToolKind, Tools};
+
+pub use crate::json::escaped::{Escaped, Raw};

@@ -8,8 +8,8 @@ mod image;
 use tiktoken_rs::{cl100k_base_singleton, o200k_base_singleton};
 
 use crate::dialect::{Dialect, Tokenizer};
+use crate::json::write::Text;
 use crate::openai::request::{Call, DataUrl, Param, Part, Request, Tool};
-use crate::openai::write::ToolFunction;
 
 const MESSAGE_TOKENS: u64 = 4;
 const CONVERSATION_TOKENS: u64 = 3;
@@ -27,7 +27,9 @@ const CALL_BYTES: usize = 128;
 pub(crate) fn prompt(request: &Request<'_>, dialect: &Dialect) -> u64 {
     let mut tokens = CONVERSATION_TOKENS;
     let mut media = 0;
-    each_text(request, &mut |text| tokens += plain(dialect.tokenizer, text));
+    each_text(request, &mut |text| {
+        tokens += plain(dialect.tokenizer, &text.decoded())
+    });
     each_media(request, &mut |url, is_image| media += media_tokens(url, is_image));
     tokens += MESSAGE_TOKENS * request.messages.len() as u64;
     if !request.tools.is_empty() {
@@ -44,7 +46,7 @@ pub(crate) fn text(tokenizer: Tokenizer, factor: f64, text: &str) -> u64 {
 /// Tokens of a whole request by its length alone, cheap enough for every one.
 pub(crate) fn rough_prompt(request: &Request<'_>) -> u64 {
     let (mut bytes, mut media) = (0, 0);
-    each_message_text(request, &mut |text| bytes += text.len() as u64);
+    each_message_text(request, &mut |text| bytes += text.written_bytes() as u64);
     bytes += request.tools.iter().map(tool_bytes).sum::<usize>() as u64;
     each_media(request, &mut |url, is_image| media += media_tokens(url, is_image));
     bytes / BYTES_PER_TOKEN + MESSAGE_TOKENS * request.messages.len() as u64 + media
@@ -56,19 +58,21 @@ pub(crate) fn body_bytes(request: &Request<'_>) -> usize {
     for message in &request.messages {
         for part in &message.content {
             bytes += match part {
-                // One byte in eight is escaped.
-                Part::Text { text, .. } => text.len() + text.len() / 8 + PART_BYTES,
+                Part::Text { text, .. } => text_bytes(text) + PART_BYTES,
                 Part::Image(url) | Part::File { data: url, .. } => url_bytes(*url) + PART_BYTES,
             };
         }
         bytes += message.calls.iter().map(call_bytes).sum::<usize>();
     }
-    bytes
-        + request
-            .tools
-            .iter()
-            .map(|tool| tool_bytes(tool) * 9 / 8)
-            .sum::<usize>()
+    bytes + request.tools.iter().map(tool_bytes).sum::<usize>()
+}
+
+/// What is not escaped yet gets an escape for one byte in eight.
+fn text_bytes(text: &Text<'_>) -> usize {
+    match text {
+        Text::Escaped(escaped) => escaped.as_written().len(),
+        Text::Plain(plain) => plain.len() * 9 / 8,
+    }
 }
 
 /// JSON inside a string: its quotes are escaped.
@@ -79,7 +83,7 @@ fn call_bytes(call: &Call<'_>) -> usize {
 fn url_bytes(url: DataUrl<'_>) -> usize {
     match url {
         DataUrl::Verbatim(url) => url.len(),
-        DataUrl::Base64 { data, .. } => data.len(),
+        DataUrl::Base64 { data, .. } => data.as_written().len(),
     }
 }
 
@@ -99,29 +103,29 @@ fn scaled(tokens: u64, factor: f64) -> u64 {
 fn media_tokens(url: DataUrl<'_>, is_image: bool) -> u64 {
     match url {
         DataUrl::Verbatim(_) => image::TOKENS_MAX,
-        DataUrl::Base64 { data, .. } if is_image => image::tokens(data),
-        DataUrl::Base64 { data, .. } => image::pdf_tokens(data),
+        DataUrl::Base64 { data, .. } if is_image => image::tokens(&data.decoded()),
+        DataUrl::Base64 { data, .. } => image::pdf_tokens(&data.decoded()),
     }
 }
 
 fn tool_bytes(tool: &Tool<'_>) -> usize {
-    tool.name.len() + tool.description.as_deref().map_or(0, str::len) + tool.parameters.bytes()
+    tool.name.len() + tool.description.as_ref().map_or(0, text_bytes) + tool.parameters.bytes()
 }
 
-fn each_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
+fn each_text(request: &Request<'_>, count: &mut dyn FnMut(&Text<'_>)) {
     each_message_text(request, count);
     for tool in &request.tools {
         // A tool is counted as the JSON that the model is shown.
-        count(&serde_json::to_string(&ToolFunction(tool)).unwrap_or_default());
+        count(&written(|out| tool.write_function(out)));
     }
     for (_, param) in &request.params {
         if let Param::AnswerSchema { schema, .. } = param {
-            count(&serde_json::to_string(schema).unwrap_or_default());
+            count(&written(|out| schema.write(out)));
         }
     }
 }
 
-fn each_message_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
+fn each_message_text(request: &Request<'_>, count: &mut dyn FnMut(&Text<'_>)) {
     for message in &request.messages {
         for part in &message.content {
             if let Part::Text { text, .. } = part {
@@ -132,10 +136,17 @@ fn each_message_text(request: &Request<'_>, count: &mut dyn FnMut(&str)) {
             count(text);
         }
         for call in &message.calls {
-            count(&call.name);
-            count(call.input.map_or("{}", |raw| raw.get()));
+            count(&Text::from(&*call.name));
+            count(&Text::from(call.arguments()));
         }
     }
+}
+
+/// What a function writes, as text.
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Text<'static> {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8_lossy(&out).into_owned().into()
 }
 
 fn each_media(request: &Request<'_>, count: &mut dyn FnMut(DataUrl<'_>, bool)) {

@@ -55,8 +55,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         return Err(BadRequest::at(&loss.path, loss.reason));
     }
     let mut body = Vec::with_capacity(estimate::body_bytes(&upstream));
-    serde_json::to_writer(&mut body, &upstream)
-        .map_err(|error| BadRequest::new(format!("the request cannot be written as JSON: {error}")))?;
+    upstream.write(&mut body);
     let losses = if target.dialect.lossy == Lossy::Report {
         losses
     } else {

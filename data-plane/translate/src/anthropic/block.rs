@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde_json::value::RawValue;
-
 use super::wire::{WireBlock, WireContent, WireSource, WireSourceFields};
 use crate::error::{BadRequest, Path};
-use crate::json::{Compact, not_null};
+use crate::json::Compact;
+use crate::json::escaped::{Escaped, Raw};
 
 /// Content of a message or a tool result.
 #[derive(Debug, Clone)]
 pub enum Content<'a> {
-    Text(Cow<'a, str>),
+    Text(Escaped<'a>),
     Blocks(Vec<Block<'a>>),
 }
 
@@ -20,8 +19,8 @@ pub enum Content<'a> {
 #[derive(Debug, Clone)]
 pub enum Block<'a> {
     Text {
-        text: Cow<'a, str>,
-        cache_control: Option<&'a RawValue>,
+        text: Escaped<'a>,
+        cache_control: Option<Raw<'a>>,
     },
     Image(Source<'a>),
     Document(Document<'a>),
@@ -31,7 +30,7 @@ pub enum Block<'a> {
         text: String,
     },
     Thinking {
-        thinking: Cow<'a, str>,
+        thinking: Escaped<'a>,
         signature: Cow<'a, str>,
     },
     RedactedThinking {
@@ -40,7 +39,7 @@ pub enum Block<'a> {
     ToolUse {
         id: Cow<'a, str>,
         name: Cow<'a, str>,
-        input: Option<&'a RawValue>,
+        input: Option<Raw<'a>>,
     },
     ToolResult {
         tool_use_id: Cow<'a, str>,
@@ -88,7 +87,7 @@ pub enum Source<'a> {
 #[derive(Debug, Clone)]
 pub struct Media<'a> {
     pub media_type: Cow<'a, str>,
-    pub data: Cow<'a, str>,
+    pub data: Escaped<'a>,
 }
 
 impl<'a> Content<'a> {
@@ -121,42 +120,44 @@ impl<'a> Content<'a> {
 
 impl<'a> Block<'a> {
     fn read(mut wire: WireBlock<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
-        let Some(kind) = wire.kind.take() else {
+        let Some(kind) = wire.kind.take().map(Escaped::decoded) else {
             return Err(BadRequest::at(format_args!("{path}.type"), "Field required"));
         };
-        let required = |field: Option<Cow<'a, str>>, name: &str| {
+        let given = |field: Option<Escaped<'a>>, name: &str| {
             field.ok_or_else(|| BadRequest::at(format_args!("{path}.{kind}.{name}"), "Field required"))
         };
+        let required = |field, name| given(field, name).map(Escaped::decoded);
+        let plain = |field: Option<Escaped<'a>>| field.map(Escaped::decoded).unwrap_or_default();
         Ok(match &*kind {
             "text" => Block::Text {
-                text: required(wire.text, "text")?,
-                cache_control: not_null(wire.cache_control),
+                text: given(wire.text, "text")?,
+                cache_control: wire.cache_control,
             },
             "image" => Block::Image(Source::read(wire.source, path)?),
             "document" => Block::Document(Document {
                 source: Source::read(wire.source, path)?,
-                title: wire.title,
-                context: wire.context,
+                title: wire.title.map(Escaped::decoded),
+                context: wire.context.map(Escaped::decoded),
             }),
             "search_result" => Block::SearchResult {
-                title: wire.title.unwrap_or_default(),
+                title: plain(wire.title),
                 source: match wire.source {
-                    WireSource::Text(text) => text,
+                    WireSource::Text(text) => text.decoded(),
                     WireSource::Absent | WireSource::Fields(_) | WireSource::Unusable => Cow::Borrowed(""),
                 },
                 text: visible_text(&wire.content),
             },
             "thinking" => Block::Thinking {
                 thinking: wire.thinking.unwrap_or_default(),
-                signature: wire.signature.unwrap_or_default(),
+                signature: plain(wire.signature),
             },
             "redacted_thinking" => Block::RedactedThinking {
-                data: wire.data.unwrap_or_default(),
+                data: plain(wire.data),
             },
             "tool_use" => Block::ToolUse {
                 id: required(wire.id, "id")?,
                 name: required(wire.name, "name")?,
-                input: not_null(wire.input),
+                input: wire.input,
             },
             "tool_result" => Block::ToolResult {
                 tool_use_id: required(wire.tool_use_id, "tool_use_id")?,
@@ -171,7 +172,7 @@ impl<'a> Block<'a> {
             },
             "compaction" => Block::Compaction {
                 text: match wire.content {
-                    WireContent::Text(text) => Some(text),
+                    WireContent::Text(text) => Some(text.decoded()),
                     WireContent::Absent
                     | WireContent::Unusable
                     | WireContent::Blocks(_)
@@ -220,16 +221,17 @@ impl<'a> Source<'a> {
             url,
             content,
         } = *fields;
-        match (kind.as_deref(), data, url) {
+        let kind = kind.map(Escaped::decoded);
+        match (kind.as_deref(), data, url.map(Escaped::decoded)) {
             (Some("base64"), Some(data), _) => Ok(Source::Base64(Media {
-                media_type: media_type.unwrap_or_default(),
+                media_type: media_type.map(Escaped::decoded).unwrap_or_default(),
                 data,
             })),
             (Some("base64" | "text"), None, _) => Err(BadRequest::at(
                 format_args!("{path}.source.data"),
                 "Field required",
             )),
-            (Some("text"), Some(data), _) => Ok(Source::Text(data)),
+            (Some("text"), Some(data), _) => Ok(Source::Text(data.decoded())),
             (Some("url"), _, Some(url)) => Ok(Source::Url(url)),
             (Some("url"), _, None) => Err(BadRequest::at(
                 format_args!("{path}.source.url"),
@@ -248,8 +250,8 @@ impl<'a> Source<'a> {
 }
 
 fn server_call(wire: &WireBlock<'_>) -> String {
-    let name = wire.name.as_deref().unwrap_or("unknown");
-    let input = not_null(wire.input).map_or("{}", RawValue::get);
+    let name = wire.name.map_or(Cow::Borrowed("unknown"), Escaped::decoded);
+    let input = wire.input.map_or("{}", Raw::get);
     format!("[server tool {name} called with {}]", Compact(input))
 }
 
@@ -263,31 +265,33 @@ fn visible_text(content: &WireContent<'_>) -> String {
 fn push_visible(content: &WireContent<'_>, text: &mut String) {
     match content {
         WireContent::Absent | WireContent::Unusable => {}
-        WireContent::Text(plain) => push_line(text, plain),
+        WireContent::Text(plain) => push_line(text, &plain.decoded()),
         WireContent::One(block) => push_visible_block(block, text),
         WireContent::Blocks(blocks) => blocks.iter().for_each(|block| push_visible_block(block, text)),
     }
 }
 
 fn push_visible_block(block: &WireBlock<'_>, text: &mut String) {
-    if let (Some(title), Some(url)) = (&block.title, &block.url) {
+    let [title, url, name] =
+        [block.title, block.url, block.tool_name].map(|field| field.map(Escaped::decoded));
+    if let (Some(title), Some(url)) = (&title, &url) {
         push_line(text, "");
         // Writing to a String cannot fail.
         let _ = write!(text, "- {title} \u{2014} {url}");
-    } else if let Some(url) = &block.url {
+    } else if let Some(url) = &url {
         push_line(text, url);
     }
-    for part in [&block.text, &block.stdout, &block.stderr].into_iter().flatten() {
-        push_line(text, part);
+    for part in [block.text, block.stdout, block.stderr].into_iter().flatten() {
+        push_line(text, &part.decoded());
     }
-    if let Some(name) = &block.tool_name {
+    if let Some(name) = &name {
         push_line(text, &format!("Tool loaded: {name}"));
     }
     if let WireSource::Fields(source) = &block.source
-        && source.kind.as_deref() == Some("text")
-        && let Some(data) = &source.data
+        && source.kind.is_some_and(|kind| kind.decoded() == "text")
+        && let Some(data) = source.data
     {
-        push_line(text, data);
+        push_line(text, &data.decoded());
     }
     push_visible(&block.content, text);
     push_visible(&block.tool_references, text);

@@ -3,16 +3,14 @@
 //! Refuses what would be misunderstood, in the real API's words; what is merely unknown
 //! is kept for the list of losses.
 
-use serde_json::value::RawValue;
-
 use super::block::Content;
-use super::body::{WireBody, WireFormat, WireMessage, WireThinking};
+use super::body::{WireBody, WireMessage, WireThinking};
 use super::request::{Message, Options, Request, Role, Sampling, Thinking};
 use super::tool::Tools;
 use super::wire::WireContent;
 use crate::dialect::Effort;
 use crate::error::{BadRequest, Path};
-use crate::json::not_null;
+use crate::json::escaped::{Escaped, Raw};
 
 impl<'a> Request<'a> {
     /// Parses the body of `/v1/messages`.
@@ -26,9 +24,9 @@ impl<'a> Request<'a> {
 
     /// Parses the body of `/v1/messages/count_tokens`, where `max_tokens` is not required.
     pub fn parse_count_tokens(body: &'a [u8]) -> Result<Self, BadRequest> {
-        let wire: WireBody<'a> = serde_json::from_slice(body)
-            .map_err(|error| BadRequest::new(format!("The request body is not valid JSON: {error}")))?;
-        wire.validate()
+        WireBody::read(body)
+            .map_err(|fault| BadRequest::new(fault.describe(body)))?
+            .validate()
     }
 }
 
@@ -36,6 +34,7 @@ impl<'a> WireBody<'a> {
     fn validate(self) -> Result<Request<'a>, BadRequest> {
         let model = self
             .model
+            .map(Escaped::decoded)
             .ok_or_else(|| BadRequest::at("model", "Field required"))?;
         let messages = self
             .messages
@@ -55,16 +54,16 @@ impl<'a> WireBody<'a> {
             | WireContent::One(_)
             | WireContent::Unusable) => Some(Content::read(content, &Path::Root("system"))?),
         };
-        let output = self.output_config.unwrap_or_default();
+        let output = self.output_config;
         Ok(Request {
             model,
             stream: flag(self.stream, "stream")?,
             system,
             messages,
-            tools: Tools::read(self.tools.unwrap_or_default(), self.tool_choice)?,
+            tools: Tools::read(self.tools, self.tool_choice)?,
             sampling: Sampling {
                 max_tokens: whole_number(self.max_tokens, "max_tokens")?,
-                stop_sequences: self.stop_sequences.into_iter().flatten().flatten().collect(),
+                stop_sequences: self.stop_sequences.into_iter().map(Escaped::decoded).collect(),
                 temperature: number(self.temperature, "temperature")?,
                 top_p: number(self.top_p, "top_p")?,
                 top_k: number(self.top_k, "top_k")?,
@@ -75,10 +74,10 @@ impl<'a> WireBody<'a> {
                     .map(WireThinking::validate)
                     .transpose()?
                     .unwrap_or_default(),
-                effort: output.effort.as_deref().and_then(effort),
-                answer_schema: answer_schema(not_null(output.format).or(not_null(self.output_format)))?,
-                user_id: self.metadata.and_then(|metadata| metadata.user_id),
-                service_tier: self.service_tier,
+                effort: output.effort.and_then(effort),
+                answer_schema: output.format.schema.or(self.output_format.schema),
+                user_id: self.metadata.user_id.map(Escaped::decoded),
+                service_tier: self.service_tier.map(Escaped::decoded),
                 other: self.other,
             },
         })
@@ -89,7 +88,7 @@ impl<'a> WireMessage<'a> {
     fn validate(self, n: usize) -> Result<Message<'a>, BadRequest> {
         let root = Path::Root("messages");
         let path = Path::Index(&root, n);
-        let role = match self.role.as_deref() {
+        let role = match self.role.map(Escaped::decoded).as_deref() {
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
             Some("system") => Role::System,
@@ -104,19 +103,19 @@ impl<'a> WireMessage<'a> {
         Ok(Message {
             role,
             content: Content::read(self.content, &Path::Field(&path, "content"))?,
-            clear_at_next_user: self.clear_at.as_deref() == Some("next_user_message"),
-            effort: self
-                .output_config
-                .and_then(|config| config.effort.as_deref().and_then(effort)),
+            clear_at_next_user: self
+                .clear_at
+                .is_some_and(|when| when.decoded() == "next_user_message"),
+            effort: self.output_config.effort.and_then(effort),
         })
     }
 }
 
 impl WireThinking<'_> {
     fn validate(self) -> Result<Thinking, BadRequest> {
-        let is_omitted = self.display.as_deref() == Some("omitted");
+        let is_omitted = self.display.is_some_and(|display| display.decoded() == "omitted");
         let budget_tokens = Some(self.budget_tokens).filter(|budget| *budget > 0);
-        match self.kind.as_deref() {
+        match self.kind.map(Escaped::decoded).as_deref() {
             Some("disabled") => Ok(Thinking::Disabled),
             Some("enabled") => Ok(Thinking::Enabled {
                 budget_tokens,
@@ -128,8 +127,8 @@ impl WireThinking<'_> {
     }
 }
 
-fn effort(word: &str) -> Option<Effort> {
-    match word {
+fn effort(word: Escaped<'_>) -> Option<Effort> {
+    match &*word.decoded() {
         "low" => Some(Effort::Low),
         "medium" => Some(Effort::Medium),
         "high" => Some(Effort::High),
@@ -139,33 +138,25 @@ fn effort(word: &str) -> Option<Effort> {
     }
 }
 
-fn answer_schema<'a>(format: Option<&'a RawValue>) -> Result<Option<&'a RawValue>, BadRequest> {
-    let Some(format) = format else { return Ok(None) };
-    let format: WireFormat<'a> = serde_json::from_str(format.get())
-        .map_err(|_| BadRequest::at("output_config.format", "Input should be an object"))?;
-    Ok(not_null(format.schema))
-}
-
-fn flag(raw: Option<&RawValue>, name: &str) -> Result<bool, BadRequest> {
-    match raw.map(RawValue::get) {
-        None | Some("null" | "false") => Ok(false),
+fn flag(raw: Option<Raw<'_>>, name: &str) -> Result<bool, BadRequest> {
+    match raw.map(Raw::get) {
+        None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(BadRequest::at(name, "Input should be a valid boolean")),
     }
 }
 
-fn whole_number(raw: Option<&RawValue>, name: &str) -> Result<Option<u64>, BadRequest> {
-    not_null(raw)
-        .map(|raw| {
-            raw.get()
-                .parse()
-                .map_err(|_| BadRequest::at(name, "Input should be a valid integer \u{2265} 0"))
-        })
-        .transpose()
+fn whole_number(raw: Option<Raw<'_>>, name: &str) -> Result<Option<u64>, BadRequest> {
+    raw.map(|raw| {
+        raw.get()
+            .parse()
+            .map_err(|_| BadRequest::at(name, "Input should be a valid integer \u{2265} 0"))
+    })
+    .transpose()
 }
 
-fn number<'a>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<&'a RawValue>, BadRequest> {
-    match not_null(raw) {
+fn number<'a>(raw: Option<Raw<'a>>, name: &str) -> Result<Option<Raw<'a>>, BadRequest> {
+    match raw {
         Some(raw) if raw.get().parse::<f64>().is_err() => {
             Err(BadRequest::at(name, "Input should be a valid number"))
         }
@@ -232,8 +223,82 @@ mod tests {
         for (body, message) in rows {
             assert_eq!(refused(body), message);
         }
-        assert!(refused("[").starts_with("The request body is not valid JSON: "));
-        assert!(refused(r#"{"model":"m","model":"n"}"#).contains("duplicate field `model`"));
+        assert_eq!(refused("[]"), "Input should be an object");
+    }
+
+    #[test]
+    fn r32_json_that_readers_take_differently_is_refused_with_its_place() {
+        let rows = [
+            ("{\n \"model\":", "it ends too early at line 2 column 10"),
+            ("\u{feff}{}", "expected a value at line 1 column 1"),
+            ("{\"max_tokens\":NaN}", "expected a value at line 1 column 15"),
+            ("{\"top_p\":1e999}", "a number out of range at line 1 column 10"),
+            (
+                "{\"model\":\"m\",\"model\":\"n\"}",
+                "duplicate field `model` at line 1 column 14",
+            ),
+            (
+                "{\"messages\":[],\n\"messages\":[]}",
+                "duplicate field `messages` at line 2 column 1",
+            ),
+            (
+                "{\"stream\":false,\"str\\u0065am\":true}",
+                "duplicate field `str\\u0065am` at line 1 column 17",
+            ),
+            (
+                "{\"messages\":[{\"content\":\"a\",\"content\":\"b\"}]}",
+                "duplicate field `content` at line 1 column 29",
+            ),
+        ];
+        for (body, why) in rows {
+            assert_eq!(
+                refused(body),
+                format!("The request body is not valid JSON: {why}")
+            );
+        }
+        let refused = Request::parse(b"{\"model\":\"\xff\"}").unwrap_err().message;
+        assert!(
+            refused.ends_with("bytes that are not UTF-8 at line 1 column 11"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn r32_half_characters_and_bottomless_values_are_refused_with_their_path() {
+        let half = "half of a surrogate pair is no character";
+        let deep = "nested deeper than 128 levels";
+        let nested = format!("{}{}", "[".repeat(126), "]".repeat(126));
+        let rows = [
+            (r#"{"model":"\ud83e"}"#.to_owned(), format!("model: {half}")),
+            (
+                r#"{"messages":[{"role":"user","content":"a \ud83e b"}]}"#.to_owned(),
+                format!("messages.0.content: {half}"),
+            ),
+            (
+                r#"{"messages":[{},{"content":[{"type":"text","text":"\udd80"}]}]}"#.to_owned(),
+                format!("messages.1.content.0.text: {half}"),
+            ),
+            (
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"a":["\ud83e\ud83e"]}}]}]}"#
+                    .to_owned(),
+                format!("messages.0.content.0.input.a.0: {half}"),
+            ),
+            (
+                r#"{"tools":[{"name":"f","input_schema":{"properties":{"\ud83e":{}}}}]}"#.to_owned(),
+                format!("tools.0.input_schema.properties: {half}"),
+            ),
+            (
+                format!(r#"{{"tools":[{{"input_schema":{nested}}}]}}"#),
+                format!("tools.0.input_schema.0.0.0.0.0: {deep}"),
+            ),
+            (
+                format!(r#"{{"messages":[{{"content":[{{"input":{{"a":{nested}}}}}]}}]}}"#),
+                format!("messages.0.content.0.input.a.0.0: {deep}"),
+            ),
+        ];
+        for (body, message) in rows {
+            assert_eq!(refused(&body), message);
+        }
     }
 
     #[test]
@@ -244,7 +309,7 @@ mod tests {
         let Block::Text { text, .. } = &request.messages[0].content.blocks()[0] else {
             panic!("no text")
         };
-        assert!(matches!(text, Cow::Borrowed("abc")));
+        assert_eq!(text.as_written(), "abc");
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::block::Content;
 use super::tool::Tools;
 use crate::dialect::Effort;
+use crate::json::escaped::Raw;
 
 /// A request to `/v1/messages` or `/v1/messages/count_tokens`.
 #[derive(Debug, Clone)]
@@ -45,9 +44,9 @@ pub struct Sampling<'a> {
     /// Absent only on `count_tokens`.
     pub max_tokens: Option<u64>,
     pub stop_sequences: Vec<Cow<'a, str>>,
-    pub temperature: Option<&'a RawValue>,
-    pub top_p: Option<&'a RawValue>,
-    pub top_k: Option<&'a RawValue>,
+    pub temperature: Option<Raw<'a>>,
+    pub top_p: Option<Raw<'a>>,
+    pub top_k: Option<Raw<'a>>,
 }
 
 /// What is neither conversation nor sampling.
@@ -56,11 +55,11 @@ pub struct Options<'a> {
     pub thinking: Thinking,
     pub effort: Option<Effort>,
     /// The JSON schema of `output_config.format`.
-    pub answer_schema: Option<&'a RawValue>,
+    pub answer_schema: Option<Raw<'a>>,
     pub user_id: Option<Cow<'a, str>>,
     pub service_tier: Option<Cow<'a, str>>,
     /// Fields that are known and have no place in the types above.
-    pub other: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub other: Vec<(Cow<'a, str>, Raw<'a>)>,
 }
 
 /// What the client wants of thinking.

@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::error::BadRequest;
-use crate::json::{lenient, not_null};
+use crate::json::cursor::{Cursor, Result as Read};
+use crate::json::escaped::{Escaped, Raw};
 
 /// Everything a request says about tools.
 #[derive(Debug, Clone, Default)]
@@ -28,11 +26,11 @@ pub struct Tool<'a> {
 #[derive(Debug, Clone)]
 pub enum ToolKind<'a> {
     Custom {
-        description: Option<Cow<'a, str>>,
-        input_schema: &'a RawValue,
+        description: Option<Escaped<'a>>,
+        input_schema: InputSchema<'a>,
         is_strict: bool,
         is_deferred: bool,
-        cache_control: Option<&'a RawValue>,
+        cache_control: Option<Raw<'a>>,
     },
     /// The client runs these; their schema is known by their type.
     Bash,
@@ -50,6 +48,15 @@ pub enum ToolKind<'a> {
     },
 }
 
+/// The schema of a tool's input. It is by far the most of a request, so it is read only once:
+/// its top level is taken apart on the way.
+#[derive(Debug, Clone)]
+pub struct InputSchema<'a> {
+    pub raw: Raw<'a>,
+    /// Names and values of the top level; none if the schema is no object.
+    pub words: Option<Vec<(Escaped<'a>, Raw<'a>)>>,
+}
+
 /// Which tool the model must call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolChoice<'a> {
@@ -59,34 +66,68 @@ pub enum ToolChoice<'a> {
     None,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct WireTool<'a> {
-    #[serde(borrow, rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input_schema: Option<&'a RawValue>,
-    #[serde(deserialize_with = "lenient::flag")]
+    kind: Option<Escaped<'a>>,
+    name: Option<Escaped<'a>>,
+    description: Option<Escaped<'a>>,
+    input_schema: Option<InputSchema<'a>>,
     strict: bool,
-    #[serde(deserialize_with = "lenient::flag")]
     defer_loading: bool,
-    #[serde(borrow)]
-    cache_control: Option<&'a RawValue>,
+    cache_control: Option<Raw<'a>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct WireToolChoice<'a> {
-    #[serde(borrow, rename = "type", deserialize_with = "lenient::text")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    name: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "lenient::flag")]
+    kind: Option<Escaped<'a>>,
+    name: Option<Escaped<'a>>,
     disable_parallel_tool_use: bool,
+}
+
+impl<'a> WireTool<'a> {
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Read<Self> {
+        let mut wire = WireTool::default();
+        cursor.object(|cursor, name| {
+            match &*name.decoded() {
+                "type" => cursor.text_into(&mut wire.kind)?,
+                "name" => cursor.text_into(&mut wire.name)?,
+                "description" => cursor.text_into(&mut wire.description)?,
+                "input_schema" if wire.input_schema.is_some() => return cursor.duplicate(),
+                "input_schema" => wire.input_schema = InputSchema::read(cursor)?,
+                "strict" => wire.strict = cursor.flag()?,
+                "defer_loading" => wire.defer_loading = cursor.flag()?,
+                "cache_control" => cursor.raw_into(&mut wire.cache_control)?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(wire)
+    }
+}
+
+impl<'a> WireToolChoice<'a> {
+    /// Whether it is there.
+    pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Read<bool> {
+        cursor.optional_object(|cursor, name| {
+            match &*name.decoded() {
+                "type" => cursor.text_into(&mut self.kind)?,
+                "name" => cursor.text_into(&mut self.name)?,
+                "disable_parallel_tool_use" => self.disable_parallel_tool_use = cursor.flag()?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<'a> InputSchema<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Read<Option<Self>> {
+        if cursor.is_null()? {
+            return Ok(None);
+        }
+        let (raw, words) = cursor.members()?;
+        Ok(Some(InputSchema { raw, words }))
+    }
 }
 
 impl<'a> Tools<'a> {
@@ -126,13 +167,14 @@ impl<'a> Tool<'a> {
             defer_loading,
             cache_control,
         } = wire;
-        let kind = kind.unwrap_or(Cow::Borrowed("custom"));
+        let kind = kind.map_or(Cow::Borrowed("custom"), Escaped::decoded);
+        let name = name.map(Escaped::decoded);
         let kind = match &*kind {
             "custom" => {
                 if name.is_none() {
                     return Err(BadRequest::at(format_args!("tools.{n}.name"), "Field required"));
                 }
-                let input_schema = not_null(input_schema).ok_or_else(|| {
+                let input_schema = input_schema.ok_or_else(|| {
                     BadRequest::at(format_args!("tools.{n}.input_schema"), "Field required")
                 })?;
                 ToolKind::Custom {
@@ -140,7 +182,7 @@ impl<'a> Tool<'a> {
                     input_schema,
                     is_strict: strict,
                     is_deferred: defer_loading,
-                    cache_control: not_null(cache_control),
+                    cache_control,
                 }
             }
             known if known.starts_with("bash_") => ToolKind::Bash,
@@ -161,7 +203,8 @@ impl<'a> Tool<'a> {
 
 impl<'a> ToolChoice<'a> {
     fn read(wire: WireToolChoice<'a>) -> Result<Self, BadRequest> {
-        match (wire.kind.as_deref(), wire.name) {
+        let kind = wire.kind.map(Escaped::decoded);
+        match (kind.as_deref(), wire.name.map(Escaped::decoded)) {
             (Some("auto"), _) => Ok(ToolChoice::Auto),
             (Some("any"), _) => Ok(ToolChoice::Any),
             (Some("none"), _) => Ok(ToolChoice::None),

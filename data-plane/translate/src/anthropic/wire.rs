@@ -1,60 +1,34 @@
 //! The loose form in which content arrives, before it is validated.
 //!
-//! One flat struct for all block types: `&RawValue` and borrowed strings do not survive
-//! serde's tagged enums. Every field is lenient; `block` turns this into what is meant.
+//! One flat struct for all block types, since the type may stand behind the fields that
+//! it explains. Every field is lenient: one that we cannot read is one that is absent.
+//! `block` turns this into what is meant.
 
-use std::borrow::Cow;
-use std::fmt;
+use crate::json::cursor::{Cursor, Kind, Result};
+use crate::json::escaped::{Escaped, Raw};
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::json::lenient;
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct WireBlock<'a> {
-    #[serde(borrow, rename = "type", deserialize_with = "lenient::text")]
-    pub(super) kind: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) text: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub(super) input: Option<&'a RawValue>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) tool_use_id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) tool_name: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "lenient::flag")]
+    pub(super) kind: Option<Escaped<'a>>,
+    pub(super) text: Option<Escaped<'a>>,
+    pub(super) id: Option<Escaped<'a>>,
+    pub(super) name: Option<Escaped<'a>>,
+    pub(super) input: Option<Raw<'a>>,
+    pub(super) tool_use_id: Option<Escaped<'a>>,
+    pub(super) tool_name: Option<Escaped<'a>>,
     pub(super) is_error: bool,
-    #[serde(borrow)]
     pub(super) content: WireContent<'a>,
-    #[serde(borrow)]
     pub(super) source: WireSource<'a>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) title: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) context: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) thinking: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) signature: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) data: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) url: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) stdout: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) stderr: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub(super) title: Option<Escaped<'a>>,
+    pub(super) context: Option<Escaped<'a>>,
+    pub(super) thinking: Option<Escaped<'a>>,
+    pub(super) signature: Option<Escaped<'a>>,
+    pub(super) data: Option<Escaped<'a>>,
+    pub(super) url: Option<Escaped<'a>>,
+    pub(super) stdout: Option<Escaped<'a>>,
+    pub(super) stderr: Option<Escaped<'a>>,
     pub(super) tool_references: WireContent<'a>,
-    #[serde(borrow)]
-    pub(super) cache_control: Option<&'a RawValue>,
+    pub(super) cache_control: Option<Raw<'a>>,
 }
 
 /// `content` of a message, a tool result, a document: text, blocks, or one object.
@@ -62,7 +36,7 @@ pub(super) struct WireBlock<'a> {
 pub(super) enum WireContent<'a> {
     #[default]
     Absent,
-    Text(Cow<'a, str>),
+    Text(Escaped<'a>),
     Blocks(Vec<WireBlock<'a>>),
     One(Box<WireBlock<'a>>),
     /// A number or a bool.
@@ -74,111 +48,116 @@ pub(super) enum WireContent<'a> {
 pub(super) enum WireSource<'a> {
     #[default]
     Absent,
-    Text(Cow<'a, str>),
+    Text(Escaped<'a>),
     Fields(Box<WireSourceFields<'a>>),
     Unusable,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct WireSourceFields<'a> {
-    #[serde(borrow, rename = "type", deserialize_with = "lenient::text")]
-    pub(super) kind: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) media_type: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) data: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "lenient::text")]
-    pub(super) url: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub(super) kind: Option<Escaped<'a>>,
+    pub(super) media_type: Option<Escaped<'a>>,
+    pub(super) data: Option<Escaped<'a>>,
+    pub(super) url: Option<Escaped<'a>>,
     pub(super) content: WireContent<'a>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for WireContent<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ContentVisitor)
+impl<'a> WireBlock<'a> {
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self> {
+        let mut wire = WireBlock::default();
+        cursor.object(|cursor, name| wire.member(cursor, name))?;
+        Ok(wire)
+    }
+
+    fn member(&mut self, cursor: &mut Cursor<'a>, name: Escaped<'a>) -> Result<()> {
+        let text = match &*name.decoded() {
+            "type" => &mut self.kind,
+            "text" => &mut self.text,
+            "id" => &mut self.id,
+            "name" => &mut self.name,
+            "tool_use_id" => &mut self.tool_use_id,
+            "tool_name" => &mut self.tool_name,
+            "title" => &mut self.title,
+            "context" => &mut self.context,
+            "thinking" => &mut self.thinking,
+            "signature" => &mut self.signature,
+            "data" => &mut self.data,
+            "url" => &mut self.url,
+            "stdout" => &mut self.stdout,
+            "stderr" => &mut self.stderr,
+            "input" => return cursor.raw_into(&mut self.input),
+            "cache_control" => return cursor.raw_into(&mut self.cache_control),
+            "is_error" => {
+                self.is_error = cursor.flag()?;
+                return Ok(());
+            }
+            "content" => return self.content.fill(cursor),
+            "tool_references" => return self.tool_references.fill(cursor),
+            "source" => return self.source.fill(cursor),
+            _ => return cursor.skip(),
+        };
+        cursor.text_into(text)
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for WireSource<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SourceVisitor)
-    }
-}
-
-struct ContentVisitor;
-
-impl<'de> Visitor<'de> for ContentVisitor {
-    type Value = WireContent<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or a list of content blocks")
-    }
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(WireContent::Text(Cow::Borrowed(text)))
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(WireContent::Text(Cow::Owned(text.to_owned())))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut blocks = Vec::new();
-        while let Some(block) = seq.next_element::<WireBlock<'de>>()? {
-            blocks.push(block);
+impl<'a> WireContent<'a> {
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self> {
+        match cursor.peek()? {
+            Kind::Text => Ok(cursor.text()?.map_or(WireContent::Absent, WireContent::Text)),
+            Kind::Object => Ok(WireContent::One(Box::new(WireBlock::read(cursor)?))),
+            Kind::List => {
+                let mut blocks = Vec::new();
+                cursor.list(|cursor| {
+                    blocks.push(WireBlock::read(cursor)?);
+                    Ok(())
+                })?;
+                Ok(WireContent::Blocks(blocks))
+            }
+            Kind::Scalar if cursor.raw()?.not_null().is_none() => Ok(WireContent::Absent),
+            Kind::Scalar => Ok(WireContent::Unusable),
         }
-        Ok(WireContent::Blocks(blocks))
     }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        WireBlock::deserialize(MapAccessDeserializer::new(map)).map(|block| WireContent::One(Box::new(block)))
-    }
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(WireContent::Absent)
-    }
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(WireContent::Unusable)
-    }
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(WireContent::Unusable)
-    }
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(WireContent::Unusable)
-    }
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(WireContent::Unusable)
+
+    /// A field that comes twice is refused.
+    pub(super) fn fill(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
+        if !matches!(self, WireContent::Absent) {
+            return cursor.duplicate();
+        }
+        *self = WireContent::read(cursor)?;
+        Ok(())
     }
 }
 
-struct SourceVisitor;
+impl<'a> WireSource<'a> {
+    fn fill(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
+        if !matches!(self, WireSource::Absent) {
+            return cursor.duplicate();
+        }
+        *self = match cursor.peek()? {
+            Kind::Text => cursor.text()?.map_or(WireSource::Absent, WireSource::Text),
+            Kind::Object => WireSource::Fields(Box::new(WireSourceFields::read(cursor)?)),
+            Kind::List => {
+                cursor.skip()?;
+                WireSource::Unusable
+            }
+            Kind::Scalar if cursor.raw()?.not_null().is_none() => WireSource::Absent,
+            Kind::Scalar => WireSource::Unusable,
+        };
+        Ok(())
+    }
+}
 
-impl<'de> Visitor<'de> for SourceVisitor {
-    type Value = WireSource<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a source")
-    }
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(WireSource::Text(Cow::Borrowed(text)))
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(WireSource::Text(Cow::Owned(text.to_owned())))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        WireSourceFields::deserialize(MapAccessDeserializer::new(map))
-            .map(|fields| WireSource::Fields(Box::new(fields)))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        lenient::skip_seq(seq).map(|()| WireSource::Unusable)
-    }
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(WireSource::Absent)
-    }
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(WireSource::Unusable)
-    }
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(WireSource::Unusable)
-    }
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(WireSource::Unusable)
-    }
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(WireSource::Unusable)
+impl<'a> WireSourceFields<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self> {
+        let mut wire = WireSourceFields::default();
+        cursor.object(|cursor, name| match &*name.decoded() {
+            "type" => cursor.text_into(&mut wire.kind),
+            "media_type" => cursor.text_into(&mut wire.media_type),
+            "data" => cursor.text_into(&mut wire.data),
+            "url" => cursor.text_into(&mut wire.url),
+            "content" => wire.content.fill(cursor),
+            _ => cursor.skip(),
+        })?;
+        Ok(wire)
     }
 }

@@ -1,23 +1,18 @@
 //! Deserialisers that take what they can use and skip what they cannot.
 //!
-//! Newer clients and sloppy servers put unexpected types into fields; a field that we
+//! For what upstreams send. Sloppy servers put unexpected types into fields; a field that we
 //! cannot read is a field that is absent, never a reason to refuse the whole.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A string, borrowed where possible; anything else is `None`.
 pub(crate) fn text<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'a, str>>, D::Error> {
     deserializer.deserialize_any(Text)
-}
-
-/// `true`; anything else is `false`.
-pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    deserializer.deserialize_any(Flag)
 }
 
 /// A count of something: floats are rounded, whatever is no positive number is 0.
@@ -73,39 +68,6 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
-struct Flag;
-
-impl<'de> Visitor<'de> for Flag {
-    type Value = bool;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<bool, E> {
-        Ok(flag)
-    }
-    fn visit_str<E: Error>(self, _: &str) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_i64<E: Error>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_u64<E: Error>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_f64<E: Error>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_unit<E: Error>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
-        skip_map(map).map(|()| false)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<bool, A::Error> {
-        skip_seq(seq).map(|()| false)
-    }
-}
-
 struct Count;
 
 impl<'de> Visitor<'de> for Count {
@@ -137,15 +99,5 @@ impl<'de> Visitor<'de> for Count {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<u64, A::Error> {
         skip_seq(seq).map(|()| 0)
-    }
-}
-
-/// A string or nothing, as a map key or value that must not fail.
-pub(crate) struct TextSeed;
-
-impl<'de> DeserializeSeed<'de> for TextSeed {
-    type Value = Option<Cow<'de, str>>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(Text)
     }
 }

@@ -6,6 +6,8 @@
 //! half at the start of a string takes it up, anything else becomes U+FFFD.
 
 const REPLACEMENT: &str = "\\ufffd";
+/// Length of `\u1234`.
+pub(super) const ESCAPE_BYTES: usize = 6;
 
 /// Whether a text can hold a surrogate escape at all.
 pub(crate) fn may_have_surrogates(json: &str) -> bool {
@@ -59,13 +61,25 @@ pub(crate) fn mend(json: &str, carry: &mut Carry) -> String {
         if is_high(unit) && bytes.get(at) == Some(&b'"') {
             carry.next = Some(unit);
         } else if let (true, Some(high)) = (is_low(unit) && opens_string, carry.waiting.take()) {
-            out.extend(char::decode_utf16([high, unit]).flatten());
+            out.extend(join(high, unit));
         } else {
             out.push_str(REPLACEMENT);
         }
     }
     out.push_str(json.get(from..).unwrap_or_default());
     out
+}
+
+/// The character that two halves make.
+pub(super) fn join(high: u16, low: u16) -> Option<char> {
+    if !is_high(high) || !is_low(low) {
+        return None;
+    }
+    char::decode_utf16([high, low]).next()?.ok()
+}
+
+pub(super) fn is_half(unit: u16) -> bool {
+    is_high(unit) || is_low(unit)
 }
 
 fn is_high(unit: u16) -> bool {
@@ -76,10 +90,19 @@ fn is_low(unit: u16) -> bool {
     (0xdc00..0xe000).contains(&unit)
 }
 
-fn escape_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let escape = bytes.get(at..at + 6)?;
-    let digits = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
-    u16::from_str_radix(digits, 16).ok()
+/// The unit of the `\u` escape that begins here.
+pub(super) fn escape_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let is_escape = bytes.get(at..)?.starts_with(b"\\u");
+    if is_escape { hex(bytes, at + 2) } else { None }
+}
+
+/// Four hex digits.
+pub(super) fn hex(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 4)?;
+    digits.iter().try_fold(0, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | digit as u16)
+    })
 }
 
 #[cfg(test)]

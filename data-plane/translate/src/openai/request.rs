@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::schema::Schema;
 use crate::dialect::NullContent;
-use crate::json::Compact;
+use crate::json::escaped::{Escaped, Raw};
+use crate::json::write::Text;
 
 /// A request body. Fields of `extra` replace ours.
 pub(crate) struct Request<'a> {
@@ -22,7 +23,7 @@ pub(crate) struct Request<'a> {
 
 /// A value of a field beside the conversation.
 pub(crate) enum Param<'a> {
-    Raw(&'a RawValue),
+    Raw(Raw<'a>),
     Object(Vec<(&'a str, Param<'a>)>),
     Number(u64),
     Float(f64),
@@ -41,7 +42,7 @@ pub(crate) struct Message<'a> {
     pub(crate) content: Vec<Part<'a>>,
     pub(crate) null_content: NullContent,
     /// Field name and texts of reasoning that goes back.
-    pub(crate) reasoning: Option<(&'static str, Vec<Cow<'a, str>>)>,
+    pub(crate) reasoning: Option<(&'static str, Vec<Text<'a>>)>,
     /// Entries of `reasoning_details`, as JSON, that go back.
     pub(crate) reasoning_details: Vec<Box<RawValue>>,
     pub(crate) calls: Vec<Call<'a>>,
@@ -53,7 +54,7 @@ pub(crate) struct Message<'a> {
 /// A part of a message's content.
 pub(crate) enum Part<'a> {
     Text {
-        text: Cow<'a, str>,
+        text: Text<'a>,
         glue: &'static str,
         mark: Mark<'a>,
     },
@@ -68,7 +69,7 @@ pub(crate) enum Part<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Mark<'a> {
     None,
-    CacheControl(&'a RawValue),
+    CacheControl(Raw<'a>),
     Breakpoint,
 }
 
@@ -79,20 +80,20 @@ pub(crate) const PARAGRAPH: &str = "\n\n";
 #[derive(Clone, Copy)]
 pub(crate) enum DataUrl<'a> {
     Verbatim(&'a str),
-    Base64 { media_type: &'a str, data: &'a str },
+    Base64 { media_type: &'a str, data: Escaped<'a> },
 }
 
 pub(crate) struct Call<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) name: Cow<'a, str>,
-    pub(crate) input: Option<&'a RawValue>,
+    pub(crate) input: Option<Raw<'a>>,
     /// What the upstream gave with the call and wants back.
     pub(crate) extra_content: Option<Cow<'a, RawValue>>,
 }
 
 pub(crate) struct Tool<'a> {
     pub(crate) name: Cow<'a, str>,
-    pub(crate) description: Option<Cow<'a, str>>,
+    pub(crate) description: Option<Text<'a>>,
     pub(crate) parameters: Schema<'a>,
     pub(crate) is_strict: bool,
     pub(crate) mark: Mark<'a>,
@@ -125,7 +126,7 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Part<'a> {
-    pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
+    pub(crate) fn text(text: impl Into<Text<'a>>) -> Self {
         Part::Text {
             text: text.into(),
             glue: PARAGRAPH,
@@ -143,8 +144,9 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Call<'_> {
-    pub(crate) fn arguments(&self) -> Compact<'_> {
-        Compact(self.input.map_or("{}", RawValue::get))
+impl<'a> Call<'a> {
+    /// The arguments as the client wrote them, white space and all.
+    pub(crate) fn arguments(&self) -> &'a str {
+        self.input.map_or("{}", Raw::get)
     }
 }

@@ -5,16 +5,13 @@ mod basic;
 mod inline;
 mod node;
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::dialect::SchemaLevel;
-use crate::json::lenient;
+use crate::json::cursor::Cursor;
+use crate::json::escaped::{Escaped, Raw};
+use crate::json::fields::Member;
+use crate::json::write::Object;
 
 use self::node::Node;
 
@@ -28,8 +25,8 @@ const EMPTY_OBJECT: &str = r#"{"type":"object","properties":{}}"#;
 #[derive(Debug)]
 pub(crate) enum Schema<'a> {
     /// Top-level words of the client's schema as they came, and what was missing.
-    Entries {
-        entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+    Words {
+        words: Words<'a>,
         needs_type: bool,
         needs_properties: bool,
     },
@@ -38,48 +35,55 @@ pub(crate) enum Schema<'a> {
     Fixed(&'static str),
 }
 
+/// Read with the request, or by ourselves. (A `Cow` would make everything around it invariant.)
+#[derive(Debug)]
+pub(crate) enum Words<'a> {
+    Borrowed(&'a [Member<'a>]),
+    Owned(Vec<Member<'a>>),
+}
+
 impl<'a> Schema<'a> {
-    /// The parameters of a tool: always an object with `properties`.
-    pub(crate) fn of_tool(raw: &'a RawValue, level: SchemaLevel) -> Self {
+    /// The parameters of a tool: always an object with `properties`. `words` are the members of
+    /// `raw`, if it is an object.
+    pub(crate) fn of_tool(raw: Raw<'a>, words: Option<&'a [Member<'a>]>, level: SchemaLevel) -> Self {
+        let words = words.map(Words::Borrowed);
         match level {
-            SchemaLevel::Full => Self::without_annotations(raw, true),
-            SchemaLevel::Openai => Self::inlined(raw, true),
+            SchemaLevel::Full => Self::without_annotations(words, true),
+            SchemaLevel::Openai => Self::inlined(raw, words, true),
             SchemaLevel::Basic => Self::basic(raw),
         }
     }
 
     /// The schema of an answer.
-    pub(crate) fn of_answer(raw: &'a RawValue, level: SchemaLevel) -> Self {
+    pub(crate) fn of_answer(raw: Raw<'a>, level: SchemaLevel) -> Self {
+        let members = Cursor::new(raw.get()).members();
+        let words = members.ok().and_then(|(_, words)| words).map(Words::Owned);
         match level {
-            SchemaLevel::Full => Self::without_annotations(raw, false),
-            SchemaLevel::Openai => Self::inlined(raw, false),
+            SchemaLevel::Full => Self::without_annotations(words, false),
+            SchemaLevel::Openai => Self::inlined(raw, words, false),
             SchemaLevel::Basic => Self::basic(raw),
         }
     }
 
-    fn without_annotations(raw: &'a RawValue, is_tool: bool) -> Self {
-        let Ok(Entries(mut entries)) = serde_json::from_str::<Entries<'a>>(raw.get()) else {
+    fn without_annotations(words: Option<Words<'a>>, is_tool: bool) -> Self {
+        let Some(words) = words else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
-        entries.retain(|(key, _)| !ANNOTATIONS.contains(&&**key));
-        let has = |word: &str| entries.iter().any(|(key, _)| key == word);
-        let is_object = entries
-            .iter()
-            .find(|(key, _)| key == "type")
-            .is_none_or(|(_, raw)| raw.get() == "\"object\"");
-        Schema::Entries {
-            needs_type: is_tool && !has("type"),
-            needs_properties: is_tool && is_object && !has("properties"),
-            entries,
+        let find = |word: &str| words.as_slice().iter().find(|(name, _)| name.is(word));
+        let is_object = find("type").is_none_or(|(_, raw)| raw.get() == "\"object\"");
+        Schema::Words {
+            needs_type: is_tool && find("type").is_none(),
+            needs_properties: is_tool && is_object && find("properties").is_none(),
+            words,
         }
     }
 
     /// Local references written out; a schema without any is not taken apart.
-    fn inlined(raw: &'a RawValue, is_tool: bool) -> Self {
+    fn inlined(raw: Raw<'a>, words: Option<Words<'a>>, is_tool: bool) -> Self {
         if !has_references(raw) {
-            return Self::without_annotations(raw, is_tool);
+            return Self::without_annotations(words, is_tool);
         }
-        let Ok(mut node) = serde_json::from_str::<Node>(raw.get()) else {
+        let Ok(mut node) = Node::read(raw) else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
         inline::expand(&mut node);
@@ -92,8 +96,8 @@ impl<'a> Schema<'a> {
         Schema::Tree(node)
     }
 
-    fn basic(raw: &'a RawValue) -> Self {
-        let Ok(mut node) = serde_json::from_str::<Node>(raw.get()) else {
+    fn basic(raw: Raw<'a>) -> Self {
+        let Ok(mut node) = Node::read(raw) else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
         if has_references(raw) {
@@ -109,17 +113,58 @@ impl<'a> Schema<'a> {
     /// About how long it is as JSON.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Schema::Entries { entries, .. } => entries
+            Schema::Words { words, .. } => words
+                .as_slice()
                 .iter()
-                .map(|(key, raw)| key.len() + raw.get().len() + 8)
+                .map(|(name, raw)| name.as_written().len() + raw.get().len() + 8)
                 .sum(),
             Schema::Tree(_) => EMPTY_OBJECT.len(),
             Schema::Fixed(text) => text.len(),
         }
     }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Schema::Tree(node) => node.write(out),
+            Schema::Fixed(text) => out.extend_from_slice(text.as_bytes()),
+            Schema::Words {
+                words,
+                needs_type,
+                needs_properties,
+            } => {
+                let mut object = Object::begin(out);
+                if *needs_type {
+                    object.text("type", "object");
+                }
+                let kept = words.as_slice().iter().filter(|(name, _)| !is_annotation(*name));
+                for (name, raw) in kept {
+                    object
+                        .escaped_member(*name)
+                        .extend_from_slice(raw.get().as_bytes());
+                }
+                if *needs_properties {
+                    object.raw("properties", "{}");
+                }
+                object.end();
+            }
+        }
+    }
 }
 
-fn has_references(raw: &RawValue) -> bool {
+impl<'a> Words<'a> {
+    fn as_slice(&self) -> &[Member<'a>] {
+        match self {
+            Words::Borrowed(words) => words,
+            Words::Owned(words) => words,
+        }
+    }
+}
+
+fn is_annotation(name: Escaped<'_>) -> bool {
+    ANNOTATIONS.iter().any(|word| name.is(word))
+}
+
+fn has_references(raw: Raw<'_>) -> bool {
     memchr::memmem::find(raw.get().as_bytes(), b"$ref").is_some()
 }
 
@@ -131,79 +176,15 @@ fn be_an_object(words: &mut Vec<(String, Node)>) {
     basic::complete(words);
 }
 
-impl Serialize for Schema<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Schema::Tree(node) => node.serialize(serializer),
-            Schema::Fixed(text) => RawText(text).serialize(serializer),
-            Schema::Entries {
-                entries,
-                needs_type,
-                needs_properties,
-            } => {
-                let mut map = serializer.serialize_map(None)?;
-                if *needs_type {
-                    map.serialize_entry("type", "object")?;
-                }
-                for (key, raw) in entries {
-                    map.serialize_entry(key, raw)?;
-                }
-                if *needs_properties {
-                    map.serialize_entry("properties", &serde_json::Map::new())?;
-                }
-                map.end()
-            }
-        }
-    }
-}
-
-/// JSON text that is known to be well-formed.
-struct RawText(&'static str);
-
-impl Serialize for RawText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(self.0)
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
-    }
-}
-
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a schema object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(lenient::TextSeed)? {
-            let value = map.next_value()?;
-            entries.push((key.unwrap_or_default(), value));
-        }
-        Ok(Entries(entries))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(level: SchemaLevel, schema: &str, expect: &str) {
-        let raw: &RawValue = serde_json::from_str(schema).unwrap();
-        assert_eq!(
-            serde_json::to_string(&Schema::of_tool(raw, level)).unwrap(),
-            expect,
-            "{schema}"
-        );
+        let (raw, words) = Cursor::new(schema).members().unwrap();
+        let mut out = Vec::new();
+        Schema::of_tool(raw, words.as_deref(), level).write(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expect, "{schema}");
     }
 
     #[test]

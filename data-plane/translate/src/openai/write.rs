@@ -1,325 +1,253 @@
-//! How the upstream's request is written: straight from its parts, without a tree and
-//! without joining texts first.
-
-use std::borrow::Cow;
-use std::fmt::{self, Display};
-
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+//! How the upstream's request is written: straight from its parts into one buffer, without
+//! a tree, without joining texts first, and what the client wrote as the client wrote it.
 
 use super::request::{Call, DataUrl, Mark, Message, Param, Part, Request, Tool, ToolChoice};
 use super::schema::Schema;
 use crate::dialect::NullContent;
-use crate::json::{AsText, Compact};
+use crate::json::write::{List, Object, Text, push_as_text};
+use crate::json::{push_escaped, push_number, push_str};
 
-impl Mark<'_> {
-    fn write<M: SerializeMap>(self, map: &mut M) -> Result<(), M::Error> {
-        match self {
-            Mark::None => Ok(()),
-            Mark::CacheControl(raw) => map.serialize_entry("cache_control", raw),
-            Mark::Breakpoint => map.serialize_entry("prompt_cache_breakpoint", &One("mode", "explicit")),
-        }
-    }
-}
-
-impl Display for DataUrl<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DataUrl::Verbatim(url) => f.write_str(url),
-            DataUrl::Base64 { data, .. } if data.starts_with("data:") => f.write_str(data),
-            DataUrl::Base64 { media_type, data } => {
-                write!(f, "data:{media_type};base64,")?;
-                data.split_ascii_whitespace()
-                    .try_for_each(|piece| f.write_str(piece))
-            }
-        }
-    }
-}
-
-/// Texts with what stands between them.
-struct Joined<'p, 'a>(&'p [Part<'a>]);
-
-impl Display for Joined<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut is_first = true;
-        for part in self.0 {
-            let Part::Text { text, glue, .. } = part else {
-                continue;
-            };
-            if !is_first {
-                f.write_str(glue)?;
-            }
-            f.write_str(text)?;
-            is_first = false;
-        }
-        Ok(())
-    }
-}
-
-/// An object with one string in it.
-struct One<'a>(&'static str, &'a str);
-
-impl Serialize for One<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(self.0, self.1)?;
-        map.end()
-    }
-}
-
-struct Content<'p, 'a>(&'p [Part<'a>]);
-
-impl Serialize for Content<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            [
-                Part::Text {
-                    text,
-                    mark: Mark::None,
-                    ..
-                },
-            ] => serializer.serialize_str(text),
-            parts if parts.iter().all(Part::is_plain) => serializer.collect_str(&Joined(parts)),
-            parts => {
-                let mut seq = serializer.serialize_seq(Some(parts.len()))?;
-                for part in parts {
-                    seq.serialize_element(part)?;
-                }
-                seq.end()
-            }
-        }
-    }
-}
-
-impl Serialize for Part<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self {
-            Part::Text { text, mark, .. } => {
-                map.serialize_entry("type", "text")?;
-                map.serialize_entry("text", text)?;
-                mark.write(&mut map)?;
-            }
-            Part::Image(url) => {
-                map.serialize_entry("type", "image_url")?;
-                map.serialize_entry("image_url", &Url(url))?;
-            }
-            Part::File { name, data } => {
-                map.serialize_entry("type", "file")?;
-                map.serialize_entry("file", &File { name, data })?;
-            }
-        }
-        map.end()
-    }
-}
-
-struct Url<'p>(&'p DataUrl<'p>);
-
-impl Serialize for Url<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("url", &AsText(self.0))?;
-        map.end()
-    }
-}
-
-struct File<'p> {
-    name: &'p str,
-    data: &'p DataUrl<'p>,
-}
-
-impl Serialize for File<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("filename", self.name)?;
-        map.serialize_entry("file_data", &AsText(self.data))?;
-        map.end()
-    }
-}
-
-/// Texts with nothing between them.
-struct Texts<'p, 'a>(&'p [Cow<'a, str>]);
-
-impl Display for Texts<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|text| f.write_str(text))
-    }
-}
-
-impl Serialize for Message<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("role", self.role)?;
-        if let Some(id) = &self.tool_call_id {
-            map.serialize_entry("tool_call_id", id)?;
-        }
-        if !self.content.is_empty() {
-            map.serialize_entry("content", &Content(&self.content))?;
-        } else {
-            match self.null_content {
-                NullContent::Null => map.serialize_entry("content", &())?,
-                NullContent::Empty => map.serialize_entry("content", "")?,
-                NullContent::Omit => {}
-            }
-        }
-        if let Some((field, texts)) = &self.reasoning {
-            map.serialize_entry(field, &AsText(Texts(texts)))?;
-        }
-        if !self.reasoning_details.is_empty() {
-            map.serialize_entry("reasoning_details", &self.reasoning_details)?;
-        }
-        if !self.calls.is_empty() {
-            map.serialize_entry("tool_calls", &self.calls)?;
-        }
-        if let Some(flag) = self.flag {
-            map.serialize_entry(flag, &true)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Call<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("type", "function")?;
-        map.serialize_entry(
-            "function",
-            &Function {
-                name: &self.name,
-                arguments: self.arguments(),
-            },
-        )?;
-        if let Some(extra) = &self.extra_content {
-            map.serialize_entry("extra_content", extra)?;
-        }
-        map.end()
-    }
-}
-
-struct Function<'p> {
-    name: &'p str,
-    arguments: Compact<'p>,
-}
-
-impl Serialize for Function<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("name", self.name)?;
-        map.serialize_entry("arguments", &AsText(self.arguments))?;
-        map.end()
-    }
-}
-
-impl Serialize for Tool<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", "function")?;
-        map.serialize_entry("function", &ToolFunction(self))?;
-        self.mark.write(&mut map)?;
-        map.end()
-    }
-}
-
-/// The inside of a tool, which token counting reads on its own.
-pub(crate) struct ToolFunction<'p, 'a>(pub(crate) &'p Tool<'a>);
-
-impl Serialize for ToolFunction<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tool = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", &tool.name)?;
-        if let Some(description) = &tool.description {
-            map.serialize_entry("description", description)?;
-        }
-        map.serialize_entry("parameters", &tool.parameters)?;
-        if tool.is_strict {
-            map.serialize_entry("strict", &true)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for ToolChoice<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            ToolChoice::Word(word) => serializer.serialize_str(word),
-            ToolChoice::Function(name) => {
-                let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("type", "function")?;
-                map.serialize_entry("function", &One("name", name))?;
-                map.end()
-            }
-        }
-    }
-}
-
-impl Serialize for Param<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Param::Raw(raw) => raw.serialize(serializer),
-            Param::Object(entries) => {
-                serializer.collect_map(entries.iter().map(|(name, value)| (name, value)))
-            }
-            Param::Float(number) => serializer.serialize_f64(*number),
-            Param::Number(number) => serializer.serialize_u64(*number),
-            Param::Bool(flag) => serializer.serialize_bool(*flag),
-            Param::Text(text) => serializer.serialize_str(text),
-            Param::Texts(texts) => texts.serialize(serializer),
-            Param::AnswerSchema { schema, is_strict } => {
-                let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("type", "json_schema")?;
-                map.serialize_entry(
-                    "json_schema",
-                    &NamedSchema {
-                        schema,
-                        is_strict: *is_strict,
-                    },
-                )?;
-                map.end()
-            }
-        }
-    }
-}
-
-struct NamedSchema<'p, 'a> {
-    schema: &'p Schema<'a>,
-    is_strict: bool,
-}
-
-impl Serialize for NamedSchema<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", "output")?;
-        map.serialize_entry("schema", self.schema)?;
-        if self.is_strict {
-            map.serialize_entry("strict", &true)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Request<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+impl Request<'_> {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
         let ours = |name: &str| !self.extra.contains_key(name);
         if ours("model") {
-            map.serialize_entry("model", self.model)?;
+            object.text("model", self.model);
         }
         if ours("messages") {
-            map.serialize_entry("messages", &self.messages)?;
+            each(object.member("messages"), &self.messages, Message::write);
         }
         if !self.tools.is_empty() && ours("tools") {
-            map.serialize_entry("tools", &self.tools)?;
+            each(object.member("tools"), &self.tools, Tool::write);
         }
         if let Some(choice) = self.tool_choice.as_ref().filter(|_| ours("tool_choice")) {
-            map.serialize_entry("tool_choice", choice)?;
+            choice.write(object.member("tool_choice"));
         }
         for (name, value) in self.params.iter().filter(|(name, _)| ours(name)) {
-            map.serialize_entry(name, value)?;
+            value.write(object.member(name));
         }
         for (name, value) in self.extra {
-            map.serialize_entry(name, value)?;
+            object.raw(name, &value.to_string());
         }
-        map.end()
+        object.end();
     }
+}
+
+impl Message<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.text("role", self.role);
+        if let Some(id) = &self.tool_call_id {
+            object.text("tool_call_id", id);
+        }
+        match self.null_content {
+            _ if !self.content.is_empty() => content(&self.content, object.member("content")),
+            NullContent::Null => object.raw("content", "null"),
+            NullContent::Empty => object.raw("content", "\"\""),
+            NullContent::Omit => {}
+        }
+        if let Some((field, texts)) = &self.reasoning {
+            let out = object.member(field);
+            out.push(b'"');
+            texts.iter().for_each(|text| text.push_inside(out));
+            out.push(b'"');
+        }
+        if !self.reasoning_details.is_empty() {
+            each(
+                object.member("reasoning_details"),
+                &self.reasoning_details,
+                |detail, out| {
+                    out.extend_from_slice(detail.get().as_bytes());
+                },
+            );
+        }
+        if !self.calls.is_empty() {
+            each(object.member("tool_calls"), &self.calls, Call::write);
+        }
+        if let Some(flag) = self.flag {
+            object.raw(flag, "true");
+        }
+        object.end();
+    }
+}
+
+/// One string if nothing but texts is in it.
+fn content(parts: &[Part<'_>], out: &mut Vec<u8>) {
+    if !parts.iter().all(Part::is_plain) {
+        return each(out, parts, Part::write);
+    }
+    out.push(b'"');
+    let mut is_first = true;
+    for part in parts {
+        let Part::Text { text, glue, .. } = part else {
+            continue;
+        };
+        if !std::mem::take(&mut is_first) {
+            push_escaped(out, glue);
+        }
+        text.push_inside(out);
+    }
+    out.push(b'"');
+}
+
+impl Part<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        match self {
+            Part::Text { text, mark, .. } => {
+                object.text("type", "text");
+                text.push(object.member("text"));
+                mark.write(&mut object);
+            }
+            Part::Image(url) => {
+                object.text("type", "image_url");
+                let mut image = Object::begin(object.member("image_url"));
+                url.write(image.member("url"));
+                image.end();
+            }
+            Part::File { name, data } => {
+                object.text("type", "file");
+                let mut file = Object::begin(object.member("file"));
+                file.text("filename", name);
+                data.write(file.member("file_data"));
+                file.end();
+            }
+        }
+        object.end();
+    }
+}
+
+impl DataUrl<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            DataUrl::Verbatim(url) => push_str(out, url),
+            DataUrl::Base64 { data, .. } if data.starts_with("data:") => Text::from(*data).push(out),
+            DataUrl::Base64 { media_type, data } => {
+                out.extend_from_slice(b"\"data:");
+                push_escaped(out, media_type);
+                out.extend_from_slice(b";base64,");
+                let written = data.as_written();
+                if memchr::memchr2(b' ', b'\\', written.as_bytes()).is_none() {
+                    out.extend_from_slice(written.as_bytes());
+                } else {
+                    // Some encoders break lines.
+                    let plain = data.decoded();
+                    let pieces = plain.split_ascii_whitespace();
+                    pieces.for_each(|piece| push_escaped(out, piece));
+                }
+                out.push(b'"');
+            }
+        }
+    }
+}
+
+impl Mark<'_> {
+    fn write(self, object: &mut Object<'_>) {
+        match self {
+            Mark::None => {}
+            Mark::CacheControl(raw) => object.raw("cache_control", raw.get()),
+            Mark::Breakpoint => object.raw("prompt_cache_breakpoint", r#"{"mode":"explicit"}"#),
+        }
+    }
+}
+
+impl Call<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.text("id", &self.id);
+        object.text("type", "function");
+        let mut function = Object::begin(object.member("function"));
+        function.text("name", &self.name);
+        push_as_text(function.member("arguments"), self.arguments());
+        function.end();
+        if let Some(extra) = &self.extra_content {
+            object.raw("extra_content", extra.get());
+        }
+        object.end();
+    }
+}
+
+impl Tool<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.text("type", "function");
+        self.write_function(object.member("function"));
+        self.mark.write(&mut object);
+        object.end();
+    }
+
+    /// The inside of a tool, which token counting reads on its own.
+    pub(crate) fn write_function(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.text("name", &self.name);
+        if let Some(description) = &self.description {
+            description.push(object.member("description"));
+        }
+        self.parameters.write(object.member("parameters"));
+        if self.is_strict {
+            object.raw("strict", "true");
+        }
+        object.end();
+    }
+}
+
+impl ToolChoice<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            ToolChoice::Word(word) => push_str(out, word),
+            ToolChoice::Function(name) => {
+                let mut object = Object::begin(out);
+                object.text("type", "function");
+                let mut function = Object::begin(object.member("function"));
+                function.text("name", name);
+                function.end();
+                object.end();
+            }
+        }
+    }
+}
+
+impl Param<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Param::Raw(raw) => out.extend_from_slice(raw.get().as_bytes()),
+            Param::Object(entries) => {
+                let mut object = Object::begin(out);
+                for (name, value) in entries {
+                    value.write(object.member(name));
+                }
+                object.end();
+            }
+            Param::Float(number) => {
+                out.extend_from_slice(serde_json::Value::from(*number).to_string().as_bytes());
+            }
+            Param::Number(number) => push_number(out, *number),
+            Param::Bool(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
+            Param::Text(text) => push_str(out, text),
+            Param::Texts(texts) => each(out, texts, |text, out| push_str(out, text)),
+            Param::AnswerSchema { schema, is_strict } => answer_schema(schema, *is_strict, out),
+        }
+    }
+}
+
+fn answer_schema(schema: &Schema<'_>, is_strict: bool, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out);
+    object.text("type", "json_schema");
+    let mut named = Object::begin(object.member("json_schema"));
+    named.text("name", "output");
+    schema.write(named.member("schema"));
+    if is_strict {
+        named.raw("strict", "true");
+    }
+    named.end();
+    object.end();
+}
+
+/// A list of things that write themselves.
+fn each<T>(out: &mut Vec<u8>, things: &[T], write: impl Fn(&T, &mut Vec<u8>)) {
+    let mut list = List::begin(out);
+    for thing in things {
+        write(thing, list.element());
+    }
+    list.end();
 }

@@ -1,7 +1,5 @@
 //! One turn of the assistant: what it said, its calls, and the reasoning that goes back.
 
-use std::borrow::Cow;
-
 use crate::anthropic::{Block, Content, Message};
 use crate::dialect::{ReasoningBack, ReasoningField};
 use crate::openai::request as wire;
@@ -57,7 +55,7 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
     if let Content::Text(text) = &message.content
         && !text.is_empty()
     {
-        out.content.push(Part::text(&**text));
+        out.content.push(Part::text(*text));
     }
     // Texts that were cut apart belong together; texts around something else do not.
     let mut glue = PARAGRAPH;
@@ -71,7 +69,7 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
             Block::Text { text, .. } => {
                 if !text.is_empty() {
                     out.content.push(Part::Text {
-                        text: Cow::Borrowed(text),
+                        text: (*text).into(),
                         glue,
                         mark: wire::Mark::None,
                     });
@@ -81,7 +79,7 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
                 let opened = luggage::open(block);
                 let is_ours = opened.is_some() || cx.dialect().foreign_reasoning;
                 if is_ours && !thinking.is_empty() {
-                    thoughts.push(Cow::Borrowed(&**thinking));
+                    thoughts.push((*thinking).into());
                 }
                 out.reasoning_details.extend(luggage::details(opened, cx.target));
             }

@@ -40,7 +40,7 @@ impl Extras {
 /// The signature of a block, if it is one of ours and still fits its text.
 pub(super) fn open(block: &Block<'_>) -> Option<Opened> {
     match block {
-        Block::Thinking { thinking, signature } => signature::open(signature, thinking),
+        Block::Thinking { thinking, signature } => signature::open(signature, &thinking.decoded()),
         Block::RedactedThinking { data } => signature::open(data, ""),
         Block::Text { .. }
         | Block::Image(_)

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use crate::anthropic::{Block, Content, Document, Media, Source};
+use crate::anthropic::{Block, Content, Document, Media, Raw, Source};
 use crate::dialect::{CacheControl, ImageUrls, Pdf};
 use crate::error::{BadRequest, Path};
 use crate::openai::request::{DataUrl, Mark, PARAGRAPH, Part};
@@ -24,7 +22,7 @@ pub(super) fn parts<'r>(
 ) -> Result<Vec<Part<'r>>, BadRequest> {
     match content {
         Content::Text(text) if text.is_empty() => Ok(Vec::new()),
-        Content::Text(text) => Ok(vec![Part::text(&**text)]),
+        Content::Text(text) => Ok(vec![Part::text(*text)]),
         Content::Blocks(blocks) => {
             let mut out = Vec::with_capacity(blocks.len());
             for (n, block) in blocks.iter().enumerate() {
@@ -46,7 +44,7 @@ pub(super) fn push<'r>(
     match block {
         Block::Text { text, .. } if text.is_empty() => {}
         Block::Text { text, cache_control } => out.push(Part::Text {
-            text: Cow::Borrowed(text),
+            text: (*text).into(),
             glue: PARAGRAPH,
             mark: mark(*cache_control, cx),
         }),
@@ -78,7 +76,7 @@ pub(super) fn summary<'r>(text: &str) -> Part<'r> {
     Part::text(format!("Summary of the earlier conversation:\n{text}"))
 }
 
-fn mark<'r>(cache_control: Option<&'r RawValue>, cx: &Context<'_>) -> Mark<'r> {
+fn mark<'r>(cache_control: Option<Raw<'r>>, cx: &Context<'_>) -> Mark<'r> {
     match (cx.dialect().cache_control, cache_control) {
         (CacheControl::Passthrough, Some(raw)) => Mark::CacheControl(raw),
         (CacheControl::OpenaiBreakpoint, Some(_)) => Mark::Breakpoint,
@@ -95,7 +93,10 @@ fn image<'r>(source: &'r Source<'r>, path: &Path<'_>, cx: &mut Context<'r>) -> R
         return Ok(Part::text(BLIND_NOTE));
     }
     match source {
-        Source::Base64(Media { media_type, data }) => Ok(Part::Image(DataUrl::Base64 { media_type, data })),
+        Source::Base64(Media { media_type, data }) => Ok(Part::Image(DataUrl::Base64 {
+            media_type,
+            data: *data,
+        })),
         Source::Url(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
             Err(BadRequest::at(
                 format_args!("{path}.source.url"),
@@ -137,13 +138,16 @@ fn push_document<'r>(
             };
             out.push(Part::File {
                 name,
-                data: DataUrl::Base64 { media_type, data },
+                data: DataUrl::Base64 {
+                    media_type,
+                    data: *data,
+                },
             });
         }
         Source::Base64(Media { media_type, data }) => {
             cx.losses
                 .add(format!("{path}.document"), "the model cannot read it");
-            let bytes = data.trim_end_matches('=').len() * 3 / 4;
+            let bytes = data.decoded().trim_end_matches('=').len() * 3 / 4;
             let what = format!("{media_type}, {bytes} bytes");
             out.push(Part::text(omitted(document, &what)));
         }
@@ -175,7 +179,7 @@ fn push_content_document<'r>(
                 if !text.is_empty() {
                     text.push_str(PARAGRAPH);
                 }
-                text.push_str(&piece);
+                text.push_str(&piece.decoded());
             }
             part @ (Part::Image(_) | Part::File { .. }) => media.push(part),
         }

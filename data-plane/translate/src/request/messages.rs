@@ -5,8 +5,6 @@
 //! reminders in between and images inside. So the walk goes by turns: a run of assistant
 //! messages, then everything up to the next one.
 
-use std::borrow::Cow;
-
 use crate::anthropic::{Block, Message, Request, Role};
 use crate::dialect::{Prefill, PrefillFlag};
 use crate::error::BadRequest;
@@ -78,11 +76,7 @@ fn prefill<'r>(
         return Ok(());
     }
     if let Some(Part::Text { text, .. }) = message.content.last_mut() {
-        let length = text.trim_end().len();
-        match text {
-            Cow::Borrowed(text) => *text = text.get(..length).unwrap_or_default(),
-            Cow::Owned(text) => text.truncate(length),
-        }
+        *text = text.decoded().trim_end().to_owned().into();
     }
     match cx.dialect().prefill {
         Prefill::Reject => {
@@ -101,7 +95,7 @@ fn prefill<'r>(
                 PrefillFlag::Partial => Some("partial"),
             };
             let texts = message.content.iter().filter_map(|part| match part {
-                Part::Text { text, .. } => Some(&**text),
+                Part::Text { text, .. } => Some(text.decoded()),
                 Part::Image(_) | Part::File { .. } => None,
             });
             cx.prefill = Some(texts.collect());

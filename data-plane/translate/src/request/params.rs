@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::anthropic::Request;
+use crate::anthropic::{Raw, Request};
 use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, PrefillFlag, StructuredOutput};
 use crate::error::BadRequest;
 use crate::openai::request::Param;
@@ -143,7 +142,7 @@ fn sampling<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mut Par
     params.push((Cow::Borrowed("stop"), Param::Texts(stops)));
 }
 
-fn temperature(raw: &RawValue, max: Option<f64>) -> Param<'_> {
+fn temperature(raw: Raw<'_>, max: Option<f64>) -> Param<'_> {
     match (raw.get().parse::<f64>(), max) {
         (Ok(wanted), Some(max)) if wanted > max => Param::Float(max),
         (_, _) => Param::Raw(raw),
@@ -209,7 +208,7 @@ fn other_fields<'r>(
             .iter()
             .any(|allowed| allowed == name)
         {
-            params.push((Cow::Borrowed(name), Param::Raw(value)));
+            params.push((Cow::Borrowed(name), Param::Raw(*value)));
             continue;
         }
         if value.get() == "null" || HARMLESS.contains(&name) {
@@ -219,7 +218,7 @@ fn other_fields<'r>(
             return Err(BadRequest::at(name, "not supported by this provider"));
         }
         match name {
-            "context_management" => context_edits(value, cx),
+            "context_management" => context_edits(*value, cx),
             "speed" if value.get() != "\"fast\"" => {}
             _ => cx.losses.add(name, "has no equivalent"),
         }
@@ -228,7 +227,7 @@ fn other_fields<'r>(
 }
 
 /// Clearing old thinking is what happens anyway; other edits would have shortened the prompt.
-fn context_edits(value: &RawValue, cx: &mut Context<'_>) {
+fn context_edits(value: Raw<'_>, cx: &mut Context<'_>) {
     #[derive(serde::Deserialize)]
     struct Edits<'a> {
         #[serde(borrow, default)]

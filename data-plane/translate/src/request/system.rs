@@ -1,11 +1,10 @@
 //! System prompts: the leading one, and those inside the conversation.
 
-use std::borrow::Cow;
-
 use crate::anthropic::claude_code::{BILLING_HEADER, REMINDER_END, REMINDER_START};
 use crate::anthropic::{Content, Message, Request};
 use crate::dialect::{MidSystem, StructuredOutput, SystemRole};
 use crate::error::{BadRequest, Path};
+use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::request::Part;
 
@@ -25,7 +24,7 @@ pub(super) fn prompt<'r>(
     cx: &mut Context<'r>,
 ) -> Result<Vec<Part<'r>>, BadRequest> {
     let strips = cx.dialect().strip_billing_header;
-    let is_billing = move |text: &str| strips && text.starts_with(BILLING_HEADER);
+    let is_billing = move |text: &Text<'_>| strips && text.starts_with(BILLING_HEADER);
     let mut parts = match &request.system {
         None => Vec::new(),
         Some(content) => media::parts(content, &Path::Root("system"), cx)?,
@@ -38,7 +37,8 @@ pub(super) fn prompt<'r>(
         )
     {
         parts.push(Part::text(format!(
-            "Answer with one JSON object that follows this JSON schema:\n{schema}"
+            "Answer with one JSON object that follows this JSON schema:\n{}",
+            schema.get()
         )));
     }
     Ok(parts)
@@ -92,7 +92,7 @@ pub(super) fn inside<'r>(
 fn wrapped(part: Part<'_>) -> Part<'_> {
     match part {
         Part::Text { text, glue, mark } => {
-            let text = Cow::Owned(format!("{REMINDER_START}{text}{REMINDER_END}"));
+            let text = format!("{REMINDER_START}{}{REMINDER_END}", text.decoded()).into();
             Part::Text { text, glue, mark }
         }
         part @ (Part::Image(_) | Part::File { .. }) => part,

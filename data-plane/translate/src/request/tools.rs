@@ -1,11 +1,11 @@
 //! Tools and the choice among them.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::anthropic::{Block, Content, Request, Tool, ToolChoice, ToolKind};
+use crate::anthropic::{Block, Content, Escaped, Request, Tool, ToolChoice, ToolKind};
 use crate::dialect::{CacheControl, DeferredTools, Param, ServerTool, ToolChoiceAny, ToolChoiceNamed};
 use crate::error::BadRequest;
+use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::schema::Schema;
 
@@ -63,15 +63,19 @@ fn one<'r>(
                 return Ok(None);
             }
             let mark = match (cx.dialect().cache_control, cache_control) {
-                (CacheControl::Passthrough, Some(raw)) => wire::Mark::CacheControl(raw),
+                (CacheControl::Passthrough, Some(raw)) => wire::Mark::CacheControl(*raw),
                 (CacheControl::Strip | CacheControl::OpenaiBreakpoint | CacheControl::Passthrough, _) => {
                     wire::Mark::None
                 }
             };
             Ok(Some(wire::Tool {
                 name: cx.names.upstream(name),
-                description: description.as_deref().map(|text| clipped(text, n, cx)),
-                parameters: Schema::of_tool(input_schema, cx.dialect().schema_level),
+                description: description.map(|text| clipped(text, n, cx)),
+                parameters: Schema::of_tool(
+                    input_schema.raw,
+                    input_schema.words.as_deref(),
+                    cx.dialect().schema_level,
+                ),
                 is_strict: *is_strict && cx.dialect().strict_tools,
                 mark,
             }))
@@ -127,28 +131,31 @@ fn known<'r>(
 ) -> wire::Tool<'r> {
     wire::Tool {
         name: cx.names.upstream(name),
-        description: Some(Cow::Borrowed(description)),
+        description: Some(description.into()),
         parameters: Schema::Fixed(schema),
         is_strict: false,
         mark: wire::Mark::None,
     }
 }
 
-fn clipped<'r>(text: &'r str, n: usize, cx: &mut Context<'r>) -> Cow<'r, str> {
-    let Some(max) = cx
-        .dialect()
-        .max_tool_description
-        .map(|max| max as usize)
-        .filter(|max| text.len() > *max)
-    else {
-        return Cow::Borrowed(text);
+fn clipped<'r>(text: Escaped<'r>, n: usize, cx: &mut Context<'r>) -> Text<'r> {
+    let Some(max) = cx.dialect().max_tool_description.map(|max| max as usize) else {
+        return text.into();
     };
+    // What is written is never shorter than what it means.
+    if text.as_written().len() <= max {
+        return text.into();
+    }
+    let mut plain = text.decoded().into_owned();
+    if plain.len() <= max {
+        return text.into();
+    }
     cx.losses.add(
         format!("tools.{n}.description"),
         "longer than the provider allows",
     );
-    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    Cow::Borrowed(text.get(..end).unwrap_or_default())
+    plain.truncate(plain.floor_char_boundary(max));
+    plain.into()
 }
 
 fn choice<'r>(

@@ -126,7 +126,7 @@ fn push_said<'r>(
     if let Content::Text(text) = &message.content
         && !text.is_empty()
     {
-        parts.push(Part::text(&**text));
+        parts.push(Part::text(*text));
     }
     for (at, block) in message.content.blocks().iter().enumerate() {
         let path = Path::Index(&path, at);
@@ -235,11 +235,12 @@ fn mark_error(texts: &mut Vec<Part<'_>>) {
     let Some(Part::Text { text, .. }) = texts.first_mut() else {
         return texts.insert(0, Part::text("Error"));
     };
+    let plain = text.decoded();
     let says_so = ERROR_MARKS.iter().any(|mark| {
-        let start = text.get(..mark.len());
+        let start = plain.get(..mark.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(mark))
     });
     if !says_so {
-        *text = Cow::Owned(format!("Error: {text}"));
+        *text = format!("Error: {plain}").into();
     }
 }

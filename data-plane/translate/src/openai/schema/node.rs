@@ -1,11 +1,10 @@
 //! A schema as a tree, for the levels that rewrite it.
 
-use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::Entries;
+use crate::json::cursor::{Cursor, Kind, Result};
+use crate::json::escaped::Raw;
+use crate::json::write::{List, Object};
 
 /// Deeper schemas are not meant for models.
 const DEPTH_MAX: u32 = 64;
@@ -18,47 +17,56 @@ pub(crate) enum Node {
     List(Vec<Node>),
 }
 
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Node::Leaf(value) => value.serialize(serializer),
-            Node::List(list) => list.serialize(serializer),
-            Node::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    /// Scalars through `Value`; maps and lists by way of their raw parts, to keep order.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Node::parse(raw, 0).map_err(serde::de::Error::custom)
-    }
-}
-
 impl Node {
-    fn parse(raw: &RawValue, depth: u32) -> Result<Node, serde_json::Error> {
-        if depth > DEPTH_MAX {
-            return Ok(Node::Leaf(Value::Bool(true)));
+    pub(super) fn read(raw: Raw<'_>) -> Result<Node> {
+        Node::next(&mut Cursor::new(raw.get()), 0)
+    }
+
+    fn next(cursor: &mut Cursor<'_>, depth: u32) -> Result<Node> {
+        match cursor.peek()? {
+            _ if depth > DEPTH_MAX => {
+                cursor.skip()?;
+                Ok(Node::Leaf(Value::Bool(true)))
+            }
+            Kind::Object => {
+                let mut entries = Vec::new();
+                cursor.object(|cursor, name| {
+                    entries.push((name.decoded().into_owned(), Node::next(cursor, depth + 1)?));
+                    Ok(())
+                })?;
+                Ok(Node::Object(entries))
+            }
+            Kind::List => {
+                let mut list = Vec::new();
+                cursor.list(|cursor| {
+                    list.push(Node::next(cursor, depth + 1)?);
+                    Ok(())
+                })?;
+                Ok(Node::List(list))
+            }
+            Kind::Text | Kind::Scalar => {
+                // What a cursor takes, the parser of single values takes as well.
+                let value = serde_json::from_str(cursor.raw()?.get());
+                Ok(Node::Leaf(value.unwrap_or_default()))
+            }
         }
-        let text = raw.get();
-        if text.starts_with('{') {
-            let Entries(entries) = serde_json::from_str(text)?;
-            let entries = entries
-                .into_iter()
-                .map(|(key, raw)| Ok((key.into_owned(), Node::parse(raw, depth + 1)?)));
-            return entries
-                .collect::<Result<_, serde_json::Error>>()
-                .map(Node::Object);
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Node::Leaf(value) => out.extend_from_slice(value.to_string().as_bytes()),
+            Node::List(nodes) => {
+                let mut list = List::begin(out);
+                nodes.iter().for_each(|node| node.write(list.element()));
+                list.end();
+            }
+            Node::Object(entries) => {
+                let mut object = Object::begin(out);
+                for (name, node) in entries {
+                    node.write(object.member(name));
+                }
+                object.end();
+            }
         }
-        if text.starts_with('[') {
-            let list: Vec<&RawValue> = serde_json::from_str(text)?;
-            return list
-                .into_iter()
-                .map(|raw| Node::parse(raw, depth + 1))
-                .collect::<Result<_, _>>()
-                .map(Node::List);
-        }
-        serde_json::from_str(text).map(Node::Leaf)
     }
 }
