@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "bridge/admin/v1/api_key.proto",
     "bridge/admin/v1/auth.proto",
+    "bridge/admin/v1/model.proto",
     "bridge/admin/v1/provider.proto",
     "bridge/admin/v1/settings.proto",
     "bridge/admin/v1/user.proto",

@@ -104,11 +104,16 @@ const RULES: &[Rule] = &[
             "prost",
             "prost_types",
             "serde",
-            "serde_json",
             "tokio",
             "bridge_proto",
         ],
         reason: "the domain knows no transport and no disk",
+    },
+    Rule {
+        places: &["control-plane/src/domain"],
+        except: &["control-plane/src/domain/extra_body"],
+        banned: &["serde_json"],
+        reason: "the domain reads JSON only where the thing itself is JSON",
     },
     Rule {
         places: &["control-plane/src"],

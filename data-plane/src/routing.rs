@@ -4,20 +4,24 @@
 //! can replay any order, and Explain can give the same reasons as traffic. Breakers
 //! are asked later, right before an attempt.
 
+mod abilities;
+mod display_name;
 mod name;
 mod reach;
 
 use std::sync::Arc;
 
-use bridge_translate::request::Target;
+use bridge_translate::{dialect::Dialect, request::Target};
 use rand::{Rng, seq::SliceRandom};
 
 use crate::snapshot::{
-    ApiFormat, ApiKey, Fallback, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
+    ApiFormat, ApiKey, Fallback, ModelTraits, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
 };
 
+pub(crate) use abilities::{Abilities, Efforts};
+pub(crate) use display_name::display_name;
 pub(crate) use name::{Name, matches};
-pub(crate) use reach::{Limits, line, reachable};
+pub(crate) use reach::{Reach, line, reachable};
 
 /// One model at one provider.
 #[derive(Debug, Clone)]
@@ -30,24 +34,40 @@ impl Candidate {
     /// What translation has to know of the candidate.
     pub(crate) fn target<'a>(&'a self, snapshot: &Snapshot) -> Target<'a> {
         let traits = &self.provider.traits;
-        let known = traits.by_model.get(&*self.model);
         let TokenLimits { min, max } = snapshot.settings.tokens;
         let max = max.min(traits.max_tokens_limit.unwrap_or(u32::MAX));
         Target {
             provider: &self.provider.name,
             model: &self.model,
-            dialect: known.map_or_else(|| traits.dialects.of_model(&self.model), |known| &known.dialect),
+            dialect: self.dialect(),
             token_limits: bridge_translate::request::TokenLimits {
                 min: min.min(max),
                 max,
             },
-            max_output_tokens: known.and_then(|known| known.max_output_tokens),
+            max_output_tokens: self.known().and_then(|known| known.max_output_tokens),
         }
+    }
+
+    /// What the model can take, else what the provider can.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        let of_model = || self.provider.traits.dialects.of_model(&self.model);
+        self.known().map_or_else(of_model, |known| &known.dialect)
     }
 
     /// Tokens of prompt and answer together, if an admin said it.
     pub(crate) fn context_window(&self) -> Option<u32> {
-        self.provider.traits.by_model.get(&*self.model)?.context_window
+        self.known()?.context_window
+    }
+
+    /// The longest answer, if an admin said it of the model or of its provider.
+    pub(crate) fn max_output_tokens(&self) -> Option<u32> {
+        let of_model = self.known().and_then(|known| known.max_output_tokens);
+        let of_provider = self.provider.traits.max_tokens_limit;
+        of_model.into_iter().chain(of_provider).min()
+    }
+
+    fn known(&self) -> Option<&ModelTraits> {
+        self.provider.traits.by_model.get(&*self.model)
     }
 }
 
@@ -74,16 +94,18 @@ pub(crate) enum Reason {
     NativeAnthropic,
     #[error("it has no model of the tier")]
     NoModelOfTier,
+    #[error("a rule names it, but it does not exist or is disabled")]
+    Missing,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// The text is what clients look for.
+    /// Clients look for `model:`.
     #[error("model: {0}")]
     Unmapped(String),
     #[error("this API key may not use the model {0}")]
     NotAllowed(String),
-    #[error("no provider can serve the model {model}{}", list(.skipped))]
+    #[error("model: {model}: no provider can serve it{}", list(.skipped))]
     NoCandidate { model: String, skipped: Vec<Skip> },
 }
 
@@ -128,8 +150,13 @@ pub(crate) fn plan(
             }
         }
         Destination::Upstream { provider, model } => {
-            for provider in snapshot.providers.iter().filter(|known| known.name == *provider) {
-                plan.add(key, provider, std::slice::from_ref(&model));
+            // A rule is a decision: nobody else takes what its provider cannot.
+            match snapshot.providers.iter().find(|known| known.name == *provider) {
+                Some(known) => plan.add(key, known, std::slice::from_ref(&model)),
+                None => plan.skipped.push(Skip {
+                    provider: Arc::clone(provider),
+                    reason: Reason::Missing,
+                }),
             }
         }
         Destination::Listed(listed) => {
@@ -156,12 +183,16 @@ pub(crate) fn may_use(key: &ApiKey, name: &Name) -> bool {
 
 /// Rules come first, then names that providers list, then the words for tiers.
 fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
-    if let Some(rule) = snapshot.rules.iter().find(|rule| matches(&rule.pattern, name)) {
+    let first = snapshot
+        .rules
+        .iter()
+        .find_map(|rule| Some((rule, name::matched(&rule.pattern, name)?)));
+    if let Some((rule, matched)) = first {
         return match &rule.target {
             RuleTarget::Tier(tier) => Some(Destination::Tier(*tier)),
             RuleTarget::Upstream { provider, model } => Some(Destination::Upstream {
                 provider,
-                model: model.clone().unwrap_or_else(|| name.as_asked().into()),
+                model: model.clone().unwrap_or_else(|| matched.into()),
             }),
             RuleTarget::Unknown => None,
         };

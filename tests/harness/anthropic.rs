@@ -51,6 +51,10 @@ impl Client {
         self
     }
 
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     /// A request with the credential of this client, to be changed before it is sent.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base_url));

@@ -25,10 +25,18 @@ impl Stage {
     }
 
     pub async fn with_nodes(nodes: usize) -> Result<Self> {
-        let upstream = FakeUpstream::start().await?;
         let bridge = Bridge::start(nodes).await?;
         let admin = bridge.admin().await?;
-        let provider = admin::provider("scripted", &upstream.base_url(), MODEL);
+        Self::furnish(bridge, admin, |provider| provider).await
+    }
+
+    async fn furnish(
+        bridge: Bridge,
+        admin: Admin,
+        change: impl FnOnce(Provider) -> Provider,
+    ) -> Result<Self> {
+        let upstream = FakeUpstream::start().await?;
+        let provider = change(admin::provider("scripted", &upstream.base_url(), MODEL));
         let provider = admin.create_provider(provider).await?;
         let key = bridge.accepted_key(&admin).await?;
         Ok(Self {
@@ -42,15 +50,21 @@ impl Stage {
 
     /// One provider whose failures are neither retried nor remembered: each request stands alone.
     pub async fn without_memory() -> Result<Self> {
-        let mut stage = Self::start().await?;
-        let provider = Provider {
-            max_retries: Some(0),
-            ..stage.provider.clone()
+        Self::without_memory_of(|provider| provider).await
+    }
+
+    /// The same, with a provider that is changed before it is there.
+    pub async fn without_memory_of(change: impl FnOnce(Provider) -> Provider) -> Result<Self> {
+        let bridge = Bridge::start(1).await?;
+        let admin = bridge.admin().await?;
+        admin.set_breaker_enabled(false).await?;
+        let change = |provider| {
+            change(Provider {
+                max_retries: Some(0),
+                ..provider
+            })
         };
-        stage.provider = stage.admin.update_provider(provider, "max_retries").await?;
-        stage.admin.set_breaker_enabled(false).await?;
-        stage.settle().await?;
-        Ok(stage)
+        Self::furnish(bridge, admin, change).await
     }
 
     /// A client of the first node.

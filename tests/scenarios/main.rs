@@ -5,6 +5,7 @@
 mod admin_listener;
 mod auth;
 mod bad_input;
+mod conformance;
 mod durability;
 mod encoded_bodies;
 mod endpoints;
@@ -12,6 +13,7 @@ mod examples;
 mod failover;
 mod fake_upstream;
 mod messages;
+mod models;
 mod restart;
 mod streaming;
 mod tools;

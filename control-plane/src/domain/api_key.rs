@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DisplayName, Email, FieldViolation, Invalid, Times, Violations, model::ModelPattern,
+    DisplayName, Email, FieldViolation, Invalid, LossPolicy, Times, Violations, model::ModelPattern,
     provider::ProviderName, user::UserId,
 };
 
@@ -128,6 +128,8 @@ pub struct Draft {
     pub expires_at: Option<SystemTime>,
     pub allowed_models: Vec<String>,
     pub allowed_providers: Vec<String>,
+    /// `None`: as the settings say.
+    pub loss_policy: Option<LossPolicy>,
 }
 
 impl Draft {
@@ -140,6 +142,7 @@ impl Draft {
             expires_at,
             allowed_models,
             allowed_providers,
+            loss_policy,
         } = self;
         let mut violations = Violations::default();
         let name = violations.check("name", DisplayName::parse(name));
@@ -175,6 +178,7 @@ impl Draft {
             enabled: *enabled,
             expires_at: *expires_at,
             scope,
+            loss_policy: *loss_policy,
         });
         violations.finish(spec)
     }
@@ -196,6 +200,7 @@ pub struct Spec {
     pub enabled: bool,
     pub expires_at: Option<SystemTime>,
     pub scope: Scope,
+    pub loss_policy: Option<LossPolicy>,
 }
 
 impl Spec {
@@ -208,6 +213,7 @@ impl Spec {
             enabled,
             expires_at,
             scope,
+            loss_policy,
         } = self;
         Draft {
             name: name.as_str().to_owned(),
@@ -228,6 +234,7 @@ impl Spec {
                 .iter()
                 .map(|name| name.as_str().to_owned())
                 .collect(),
+            loss_policy: *loss_policy,
         }
     }
 }
@@ -304,6 +311,7 @@ mod tests {
             expires_at: None,
             allowed_models: vec![],
             allowed_providers: vec![],
+            loss_policy: None,
         };
         let key = |draft: &Draft| ApiKey {
             id: KeyId::parse("abcdefghijkl").unwrap(),

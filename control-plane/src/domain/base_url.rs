@@ -14,6 +14,9 @@ use super::Invalid;
 
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 512;
+/// What a template of a URL has in place of the model, and a model to try it with.
+const MODEL: &str = "{model}";
+const ANY_MODEL: &str = "m";
 /// Metadata services of clouds outside the link-local range.
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
 /// `fd00:ec2::/32`, a metadata service.
@@ -56,6 +59,39 @@ impl BaseUrl {
             origin: format!("{}://{host}:{port}", url.scheme()),
             host: host.to_string(),
         })
+    }
+
+    /// Whether a template leads to this origin, whatever the model: our secrets go
+    /// with the request.
+    pub(super) fn check_template(&self, template: &str) -> Result<(), Invalid> {
+        if template.len() > URL_BYTES_MAX {
+            return Err(Invalid::new(format!("must have at most {URL_BYTES_MAX} bytes")));
+        }
+        let filled = template.replace(MODEL, ANY_MODEL);
+        let whole = if filled.starts_with('/') {
+            format!("{}{filled}", self.text)
+        } else {
+            filled
+        };
+        let url = Url::parse(&whole)
+            .map_err(|error| Invalid::new(format!("must be a path or an absolute URL: {error}")))?;
+        let origin = match (url.host(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+            (None, _) | (_, None) => String::new(),
+        };
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        if origin != self.origin || !is_plain {
+            return Err(Invalid::new(format!("must lead to {}", self.origin)));
+        }
+        let (_, place) = template.split_once("://").unwrap_or(("", template));
+        let is_placed = place
+            .find(MODEL)
+            .is_some_and(|at| place[..at].contains(['/', '?']));
+        if is_placed {
+            Ok(())
+        } else {
+            Err(Invalid::new("must have {model} in its path or query"))
+        }
     }
 
     #[must_use]
@@ -152,6 +188,34 @@ mod tests {
             BaseUrl::parse("http://a.example:81").unwrap().origin(),
             "http://a.example:81"
         );
+    }
+
+    #[test]
+    fn a_template_stays_on_the_origin_and_names_the_model() {
+        let base = BaseUrl::parse("https://m.example/openai").unwrap();
+        for good in [
+            "/deployments/{model}/chat/completions?api-version=2024-10-21",
+            "/chat?model={model}",
+            "https://m.example/x/{model}",
+            "https://M.example:443/x/{model}",
+        ] {
+            assert_eq!(base.check_template(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/chat/completions",
+            "{model}",
+            "https://{model}.example/x",
+            "https://evil.example/{model}",
+            "http://m.example/{model}",
+            "https://m.example@evil.example/{model}",
+            "https://user@m.example/{model}",
+            "https://m.example:444/{model}",
+            "/x/{model}#there",
+            "file:///{model}",
+        ] {
+            assert!(base.check_template(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -68,7 +68,6 @@ const BY_HOST: &[(&str, Dialect)] = &[
     ("api.groq.com", Dialect::Groq),
     ("openrouter.ai", Dialect::Openrouter),
     ("api.x.ai", Dialect::Xai),
-    ("api.anthropic.com", Dialect::Anthropic),
 ];
 
 /// Ports that local servers listen on unless told otherwise.
@@ -89,7 +88,8 @@ impl Dialect {
         })
     }
 
-    /// By the host of a well-known provider, or by the port of a local server.
+    /// What a host's OpenAI-compatible API takes: by the host of a well-known provider, or
+    /// by the port of a local server.
     #[must_use]
     pub fn guess(base_url: &BaseUrl) -> Self {
         let host = base_url.host();

@@ -8,8 +8,13 @@ pub mod api_key;
 pub mod audit;
 mod base_url;
 mod dialect;
+mod extra_body;
+mod knobs;
+mod loss_policy;
 pub mod model;
+mod model_options;
 mod name;
+mod overrides;
 pub mod provider;
 mod provider_secrets;
 pub mod session;
@@ -20,6 +25,7 @@ mod violation;
 
 use std::time::SystemTime;
 
+pub use loss_policy::LossPolicy;
 pub use text::{DisplayName, Email};
 pub use violation::{FieldViolation, Invalid, Violations};
 

@@ -2,11 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::{FieldViolation, Invalid, Times, Violations, name::ModelName};
+use super::{FieldViolation, Invalid, Times, Violations, model_options, name::ModelName, overrides};
 pub use super::{
     base_url::BaseUrl,
     dialect::Dialect,
+    model_options::{Draft as ModelOptionsDraft, ModelOptions},
     name::ProviderName,
+    overrides::{Draft as OverridesDraft, Overrides, Value as KnobValue, is_knob},
     provider_secrets::{Credentials, HeaderName, PlainSecrets, SealedField, SealedSecrets, SecretsDraft},
 };
 
@@ -16,6 +18,9 @@ const TIER_MODELS_MAX: usize = 16;
 const PRIORITY_MAX: i32 = 1_000_000;
 const TIMEOUT_S_MAX: u32 = 3_600;
 const RETRIES_MAX: u32 = 10;
+/// Most that models, knobs and model options may take together, in bytes, so that the
+/// record with the secrets stays below the store's limit.
+const WEIGHT_MAX: usize = 7 * 1024;
 
 /// The protocol that an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +55,11 @@ pub struct Draft {
     pub priority: i32,
     pub api_format: ApiFormat,
     pub base_url: String,
-    /// Empty: guessed from `base_url`.
+    /// Empty: guessed from `api_format` and `base_url`.
     pub dialect: String,
+    pub dialect_overrides: OverridesDraft,
     pub models: ModelsDraft,
+    pub model_options: Vec<ModelOptionsDraft>,
     /// 0: the data plane's default.
     pub timeout_s: u32,
     pub max_retries: Option<u32>,
@@ -75,7 +82,9 @@ impl Draft {
             api_format,
             base_url,
             dialect,
+            dialect_overrides,
             models,
+            model_options,
             timeout_s,
             max_retries,
             max_tokens_limit,
@@ -86,7 +95,19 @@ impl Draft {
             violations.add("priority", format!("must be -{PRIORITY_MAX} to {PRIORITY_MAX}"));
         }
         let endpoint = check_endpoint(&mut violations, *api_format, base_url, dialect);
-        let models = check_models(&mut violations, models);
+        let base_url = endpoint.as_ref().map(|endpoint| &endpoint.base_url);
+        let dialect_overrides =
+            overrides::check_provider(&mut violations, "dialect_overrides", dialect_overrides, base_url);
+        let models = Models {
+            by_tier: check_models(&mut violations, models),
+            options: model_options::check(&mut violations, model_options),
+        };
+        if models.weight() + dialect_overrides.weight() > WEIGHT_MAX {
+            violations.add(
+                "model_options",
+                format!("must be smaller: with models and dialect_overrides at most {WEIGHT_MAX} bytes"),
+            );
+        }
         let limits = Limits {
             timeout_s: *timeout_s,
             max_retries: *max_retries,
@@ -98,6 +119,7 @@ impl Draft {
             enabled: *enabled,
             priority: *priority,
             endpoint,
+            dialect_overrides,
             models,
             limits,
         });
@@ -111,10 +133,6 @@ fn check_endpoint(
     base_url: &str,
     dialect: &str,
 ) -> Option<Endpoint> {
-    match api_format {
-        ApiFormat::Openai => {}
-        ApiFormat::Anthropic => violations.add("api_format", "native Anthropic providers are not served yet"),
-    }
     let base_url = violations.check("base_url", BaseUrl::parse(base_url));
     let dialect = if dialect.is_empty() {
         None
@@ -162,14 +180,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The chosen dialect, or the one that is guessed from the URL.
+    /// The chosen dialect, or the one that is guessed from format and URL.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        self.chosen_dialect
-            .unwrap_or_else(|| match Dialect::guess(&self.base_url) {
-                Dialect::Anthropic if self.api_format == ApiFormat::Openai => Dialect::Generic,
-                guess => guess,
-            })
+        let guess = || match self.api_format {
+            // A provider's own dialect says what its other API takes.
+            ApiFormat::Anthropic => Dialect::Anthropic,
+            ApiFormat::Openai => Dialect::guess(&self.base_url),
+        };
+        self.chosen_dialect.unwrap_or_else(guess)
     }
 
     #[must_use]
@@ -190,7 +209,30 @@ impl TierModels {
     /// The first model of the best tier that has one.
     #[must_use]
     pub fn first(&self) -> Option<&ModelName> {
-        self.big.iter().chain(&self.middle).chain(&self.small).next()
+        self.all().next()
+    }
+
+    /// From the best tier down.
+    pub fn all(&self) -> impl Iterator<Item = &ModelName> {
+        self.big.iter().chain(&self.middle).chain(&self.small)
+    }
+
+    fn weight(&self) -> usize {
+        self.all().map(|model| overrides::weight(model.as_str())).sum()
+    }
+}
+
+/// The models of a provider, and what is known of single ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Models {
+    pub by_tier: TierModels,
+    /// Each model once.
+    pub options: Vec<ModelOptions>,
+}
+
+impl Models {
+    fn weight(&self) -> usize {
+        self.by_tier.weight() + self.options.iter().map(ModelOptions::weight).sum::<usize>()
     }
 }
 
@@ -223,14 +265,15 @@ impl Limits {
 }
 
 /// What an admin decides about a provider, without its secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub name: ProviderName,
     pub enabled: bool,
     /// Smaller is tried first.
     pub priority: i32,
     pub endpoint: Endpoint,
-    pub models: TierModels,
+    pub dialect_overrides: Overrides,
+    pub models: Models,
     pub limits: Limits,
 }
 
@@ -242,7 +285,8 @@ impl Spec {
             enabled,
             priority,
             endpoint,
-            models,
+            dialect_overrides,
+            models: Models { by_tier, options },
             limits,
         } = self;
         let Endpoint {
@@ -265,11 +309,13 @@ impl Spec {
             dialect: chosen_dialect
                 .map(|dialect| dialect.as_str().to_owned())
                 .unwrap_or_default(),
+            dialect_overrides: dialect_overrides.to_draft(),
             models: ModelsDraft {
-                big: texts(&models.big),
-                middle: texts(&models.middle),
-                small: texts(&models.small),
+                big: texts(&by_tier.big),
+                middle: texts(&by_tier.middle),
+                small: texts(&by_tier.small),
             },
+            model_options: options.iter().map(ModelOptions::to_draft).collect(),
             timeout_s: *timeout_s,
             max_retries: *max_retries,
             max_tokens_limit: *max_tokens_limit,
@@ -277,7 +323,7 @@ impl Spec {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     pub spec: Spec,
     pub credentials: Credentials,
@@ -332,10 +378,17 @@ mod tests {
             api_format: ApiFormat::Openai,
             base_url: "https://dashscope.aliyuncs.com/compatible-mode/v1".into(),
             dialect: String::new(),
+            dialect_overrides: [("vision".to_owned(), KnobValue::Flag(false))].into(),
             models: ModelsDraft {
                 big: vec!["qwen-max".into()],
                 ..ModelsDraft::default()
             },
+            model_options: vec![ModelOptionsDraft {
+                model: "qwen-max".into(),
+                context_window: Some(32_768),
+                max_output_tokens: None,
+                dialect_overrides: [("vision".to_owned(), KnobValue::Flag(true))].into(),
+            }],
             timeout_s: 60,
             max_retries: Some(1),
             max_tokens_limit: None,
@@ -351,18 +404,35 @@ mod tests {
     }
 
     #[test]
+    fn a_native_provider_speaks_its_own_dialect_wherever_it_lives() {
+        let native = Draft {
+            api_format: ApiFormat::Anthropic,
+            ..draft()
+        };
+        let endpoint = native.check().unwrap().endpoint;
+        assert_eq!(endpoint.dialect(), Dialect::Anthropic);
+        assert!(endpoint.is_dialect_guessed());
+        let translated = Draft {
+            dialect: "anthropic".into(),
+            ..draft()
+        };
+        assert_eq!(translated.check().unwrap_err()[0].field, "dialect");
+    }
+
+    #[test]
     fn a_draft_reports_all_its_violations() {
         let bad = Draft {
             name: "Q W".into(),
             priority: i32::MIN,
-            api_format: ApiFormat::Anthropic,
             base_url: "nowhere".into(),
             dialect: "cobol".into(),
+            dialect_overrides: [("pdf".to_owned(), KnobValue::Flag(true))].into(),
             models: ModelsDraft {
                 big: vec!["a b".into()],
                 small: vec!["m".into(); TIER_MODELS_MAX + 1],
                 ..ModelsDraft::default()
             },
+            model_options: vec![ModelOptionsDraft::default()],
             timeout_s: TIMEOUT_S_MAX + 1,
             max_retries: Some(RETRIES_MAX + 1),
             max_tokens_limit: Some(0),
@@ -377,11 +447,12 @@ mod tests {
         let expected = [
             "name",
             "priority",
-            "api_format",
             "base_url",
             "dialect",
+            "dialect_overrides.pdf",
             "models.small",
             "models.big[0]",
+            "model_options[0].model",
             "timeout",
             "max_retries",
             "max_tokens_limit",
@@ -392,6 +463,20 @@ mod tests {
             ..draft()
         };
         assert_eq!(without_models.check().unwrap_err()[0].field, "models");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_record_is_refused() {
+        let passed_on = |list: usize| {
+            let texts = (0..28).map(|text| format!("{list}-{text}{}", "x".repeat(250)));
+            KnobValue::List(texts.collect())
+        };
+        let heavy = Draft {
+            dialect_overrides: [("strip_betas".to_owned(), passed_on(0))].into(),
+            ..draft()
+        };
+        let said = heavy.check().unwrap_err();
+        assert_eq!((said.len(), said[0].field.as_str()), (1, "model_options"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What holds for all requests.
 
-use super::{FieldViolation, Violations};
+use super::{FieldViolation, LossPolicy, Violations, model::Tier};
 
 /// Bounds of each setting.
 const TOKENS_MAX: u32 = 100_000_000;
@@ -55,6 +55,10 @@ pub struct Draft {
     pub max_attempts: u32,
     pub request_deadline_s: u32,
     pub allow_query_api_key: bool,
+    /// For keys that do not say it themselves.
+    pub loss_policy: LossPolicy,
+    /// Of a name that nothing else maps; `None`: such a name is the client's mistake.
+    pub default_tier: Option<Tier>,
 }
 
 impl Default for Draft {
@@ -71,6 +75,8 @@ impl Default for Draft {
             max_attempts: 4,
             request_deadline_s: 600,
             allow_query_api_key: true,
+            loss_policy: LossPolicy::Report,
+            default_tier: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::api_key::{self, ApiKey, Draft, KeyId, Minted, Spec};
 use crate::domain::user::UserId;
-use crate::domain::{Invalid, Times};
+use crate::domain::{Times, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::mask::{self, UnknownPath};
@@ -181,9 +181,13 @@ impl ApiKeys {
             allowed_models,
             allowed_providers,
             idempotency_key: _,
+            loss_policy,
         } = request;
         let owner = self.owner(call, &owner_user_id).await?;
-        let expires_at = convert::time(expires_at).map_err(|reason| expires_at_violation(&reason))?;
+        let mut violations = Violations::default();
+        let expires_at = violations.check("expires_at", convert::time(expires_at));
+        let loss_policy = violations.check("loss_policy", convert::loss_policy(loss_policy));
+        let (expires_at, loss_policy) = violations.finish(expires_at.zip(loss_policy))?;
         let draft = Draft {
             name,
             email,
@@ -192,6 +196,7 @@ impl ApiKeys {
             expires_at,
             allowed_models,
             allowed_providers,
+            loss_policy,
         };
         let key = new_key(&minted, draft.check()?, call.now);
         let audit = call
@@ -217,10 +222,11 @@ impl ApiKeys {
         let wire = api_key.unwrap_or_default();
         let before = self.reached(call, &wire.id).await?;
         let mut draft = before.value.spec.to_draft();
-        let mut time = Ok(());
-        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut time))?;
-        time.map_err(|reason| expires_at_violation(&reason))?;
-        self.put(call, before, draft.check()?, revision).await
+        let mut violations = Violations::default();
+        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
+        violations.finish(Some(()))?;
+        let spec = draft.check().map_err(|part| Error::nested("api_key", part))?;
+        self.put(call, before, spec, revision).await
     }
 
     async fn disable(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
@@ -365,23 +371,30 @@ fn target(key: &ApiKey) -> String {
     format!("{}/{}", Kind::ApiKey, key.id)
 }
 
-fn expires_at_violation(reason: &Invalid) -> Error {
-    Error::invalid("expires_at", reason.to_string())
-}
-
 fn set(
     draft: &mut Draft,
     path: &str,
     wire: &admin::ApiKey,
-    time: &mut Result<(), Invalid>,
+    violations: &mut Violations,
 ) -> Result<(), UnknownPath> {
     match path {
         "name" => draft.name.clone_from(&wire.name),
         "email" => draft.email.clone_from(&wire.email),
         "enabled" => draft.enabled = wire.enabled,
-        "expires_at" => *time = convert::time(wire.expires_at).map(|at| draft.expires_at = at),
+        "expires_at" => {
+            if let Some(at) = violations.check("api_key.expires_at", convert::time(wire.expires_at)) {
+                draft.expires_at = at;
+            }
+        }
         "allowed_models" => draft.allowed_models.clone_from(&wire.allowed_models),
         "allowed_providers" => draft.allowed_providers.clone_from(&wire.allowed_providers),
+        "loss_policy" => {
+            if let Some(policy) =
+                violations.check("api_key.loss_policy", convert::loss_policy(wire.loss_policy))
+            {
+                draft.loss_policy = policy;
+            }
+        }
         _ => return Err(UnknownPath),
     }
     Ok(())

@@ -7,11 +7,12 @@ use bridge_proto::admin::v1 as admin;
 use prost_types::Timestamp;
 
 use crate::domain::api_key::{self, ApiKey};
-use crate::domain::model::ModelName;
+use crate::domain::model::{ModelName, Tier};
 use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::domain::user::{self, Role, User};
-use crate::domain::{Invalid, Times};
+use crate::domain::{Invalid, LossPolicy, Times};
+use crate::snapshot::dialect;
 use crate::store::Stored;
 
 // === users ===
@@ -97,6 +98,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         expires_at,
         allowed_models,
         allowed_providers,
+        loss_policy,
     } = spec.to_draft();
     let Times {
         created_at,
@@ -117,6 +119,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         last_used_at: None,
         revision,
         display,
+        loss_policy: loss_policy.map_or(0, |policy| loss_policy_to_proto(policy).into()),
     }
 }
 
@@ -142,7 +145,8 @@ pub(crate) fn provider(stored: Stored<Provider>) -> admin::Provider {
         enabled,
         priority,
         endpoint,
-        models,
+        dialect_overrides,
+        models: provider::Models { by_tier, options },
         limits,
     } = spec;
     let provider::Limits {
@@ -166,7 +170,7 @@ pub(crate) fn provider(stored: Stored<Provider>) -> admin::Provider {
         priority,
         api_format: api_format_to_proto(endpoint.api_format).into(),
         base_url: endpoint.base_url.as_str().to_owned(),
-        models: Some(models_to_proto(&models)),
+        models: Some(models_to_proto(&by_tier)),
         timeout: timeout_s,
         max_retries,
         max_tokens_limit,
@@ -178,6 +182,8 @@ pub(crate) fn provider(stored: Stored<Provider>) -> admin::Provider {
         created_at: Some(created_at.into()),
         updated_at: Some(updated_at.into()),
         revision,
+        dialect_overrides: dialect::to_proto(&dialect_overrides),
+        model_options: options.into_iter().map(model_options_to_proto).collect(),
     }
 }
 
@@ -202,6 +208,8 @@ pub(crate) fn provider_draft(wire: admin::Provider) -> Result<provider::Draft, I
         created_at: _,
         updated_at: _,
         revision: _,
+        dialect_overrides,
+        model_options,
     } = wire;
     Ok(provider::Draft {
         name,
@@ -210,7 +218,9 @@ pub(crate) fn provider_draft(wire: admin::Provider) -> Result<provider::Draft, I
         api_format: self::api_format(api_format)?,
         base_url,
         dialect,
+        dialect_overrides: dialect::draft(dialect_overrides),
         models: models_draft(models),
+        model_options: model_options_draft(model_options),
         timeout_s: timeout,
         max_retries,
         max_tokens_limit,
@@ -229,6 +239,24 @@ pub(crate) fn api_format(wire: i32) -> Result<ApiFormat, Invalid> {
 pub(crate) fn models_draft(wire: Option<admin::TierModels>) -> provider::ModelsDraft {
     let admin::TierModels { big, middle, small } = wire.unwrap_or_default();
     provider::ModelsDraft { big, middle, small }
+}
+
+pub(crate) fn model_options_draft(wire: Vec<admin::ModelOptions>) -> Vec<provider::ModelOptionsDraft> {
+    let draft = |options| {
+        let admin::ModelOptions {
+            model,
+            context_window,
+            max_output_tokens,
+            dialect_overrides,
+        } = options;
+        provider::ModelOptionsDraft {
+            model,
+            context_window,
+            max_output_tokens,
+            dialect_overrides: dialect::draft(dialect_overrides),
+        }
+    };
+    wire.into_iter().map(draft).collect()
 }
 
 pub(crate) fn secrets_draft(wire: admin::ProviderSecrets) -> provider::SecretsDraft {
@@ -263,6 +291,21 @@ fn models_to_proto(models: &provider::TierModels) -> admin::TierModels {
     }
 }
 
+fn model_options_to_proto(options: provider::ModelOptions) -> admin::ModelOptions {
+    let provider::ModelOptions {
+        model,
+        context_window,
+        max_output_tokens,
+        dialect_overrides,
+    } = options;
+    admin::ModelOptions {
+        model: model.as_str().to_owned(),
+        context_window,
+        max_output_tokens,
+        dialect_overrides: dialect::to_proto(&dialect_overrides),
+    }
+}
+
 // === settings ===
 
 pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
@@ -275,6 +318,8 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         max_attempts,
         request_deadline_s,
         allow_query_api_key,
+        loss_policy,
+        default_tier,
     } = value.to_draft();
     let settings::Breaker {
         enabled,
@@ -298,6 +343,8 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         request_deadline: request_deadline_s,
         allow_query_api_key,
         revision,
+        loss_policy: loss_policy_to_proto(loss_policy).into(),
+        default_tier: default_tier.map_or(0, |tier| tier_to_proto(tier).into()),
     }
 }
 
@@ -306,5 +353,43 @@ pub(crate) fn fallback_strategy(wire: i32) -> Result<FallbackStrategy, Invalid> 
         Ok(admin::FallbackStrategy::Priority) => Ok(FallbackStrategy::Priority),
         Ok(admin::FallbackStrategy::Random) => Ok(FallbackStrategy::Random),
         Ok(admin::FallbackStrategy::Unspecified) | Err(_) => Err(Invalid::new("must be priority or random")),
+    }
+}
+
+/// Unspecified is for the caller to decide about.
+pub(crate) fn loss_policy(wire: i32) -> Result<Option<LossPolicy>, Invalid> {
+    match admin::LossPolicy::try_from(wire) {
+        Ok(admin::LossPolicy::Unspecified) => Ok(None),
+        Ok(admin::LossPolicy::Report) => Ok(Some(LossPolicy::Report)),
+        Ok(admin::LossPolicy::Silent) => Ok(Some(LossPolicy::Silent)),
+        Ok(admin::LossPolicy::Strict) => Ok(Some(LossPolicy::Strict)),
+        Err(_) => Err(Invalid::new("must be report, silent or strict")),
+    }
+}
+
+fn loss_policy_to_proto(policy: LossPolicy) -> admin::LossPolicy {
+    match policy {
+        LossPolicy::Report => admin::LossPolicy::Report,
+        LossPolicy::Silent => admin::LossPolicy::Silent,
+        LossPolicy::Strict => admin::LossPolicy::Strict,
+    }
+}
+
+/// Unspecified is for the caller to decide about.
+pub(crate) fn tier(wire: i32) -> Result<Option<Tier>, Invalid> {
+    match admin::Tier::try_from(wire) {
+        Ok(admin::Tier::Unspecified) => Ok(None),
+        Ok(admin::Tier::Small) => Ok(Some(Tier::Small)),
+        Ok(admin::Tier::Middle) => Ok(Some(Tier::Middle)),
+        Ok(admin::Tier::Big) => Ok(Some(Tier::Big)),
+        Err(_) => Err(Invalid::new("must be small, middle or big")),
+    }
+}
+
+pub(crate) fn tier_to_proto(tier: Tier) -> admin::Tier {
+    match tier {
+        Tier::Small => admin::Tier::Small,
+        Tier::Middle => admin::Tier::Middle,
+        Tier::Big => admin::Tier::Big,
     }
 }

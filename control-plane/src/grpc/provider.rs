@@ -7,7 +7,7 @@ use bridge_proto::admin::v1::provider_service_server::ProviderService;
 use tonic::{Request, Response, Status};
 
 use crate::domain::model::ModelName;
-use crate::domain::provider::{Credentials, Draft, PlainSecrets, Provider, ProviderName, Spec};
+use crate::domain::provider::{Credentials, Draft, PlainSecrets, Provider, ProviderName, Spec, is_knob};
 use crate::domain::{Invalid, Times, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
@@ -17,6 +17,7 @@ use crate::grpc::status::Error;
 use crate::grpc::{convert, duration, summary};
 use crate::probe::{Probes, Target};
 use crate::secrets::Keyring;
+use crate::snapshot::dialect;
 use crate::snapshot::nodes::Nodes;
 use crate::store::{Change, Expect, Kind, Store, Stored};
 
@@ -172,7 +173,7 @@ impl Providers {
             None => mask::apply(update_mask, &mut set)?,
         }
         format.map_err(|reason| Error::invalid("provider.api_format", reason.to_string()))?;
-        let spec = draft.check()?;
+        let spec = draft.check().map_err(|part| Error::nested("provider", part))?;
         let credentials = match secrets {
             Some(secrets) => Some(self.sealed(&spec, &convert::secrets_draft(secrets).check()?)?),
             None => None,
@@ -206,6 +207,7 @@ impl Providers {
         let model = match model.as_str() {
             "" => spec
                 .models
+                .by_tier
                 .first()
                 .map(|model| model.as_str().to_owned())
                 .unwrap_or_default(),
@@ -307,7 +309,22 @@ fn set(
         "max_retries" => draft.max_retries = wire.max_retries,
         "max_tokens_limit" => draft.max_tokens_limit = wire.max_tokens_limit,
         "dialect" => draft.dialect.clone_from(&wire.dialect),
-        _ => return Err(UnknownPath),
+        "dialect_overrides" => draft.dialect_overrides = dialect::draft(wire.dialect_overrides.clone()),
+        "model_options" => draft.model_options = convert::model_options_draft(wire.model_options.clone()),
+        _ => return set_knob(draft, path, wire),
     }
+    Ok(())
+}
+
+/// Sets a single knob, or takes it back if the caller's is absent.
+fn set_knob(draft: &mut Draft, path: &str, wire: &admin::Provider) -> Result<(), UnknownPath> {
+    let name = path
+        .strip_prefix("dialect_overrides.")
+        .filter(|name| is_knob(name));
+    let name = name.ok_or(UnknownPath)?;
+    match dialect::draft(wire.dialect_overrides.clone()).remove(name) {
+        Some(value) => draft.dialect_overrides.insert(name.to_owned(), value),
+        None => draft.dialect_overrides.remove(name),
+    };
     Ok(())
 }

@@ -4,9 +4,9 @@ use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::settings_service_server::SettingsService;
 use tonic::{Request, Response, Status};
 
-use crate::domain::Invalid;
 use crate::domain::settings::Draft;
 use crate::domain::user::Role;
+use crate::domain::{Invalid, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits};
 use crate::grpc::mask::{self, UnknownPath};
@@ -65,16 +65,16 @@ impl Settings {
         let wire = settings.unwrap_or_default();
         let before = self.stored().await?;
         let mut draft = before.value.to_draft();
-        let mut strategy = Ok(());
-        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut strategy))?;
-        strategy.map_err(|reason| Error::invalid("settings.fallback_strategy", reason.to_string()))?;
+        let mut violations = Violations::default();
+        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
+        violations.finish(Some(()))?;
         let is_security_changed = draft.allow_query_api_key != before.value.to_draft().allow_query_api_key;
         if is_security_changed && call.caller.role != Role::Admin {
             return Err(Error::RoleRefused {
                 role: call.caller.role,
             });
         }
-        let after = draft.check()?;
+        let after = draft.check().map_err(|part| Error::nested("settings", part))?;
         let audit = call.audit(TARGET).with_summaries(
             Some(summary::settings(before.value)),
             Some(summary::settings(after)),
@@ -92,13 +92,15 @@ fn set(
     draft: &mut Draft,
     path: &str,
     wire: &admin::Settings,
-    strategy: &mut Result<(), Invalid>,
+    violations: &mut Violations,
 ) -> Result<(), UnknownPath> {
     let breaker = wire.circuit_breaker.unwrap_or_default();
     match path {
         "fallback_strategy" => {
-            *strategy = convert::fallback_strategy(wire.fallback_strategy)
-                .map(|fallback_strategy| draft.fallback_strategy = fallback_strategy);
+            let strategy = convert::fallback_strategy(wire.fallback_strategy);
+            if let Some(strategy) = violations.check("settings.fallback_strategy", strategy) {
+                draft.fallback_strategy = strategy;
+            }
         }
         "circuit_breaker" => {
             let admin::CircuitBreaker {
@@ -118,6 +120,18 @@ fn set(
         "max_attempts" => draft.max_attempts = wire.max_attempts,
         "request_deadline" => draft.request_deadline_s = wire.request_deadline,
         "allow_query_api_key" => draft.allow_query_api_key = wire.allow_query_api_key,
+        "loss_policy" => {
+            let policy = convert::loss_policy(wire.loss_policy)
+                .and_then(|policy| policy.ok_or_else(|| Invalid::new("must be report, silent or strict")));
+            if let Some(policy) = violations.check("settings.loss_policy", policy) {
+                draft.loss_policy = policy;
+            }
+        }
+        "default_tier" => {
+            if let Some(tier) = violations.check("settings.default_tier", convert::tier(wire.default_tier)) {
+                draft.default_tier = tier;
+            }
+        }
         _ => return Err(UnknownPath),
     }
     Ok(())

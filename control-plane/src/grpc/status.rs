@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::{Throttled, password, session};
-use crate::domain::FieldViolation;
 use crate::domain::user::Role;
+use crate::domain::{FieldViolation, Violations};
 use crate::probe;
 use crate::secrets::SealError;
 use crate::store::{self, CommitError};
@@ -72,6 +72,13 @@ impl Error {
             field: field.to_owned(),
             description: description.into(),
         }])
+    }
+
+    /// Violations of a part of the request, below the name of that part.
+    pub(crate) fn nested(part: &str, violations: Vec<FieldViolation>) -> Self {
+        let mut nested = Violations::default();
+        nested.nest(part, violations);
+        Self::Invalid(nested.into_vec())
     }
 
     pub(crate) fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

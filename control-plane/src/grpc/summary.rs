@@ -1,8 +1,10 @@
 //! What the audit trail says about a thing before and after a change: one line,
 //! every field by name, nothing secret.
 
+use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::audit::Summary;
+use crate::domain::model::Tier;
 use crate::domain::provider::{self, Provider};
 use crate::domain::settings::{self, Settings};
 use crate::domain::user::{self, User};
@@ -37,12 +39,14 @@ pub(crate) fn api_key(key: &ApiKey) -> Summary {
         expires_at,
         allowed_models,
         allowed_providers,
+        loss_policy,
     } = key.spec.to_draft();
     let expires_s = expires_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let expires_s = expires_s.map_or_else(|| "never".to_owned(), |since| since.as_secs().to_string());
     Summary::new(format!(
         "name={name:?} email={email} owner={owner} enabled={enabled} expires_s={expires_s} \
-         allowed_models={allowed_models:?} allowed_providers={allowed_providers:?}"
+         allowed_models={allowed_models:?} allowed_providers={allowed_providers:?} loss_policy={}",
+        loss_policy.map_or("of the settings", LossPolicy::as_str),
     ))
 }
 
@@ -54,7 +58,9 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
         api_format,
         base_url,
         dialect,
+        dialect_overrides,
         models: provider::ModelsDraft { big, middle, small },
+        model_options,
         timeout_s,
         max_retries,
         max_tokens_limit,
@@ -70,11 +76,42 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
         .map(provider::HeaderName::as_str)
         .collect();
     Summary::new(format!(
-        "enabled={enabled} priority={priority} api_format={} base_url={base_url} dialect={dialect:?} big={big:?} \
-         middle={middle:?} small={small:?} timeout_s={timeout_s} max_retries={max_retries:?} \
-         max_tokens_limit={max_tokens_limit:?} has_api_key={has_api_key} custom_headers={headers:?}",
+        "enabled={enabled} priority={priority} api_format={} base_url={base_url} dialect={dialect:?} \
+         dialect_overrides={{{}}} big={big:?} middle={middle:?} small={small:?} timeout_s={timeout_s} max_retries={max_retries:?} \
+         max_tokens_limit={max_tokens_limit:?} has_api_key={has_api_key} custom_headers={headers:?} \
+         model_options=[{}]",
         api_format.as_str(),
+        knobs(&dialect_overrides),
+        model_options
+            .iter()
+            .map(model_options_text)
+            .collect::<Vec<_>>()
+            .join(", "),
     ))
+}
+
+fn model_options_text(options: &provider::ModelOptionsDraft) -> String {
+    let provider::ModelOptionsDraft {
+        model,
+        context_window,
+        max_output_tokens,
+        dialect_overrides,
+    } = options;
+    format!(
+        "{{model={model} context_window={context_window:?} max_output_tokens={max_output_tokens:?} \
+         dialect_overrides={{{}}}}}",
+        knobs(dialect_overrides)
+    )
+}
+
+fn knobs(overrides: &provider::OverridesDraft) -> String {
+    let knobs = overrides.iter().map(|(name, value)| match value {
+        provider::KnobValue::Flag(flag) => format!("{name}={flag}"),
+        provider::KnobValue::Number(number) => format!("{name}={number}"),
+        provider::KnobValue::Text(text) => format!("{name}={text:?}"),
+        provider::KnobValue::List(texts) => format!("{name}={texts:?}"),
+    });
+    knobs.collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn settings(settings: Settings) -> Summary {
@@ -91,12 +128,16 @@ pub(crate) fn settings(settings: Settings) -> Summary {
         max_attempts,
         request_deadline_s,
         allow_query_api_key,
+        loss_policy,
+        default_tier,
     } = settings.to_draft();
     Summary::new(format!(
         "fallback_strategy={} breaker.enabled={enabled} breaker.failure_threshold={failure_threshold} \
          breaker.recovery_timeout_s={recovery_timeout_s} min_tokens_limit={min_tokens_limit} \
          max_tokens_limit={max_tokens_limit} max_attempts={max_attempts} request_deadline_s={request_deadline_s} \
-         allow_query_api_key={allow_query_api_key}",
+         allow_query_api_key={allow_query_api_key} loss_policy={} default_tier={}",
         fallback_strategy.as_str(),
+        loss_policy.as_str(),
+        default_tier.map_or("none", Tier::as_str),
     ))
 }

@@ -3,6 +3,7 @@
 //! It is accepted as it is. What cannot be meant is a violation, all of them at
 //! once; what is not understood, or not served yet, is a warning that names it.
 
+mod dialect;
 mod object;
 mod variables;
 
@@ -153,19 +154,15 @@ impl Reader<'_> {
         let api_format = self
             .violations
             .check(format!("{path}.api_format"), ApiFormat::parse(&api_format))?;
-        if api_format == ApiFormat::Anthropic {
-            self.warnings.push(format!(
-                "provider {name} is left out: native Anthropic providers are not served yet"
-            ));
-            return None;
-        }
         let draft = provider::Draft {
             enabled,
             priority: object.integer("priority", &mut self.violations).unwrap_or(0),
             api_format,
             base_url: self.text(&mut object, "base_url").unwrap_or_default(),
             dialect: self.text(&mut object, "dialect").unwrap_or_default(),
+            dialect_overrides: self.dialect_overrides(&mut object),
             models: self.models(&mut object),
+            model_options: self.model_options(&mut object),
             timeout_s: object.integer("timeout", &mut self.violations).unwrap_or(0),
             max_retries: object.integer("max_retries", &mut self.violations),
             max_tokens_limit: object.integer("max_tokens_limit", &mut self.violations),
@@ -175,11 +172,6 @@ impl Reader<'_> {
             api_key: self.text(&mut object, "api_key").unwrap_or_default().into(),
             custom_headers: self.headers(&mut object),
         };
-        if object.take("dialect_overrides").is_some() {
-            self.warnings.push(format!(
-                "{path}.dialect_overrides is ignored: single knobs cannot be set yet"
-            ));
-        }
         self.warn_unknown(object);
         self.variables
             .report(&path, &mut self.violations, &mut self.warnings);
@@ -221,6 +213,20 @@ impl Reader<'_> {
         };
         self.warn_unknown(models);
         draft
+    }
+
+    fn dialect_overrides(&mut self, object: &mut Object) -> provider::OverridesDraft {
+        let mut unknown = Vec::new();
+        let draft = dialect::overrides(object, &mut self.variables, &mut self.violations, &mut unknown);
+        self.warn(unknown);
+        draft
+    }
+
+    fn model_options(&mut self, object: &mut Object) -> Vec<provider::ModelOptionsDraft> {
+        let mut unknown = Vec::new();
+        let drafts = dialect::model_options(object, &mut self.variables, &mut self.violations, &mut unknown);
+        self.warn(unknown);
+        drafts
     }
 
     fn headers(&mut self, object: &mut Object) -> Vec<(String, secrecy::SecretString)> {
@@ -321,12 +327,14 @@ impl Reader<'_> {
     }
 
     fn warn_unknown(&mut self, object: Object) {
-        self.warnings.extend(
-            object
-                .into_unknown()
-                .into_iter()
-                .map(|field| format!("{field} is not known and is ignored")),
-        );
+        self.warn(object.into_unknown());
+    }
+
+    fn warn(&mut self, unknown: Vec<String>) {
+        let warnings = unknown
+            .into_iter()
+            .map(|field| format!("{field} is not known and is ignored"));
+        self.warnings.extend(warnings);
     }
 }
 

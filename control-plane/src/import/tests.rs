@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::provider::Dialect;
+use crate::domain::provider::{Dialect, KnobValue, ModelOptionsDraft};
 
 const SEED: &str = r#"{
   "providers": [{
@@ -39,7 +39,7 @@ fn the_files_of_existing_installations_are_accepted() {
         "sk-0123456789abcdef"
     );
     assert_eq!(spec.endpoint.dialect(), Dialect::Qwen);
-    assert_eq!(spec.models.big.len(), 2);
+    assert_eq!(spec.models.by_tier.big.len(), 2);
     assert_eq!((spec.limits.timeout_s, spec.limits.max_retries), (60, Some(1)));
     let settings = imported
         .settings_on(settings::Draft::default().check().unwrap())
@@ -54,7 +54,9 @@ fn everything_that_is_ours_is_read_too() {
       "providers": [{
         "name": "Local LLM", "base_url": "http://127.0.0.1:8080/v1/", "dialect": "vllm", "max_tokens_limit": 4096.0,
         "custom_headers": {"X-Team": "${QWEN_API_KEY}"}, "models": {"small": ["m"]}, "api_key": null,
-        "dialect_overrides": {"vision": false}, "colour": "red"
+        "dialect_overrides": {"vision": false, "shape": "round", "extra_body": {"a": {"b": "${QWEN_API_KEY}"}}},
+        "model_options": [{"model": "m", "context_window": 8192, "dialect_overrides": {"efforts": ["low"], "pdf": null}, "size": 7}],
+        "colour": "red"
       }],
       "model_rules": [
         {"match": "claude-opus-*", "tier": "big"},
@@ -88,7 +90,8 @@ fn everything_that_is_ours_is_read_too() {
     );
     for named in [
         "local-llm",
-        "dialect_overrides",
+        "providers[0].dialect_overrides.shape",
+        "providers[0].model_options[0].size",
         "providers[0].colour",
         "gone",
         "version",
@@ -99,7 +102,54 @@ fn everything_that_is_ours_is_read_too() {
             imported.warnings
         );
     }
-    assert_eq!(imported.warnings.len(), 5);
+    assert_eq!(imported.warnings.len(), 6);
+}
+
+#[test]
+fn knobs_are_read_for_providers_and_for_single_models() {
+    let imported = import(&with_provider(
+        r#""dialect_overrides": {"vision": false, "max_stop": 2.0, "extra_body": {"a": {"b": "${QWEN_API_KEY}"}}},
+           "model_options": [{"model": "m", "context_window": 8192, "dialect_overrides": {"efforts": ["low"], "pdf": null}}]"#,
+    ))
+    .unwrap();
+    let draft = imported.providers[0].spec.to_draft();
+    let expected = [
+        (
+            "extra_body".to_owned(),
+            KnobValue::Text(r#"{"a":{"b":"sk-0123456789abcdef"}}"#.into()),
+        ),
+        ("max_stop".to_owned(), KnobValue::Number(2.0)),
+        ("vision".to_owned(), KnobValue::Flag(false)),
+    ];
+    assert_eq!(draft.dialect_overrides, expected.into());
+    let options = ModelOptionsDraft {
+        model: "m".into(),
+        context_window: Some(8_192),
+        max_output_tokens: None,
+        dialect_overrides: [("efforts".to_owned(), KnobValue::List(vec!["low".into()]))].into(),
+    };
+    assert_eq!(draft.model_options, [options]);
+}
+
+#[test]
+fn mistakes_in_knobs_are_told_together_with_their_place() {
+    let violations = import(&with_provider(
+        r#""dialect_overrides": {"mid_system": "sideways", "vision": 1, "strip_betas": [1], "extra_body": {"stream": true}},
+           "model_options": [7, {"model": "m", "max_output_tokens": -1, "dialect_overrides": {"auth": "bearer", "pdf": "scan"}}]"#,
+    ))
+    .unwrap_err();
+    let expected = [
+        "providers[0].dialect_overrides.strip_betas: must be a list of texts",
+        "providers[0].model_options[0]: must be an object",
+        "providers[0].model_options[1].max_output_tokens: must be a whole number in range",
+        "providers[0].dialect_overrides.extra_body: must not set stream: the bridge decides about that",
+        "providers[0].dialect_overrides.mid_system: must be one of: user, system, developer, top",
+        "providers[0].dialect_overrides.vision: must be true or false",
+        "providers[0].model_options[0].model: must not be empty",
+        "providers[0].model_options[1].dialect_overrides.auth: can only be set for the whole provider",
+        "providers[0].model_options[1].dialect_overrides.pdf: must be one of: file, text, note",
+    ];
+    assert_eq!(violations, expected);
 }
 
 #[test]
@@ -118,17 +168,12 @@ fn a_missing_variable_names_provider_and_variable() {
 }
 
 #[test]
-fn a_native_anthropic_provider_is_left_out_with_a_warning() {
-    let imported = import(&with_provider(
-        r#""api_format": "anthropic", "api_key": "${NOT_SET}""#,
-    ))
-    .unwrap();
-    assert!(imported.providers.is_empty());
-    assert!(
-        imported.warnings[0].contains("provider a is left out"),
-        "{:?}",
-        imported.warnings
-    );
+fn a_native_anthropic_provider_is_imported_as_one() {
+    let imported = import(&with_provider(r#""api_format": "anthropic""#)).unwrap();
+    let endpoint = &imported.providers[0].spec.endpoint;
+    assert_eq!(endpoint.api_format, ApiFormat::Anthropic);
+    assert_eq!(endpoint.dialect(), Dialect::Anthropic);
+    assert!(imported.warnings.is_empty(), "{:?}", imported.warnings);
 }
 
 #[test]

@@ -9,10 +9,12 @@ use bridge_proto::fleet::v1 as fleet;
 use bridge_proto::fleet::v1::resource::Kind;
 use secrecy::ExposeSecret;
 
+use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::model::{ModelName, ModelRule, Target, Tier};
 use crate::domain::provider::{self, ApiFormat, PlainSecrets, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
+use crate::snapshot::dialect;
 use crate::snapshot::index::Key;
 use crate::store::Stored;
 
@@ -62,7 +64,8 @@ pub(crate) fn provider(stored: &Stored<Provider>, secrets: &PlainSecrets) -> Opt
         enabled,
         priority,
         endpoint,
-        models,
+        dialect_overrides,
+        models: provider::Models { by_tier, options },
         limits,
     } = spec;
     let provider::Limits {
@@ -90,11 +93,11 @@ pub(crate) fn provider(stored: &Stored<Provider>, secrets: &PlainSecrets) -> Opt
         custom_headers: headers,
         timeout: (timeout_s > 0).then(|| seconds(timeout_s)),
         max_retries,
-        models: Some(tier_models(models)),
+        models: Some(tier_models(by_tier)),
         max_tokens_limit,
         dialect: endpoint.dialect().as_str().to_owned(),
-        dialect_overrides: None,
-        model_options: Vec::new(),
+        dialect_overrides: dialect::to_proto(dialect_overrides),
+        model_options: options.iter().map(model_options).collect(),
         revision: *revision,
     };
     enabled.then_some(fleet::Resource {
@@ -117,6 +120,7 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         enabled,
         expires_at,
         scope,
+        loss_policy,
     } = spec;
     let api_key::Scope {
         allowed_models,
@@ -137,7 +141,9 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
             .iter()
             .map(|name| name.as_str().to_owned())
             .collect(),
-        loss_policy: fleet::LossPolicy::Unspecified.into(),
+        loss_policy: loss_policy
+            .map_or(fleet::LossPolicy::Unspecified, self::loss_policy)
+            .into(),
         limits: None,
     };
     enabled.then_some(fleet::Resource {
@@ -179,6 +185,8 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         max_attempts,
         request_deadline_s,
         allow_query_api_key,
+        loss_policy,
+        default_tier,
     } = settings.to_draft();
     let settings::Breaker {
         enabled,
@@ -200,14 +208,36 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         max_tokens_limit,
         max_attempts,
         request_deadline: Some(seconds(request_deadline_s)),
-        loss_policy: fleet::LossPolicy::Report.into(),
+        loss_policy: self::loss_policy(loss_policy).into(),
         allow_query_api_key,
         stale_limit: prost_types::Duration::try_from(STALE_LIMIT).ok(),
-        // A name that nothing maps is the client's mistake, and is refused.
-        default_tier: fleet::Tier::Unspecified.into(),
+        default_tier: default_tier.map_or(fleet::Tier::Unspecified, tier).into(),
     };
     fleet::Resource {
         kind: Some(Kind::Settings(settings)),
+    }
+}
+
+fn model_options(options: &provider::ModelOptions) -> fleet::ModelOptions {
+    let provider::ModelOptions {
+        model,
+        context_window,
+        max_output_tokens,
+        dialect_overrides,
+    } = options;
+    fleet::ModelOptions {
+        model: model.as_str().to_owned(),
+        context_window: *context_window,
+        max_output_tokens: *max_output_tokens,
+        dialect_overrides: dialect::to_proto(dialect_overrides),
+    }
+}
+
+fn loss_policy(policy: LossPolicy) -> fleet::LossPolicy {
+    match policy {
+        LossPolicy::Report => fleet::LossPolicy::Report,
+        LossPolicy::Silent => fleet::LossPolicy::Silent,
+        LossPolicy::Strict => fleet::LossPolicy::Strict,
     }
 }
 
@@ -258,10 +288,17 @@ mod tests {
             api_format: ApiFormat::Openai,
             base_url: "https://dashscope.aliyuncs.com/compatible-mode/v1".into(),
             dialect: String::new(),
+            dialect_overrides: [("mid_system".into(), provider::KnobValue::Text("top".into()))].into(),
             models: provider::ModelsDraft {
                 big: vec!["qwen-max".into()],
                 ..Default::default()
             },
+            model_options: vec![provider::ModelOptionsDraft {
+                model: "qwen-max".into(),
+                context_window: Some(32_768),
+                max_output_tokens: Some(8_192),
+                dialect_overrides: [("max_stop".into(), provider::KnobValue::Number(2.0))].into(),
+            }],
             timeout_s: 0,
             max_retries: Some(1),
             max_tokens_limit: None,
@@ -288,6 +325,7 @@ mod tests {
             expires_at: None,
             allowed_models: vec!["claude-*".into()],
             allowed_providers: vec![],
+            loss_policy: Some(LossPolicy::Strict),
         };
         let times = Times::new(SystemTime::UNIX_EPOCH);
         ApiKey {
@@ -323,6 +361,19 @@ mod tests {
             (42, 3, "qwen")
         );
         assert_eq!(sent.timeout, None, "zero means the data plane's default");
+        let knobs = |mid_system: Option<&str>, max_stop| fleet::Dialect {
+            mid_system: mid_system.map(Into::into),
+            max_stop,
+            ..Default::default()
+        };
+        assert_eq!(sent.dialect_overrides, Some(knobs(Some("top"), None)));
+        let options = fleet::ModelOptions {
+            model: "qwen-max".into(),
+            context_window: Some(32_768),
+            max_output_tokens: Some(8_192),
+            dialect_overrides: Some(knobs(None, Some(2))),
+        };
+        assert_eq!(sent.model_options, [options]);
     }
 
     #[test]
@@ -333,5 +384,6 @@ mod tests {
         };
         assert_eq!(sent.hash, key.hash.as_bytes());
         assert_eq!(sent.allowed_models, ["claude-*"]);
+        assert_eq!(sent.loss_policy(), fleet::LossPolicy::Strict);
     }
 }

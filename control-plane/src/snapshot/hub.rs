@@ -274,10 +274,12 @@ mod tests {
             api_format: ApiFormat::Openai,
             base_url: "https://upstream.example/v1".into(),
             dialect: String::new(),
+            dialect_overrides: Default::default(),
             models: ModelsDraft {
                 big: vec!["m".into()],
                 ..ModelsDraft::default()
             },
+            model_options: Vec::new(),
             timeout_s: 0,
             max_retries: None,
             max_tokens_limit: None,

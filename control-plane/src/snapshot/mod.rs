@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 pub(crate) mod delivery;
+pub(crate) mod dialect;
 mod gather;
 pub(crate) mod hub;
 pub(crate) mod index;

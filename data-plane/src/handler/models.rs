@@ -1,5 +1,8 @@
 //! `GET /v1/models`: the names that the caller's key can use.
 
+mod entry;
+mod page;
+
 use std::{sync::Arc, time::Instant};
 
 use axum::{
@@ -14,50 +17,7 @@ use serde::Serialize;
 use super::{messages::authenticate, metered, stamp};
 use crate::{auth, error::Error, node::Node, request_id::RequestId, routing, usage::meter::Meter};
 
-/// Clients show a date, and no provider tells one.
-const CREATED_AT: &str = "1970-01-01T00:00:00Z";
-
-#[derive(Serialize)]
-struct Page {
-    data: Vec<Model>,
-    has_more: bool,
-    first_id: Option<String>,
-    last_id: Option<String>,
-}
-
-/// Every key is always present, as in the real API.
-#[derive(Serialize)]
-struct Model {
-    id: String,
-    r#type: &'static str,
-    display_name: String,
-    created_at: &'static str,
-    lifecycle: &'static str,
-    line: Option<&'static str>,
-    max_input_tokens: Option<u32>,
-    max_tokens: Option<u32>,
-    capabilities: Option<()>,
-    deprecated_at: Option<()>,
-    retires_at: Option<()>,
-}
-
-impl Model {
-    fn new(id: String, limits: routing::Limits) -> Self {
-        Self {
-            display_name: id.clone(),
-            line: routing::line(&id),
-            id,
-            r#type: "model",
-            created_at: CREATED_AT,
-            lifecycle: "active",
-            max_input_tokens: limits.context_window,
-            max_tokens: limits.max_output_tokens,
-            capabilities: None,
-            deprecated_at: None,
-            retires_at: None,
-        }
-    }
-}
+use self::{entry::Model, page::Query};
 
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
@@ -66,23 +26,12 @@ pub(super) async fn list(
 ) -> Response {
     let (head, _) = request.into_parts();
     metered::run(&node, id, async |mut meter| {
-        match reachable(&node, &head, &mut meter) {
-            Ok(data) => {
-                let (first, last) = (data.first(), data.last());
-                let (first_id, last_id) = (
-                    first.map(|model| model.id.clone()),
-                    last.map(|model| model.id.clone()),
-                );
-                respond(
-                    meter,
-                    &Page {
-                        data,
-                        has_more: false,
-                        first_id,
-                        last_id,
-                    },
-                )
-            }
+        let page = reachable(&node, &head, &mut meter).and_then(|models| {
+            let query = Query::parse(head.uri.query().unwrap_or_default())?;
+            Ok(query.page(models)?)
+        });
+        match page {
+            Ok(page) => respond(meter, &page),
             Err(error) => Err((meter, error)),
         }
     })
@@ -118,7 +67,7 @@ fn reachable(node: &Node, head: &Parts, meter: &mut Meter) -> Result<Vec<Model>,
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
     Ok(routing::reachable(&snapshot, key)
         .into_iter()
-        .map(|(id, limits)| Model::new(id, limits))
+        .map(Model::new)
         .collect())
 }
 

@@ -6,7 +6,8 @@ use crate::snapshot::Tier;
 const LONG_CONTEXT_SUFFIX: &str = "[1m]";
 const DATE_DIGITS: usize = 8;
 /// Put before a provider's model so that clients that hide other names show it.
-const ALIAS_PREFIXES: [&str; 2] = ["anthropic-", "claude-"];
+pub(super) const DISCOVERY_PREFIX: &str = "anthropic-";
+const ALIAS_PREFIXES: [&str; 2] = [DISCOVERY_PREFIX, "claude-"];
 /// Words of model families; a name that contains one belongs to its tier.
 const FAMILIES: [(&str, Tier); 5] = [
     ("haiku", Tier::Small),
@@ -40,17 +41,31 @@ impl<'a> Name<'a> {
         self.asked
     }
 
-    /// From the closest to the plainest: as written, without its date, without its
-    /// vendor, without the prefix of an alias.
+    /// From the closest to the plainest: as written, without its vendor, without the prefix
+    /// of an alias; each with and without its date.
     pub(crate) fn forms(&self) -> impl Iterator<Item = &str> {
+        self.undressed().flat_map(|form| [form, undated(form)])
+    }
+
+    /// Ends of the name that may stand for it, dates left on.
+    fn undressed(&self) -> impl Iterator<Item = &str> {
         let whole = self.lower.as_str();
-        let plain = undated(without_vendor(whole));
         let aliased = ALIAS_PREFIXES
             .iter()
             .filter_map(move |prefix| whole.strip_prefix(prefix));
-        [whole, undated(whole), without_vendor(whole), plain]
-            .into_iter()
-            .chain(aliased)
+        [whole, without_vendor(whole)].into_iter().chain(aliased)
+    }
+
+    /// The last bytes of the client's spelling.
+    fn asked_end(&self, bytes: usize) -> &'a str {
+        let start = self.asked.len().saturating_sub(bytes);
+        self.asked.get(start..).unwrap_or(self.asked)
+    }
+
+    /// The client's spelling, without vendor and without the alias that only makes it visible.
+    pub(super) fn for_people(&self) -> &'a str {
+        let plain = strip_prefix_ignoring_case(self.asked, DISCOVERY_PREFIX).unwrap_or(self.asked);
+        without_vendor(plain)
     }
 
     pub(crate) fn tier(&self) -> Option<Tier> {
@@ -68,10 +83,17 @@ impl<'a> Name<'a> {
 
 /// Whether a pattern, in which `*` is any run of characters, covers any form of a name.
 pub(crate) fn matches(pattern: &str, name: &Name) -> bool {
-    let pattern = undated(pattern);
-    name.forms()
-        .any(|form| matches_wild(pattern.as_bytes(), form.as_bytes()))
-        || matches_wild(pattern.as_bytes(), undated(&name.lower).as_bytes())
+    matched(pattern, name).is_some()
+}
+
+/// The name as the client spelled it, without the vendor or alias that the pattern does not
+/// know; none if the pattern does not cover it.
+pub(super) fn matched<'a>(pattern: &str, name: &Name<'a>) -> Option<&'a str> {
+    let pattern = undated(pattern).as_bytes();
+    let covers = |form: &str| matches_wild(pattern, form.as_bytes());
+    name.undressed()
+        .find(|form| covers(form) || covers(undated(form)))
+        .map(|form| name.asked_end(form.len()))
 }
 
 /// Without a date in the style of `-20251001` or `@20251001`.
@@ -89,6 +111,11 @@ pub(super) fn undated(name: &str) -> &str {
 fn without_vendor(name: &str) -> &str {
     let plain = name.rsplit_once('/').map_or(name, |(_, plain)| plain);
     plain.split_once("anthropic.").map_or(plain, |(_, plain)| plain)
+}
+
+fn strip_prefix_ignoring_case<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 /// Linear: after a mismatch only the last `*` is widened.
@@ -144,6 +171,31 @@ mod tests {
         check("a*c*e", "abcde", true);
         check("a*c*e", "abcdef", false);
         check("", "x", false);
+    }
+
+    #[test]
+    fn a_matched_name_keeps_its_spelling_and_loses_what_is_ours() {
+        for (pattern, asked, kept) in [
+            ("gpt-*", "GPT-9[1M]", "GPT-9"),
+            ("gpt-*", "openai/GPT-9", "GPT-9"),
+            ("gpt-*", "anthropic-Gpt-9", "Gpt-9"),
+            ("gpt-*", "claude-gpt-9-20260101", "gpt-9-20260101"),
+            ("openai/*", "OpenAI/gpt-9", "OpenAI/gpt-9"),
+            ("*", "us.anthropic.claude-opus-5", "us.anthropic.claude-opus-5"),
+            (
+                "claude-opus-5",
+                "us.anthropic.Claude-Opus-5-20260101",
+                "Claude-Opus-5-20260101",
+            ),
+            ("模*", "vendor/模型", "模型"),
+        ] {
+            assert_eq!(
+                matched(pattern, &Name::new(asked)),
+                Some(kept),
+                "{pattern} against {asked}"
+            );
+        }
+        assert_eq!(matched("gpt-*", &Name::new("gemini")), None);
     }
 
     #[test]

@@ -2,16 +2,23 @@
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::{Name, plan};
+use super::{Abilities, Candidate, Name, name::DISCOVERY_PREFIX, plan};
 use crate::snapshot::{ApiKey, Snapshot};
 
-/// Names under which some clients hide everything else.
-const DISCOVERY_PREFIX: &str = "anthropic-";
+/// Some clients hide every name that does not begin like this.
 const VISIBLE_PREFIXES: [&str; 2] = ["claude", "anthropic"];
 const TIER_NAMES: [&str; 5] = ["haiku", "sonnet", "opus", "fable", "mythos"];
 
-/// What an admin said about the sizes of a model.
-#[derive(Debug, Clone, Copy, Default)]
+/// A name, and what holds whichever candidate answers to it.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) abilities: Abilities,
+}
+
+/// The smallest sizes on the way; `None` where no admin said one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) context_window: Option<u32>,
     pub(crate) max_output_tokens: Option<u32>,
@@ -23,37 +30,34 @@ pub(crate) fn line(id: &str) -> Option<&'static str> {
     TIER_NAMES.into_iter().find(|family| id.contains(family))
 }
 
-/// Names of rules, names that providers list (and an alias for each that clients would
-/// hide), and the words of tiers. Patterns are no names.
-pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<(String, Limits)> {
+/// Names of rules and names that providers list (each with an alias if clients would hide
+/// it), and the words of tiers. Patterns are no names.
+pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<Reach> {
     let of_rules = snapshot
         .rules
         .iter()
         .map(|rule| rule.pattern.as_str())
         .filter(|name| !name.contains('*'));
-    let listed = || {
-        snapshot
-            .providers
-            .iter()
-            .flat_map(|provider| provider.models.all())
-            .map(|model| &**model)
-    };
-    let aliases = listed()
+    let listed = snapshot
+        .providers
+        .iter()
+        .flat_map(|provider| provider.models.all())
+        .map(|model| &**model);
+    let named: Vec<&str> = of_rules.chain(listed).collect();
+    let aliases = named
+        .iter()
         .filter(|name| !is_visible(name))
         .map(|name| format!("{DISCOVERY_PREFIX}{name}"));
-    let mut names: Vec<String> = of_rules
-        .chain(listed())
-        .chain(TIER_NAMES)
-        .map(str::to_owned)
+    let mut names: Vec<String> = named
+        .iter()
+        .chain(&TIER_NAMES)
+        .map(|name| (*name).to_owned())
         .collect();
     names.extend(aliases);
-    let mut found: Vec<(String, Limits)> = Vec::with_capacity(names.len());
+    let mut found: Vec<Reach> = Vec::with_capacity(names.len());
     for name in names {
-        if found.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
-            continue;
-        }
-        if let Some(limits) = limits(snapshot, key, &name) {
-            found.push((name, limits));
+        if !found.iter().any(|known| known.name.eq_ignore_ascii_case(&name)) {
+            found.extend(reach(snapshot, key, name));
         }
     }
     found
@@ -65,18 +69,25 @@ fn is_visible(name: &str) -> bool {
 }
 
 /// `None` if the name leads nowhere. Chance decides only the order, not whether.
-fn limits(snapshot: &Snapshot, key: &ApiKey, name: &str) -> Option<Limits> {
-    let plan = plan(
-        snapshot,
-        key,
-        Name::new(name).as_asked(),
-        &mut SmallRng::seed_from_u64(0),
-    )
-    .ok()?;
-    let first = plan.candidates.first()?;
-    let known = first.provider.traits.by_model.get(&*first.model);
-    Some(Limits {
-        context_window: first.context_window(),
-        max_output_tokens: known.and_then(|known| known.max_output_tokens),
+fn reach(snapshot: &Snapshot, key: &ApiKey, name: String) -> Option<Reach> {
+    let asked = Name::new(&name).as_asked();
+    let plan = plan(snapshot, key, asked, &mut SmallRng::seed_from_u64(0)).ok()?;
+    let limits = Limits {
+        context_window: plan.candidates.iter().filter_map(Candidate::context_window).min(),
+        max_output_tokens: plan
+            .candidates
+            .iter()
+            .filter_map(Candidate::max_output_tokens)
+            .min(),
+    };
+    let abilities = plan
+        .candidates
+        .iter()
+        .map(|candidate| Abilities::of(candidate.provider.format, candidate.dialect()))
+        .reduce(Abilities::and)?;
+    Some(Reach {
+        name,
+        limits,
+        abilities,
     })
 }

@@ -194,3 +194,100 @@ fn a_model_that_is_listed_twice_is_tried_once() {
     let snapshot = with_providers(vec![provider("p", 1, &["m", "n", "m"], &[])]);
     assert_eq!(route(&snapshot, &open_key(), "opus", 1).unwrap(), ["p/m", "p/n"]);
 }
+
+fn with_sizes(provider: Provider, model: &str, window: u32, output: u32) -> Provider {
+    let mut provider = provider;
+    let sizes = ModelTraits {
+        dialect: provider.traits.dialects.of_model(model).clone(),
+        context_window: Some(window),
+        max_output_tokens: Some(output),
+    };
+    provider.traits.by_model.insert(model.to_owned(), sizes);
+    provider
+}
+
+#[test]
+fn p64_the_smallest_window_of_a_route_is_told() {
+    let mut snapshot = with_providers(vec![
+        with_sizes(provider("one", 1, &["b"], &["m"]), "b", 200_000, 8000),
+        with_sizes(provider("two", 2, &["c"], &[]), "c", 40_000, 32_000),
+        provider("three", 3, &["d"], &[]),
+    ]);
+    snapshot.rules = vec![
+        rule("my-alias", RuleTarget::Tier(Tier::Big)),
+        rule("claude-*", RuleTarget::Tier(Tier::Big)),
+        rule(
+            "gone",
+            RuleTarget::Upstream {
+                provider: "nobody".into(),
+                model: None,
+            },
+        ),
+    ];
+    let found = reachable(&snapshot, &open_key());
+    let sizes = |name: &str| {
+        let reach = found.iter().find(|reach| reach.name == name)?;
+        Some((reach.limits.context_window, reach.limits.max_output_tokens))
+    };
+    assert_eq!(sizes("b"), Some((Some(200_000), Some(8000))));
+    for name in ["opus", "my-alias", "anthropic-my-alias"] {
+        assert_eq!(sizes(name), Some((Some(40_000), Some(8000))), "{name}");
+    }
+    assert_eq!(sizes("d"), Some((None, None)));
+    for name in ["claude-*", "gone", "anthropic-gone"] {
+        assert_eq!(sizes(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_to_a_provider_that_is_not_there_says_so() {
+    let mut snapshot = three();
+    snapshot.rules = vec![rule(
+        "gpt-*",
+        RuleTarget::Upstream {
+            provider: "off".into(),
+            model: None,
+        },
+    )];
+    snapshot.settings.default_tier = Some(Tier::Big);
+    let error = route(&snapshot, &open_key(), "gpt-9", 1).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "model: gpt-9: no provider can serve it; off: a rule names it, but it does not exist or is disabled"
+    );
+}
+
+#[test]
+fn p63_every_spelling_of_a_name_finds_its_model() {
+    let snapshot = with_providers(vec![
+        provider("p", 1, &["Qwen/Qwen3-Max"], &["m-20250101"]),
+        provider("q", 2, &["claude-opus-4-8"], &[]),
+    ]);
+    for (asked, target) in [
+        ("qwen/qwen3-max", "p/Qwen/Qwen3-Max"),
+        ("anthropic-Qwen/Qwen3-Max[1m]", "p/Qwen/Qwen3-Max"),
+        ("claude-qwen/qwen3-max", "p/Qwen/Qwen3-Max"),
+        ("M", "p/m-20250101"),
+        ("anthropic-m-20250101", "p/m-20250101"),
+        ("vendor/m", "p/m-20250101"),
+        ("CLAUDE-OPUS-4-8[1M]", "q/claude-opus-4-8"),
+        ("claude-opus-4-8-20260101", "q/claude-opus-4-8"),
+        ("anthropic/claude-opus-4-8", "q/claude-opus-4-8"),
+        ("us.anthropic.claude-opus-4-8-20260101", "q/claude-opus-4-8"),
+        ("claude-opus-4-8@20260101", "q/claude-opus-4-8"),
+    ] {
+        assert_eq!(
+            route(&snapshot, &open_key(), asked, 1).as_deref(),
+            Ok(&[target.to_owned()][..]),
+            "{asked}"
+        );
+    }
+    for (asked, first) in [
+        ("us.anthropic.claude-opus-9-20300101-v1:0", "p/Qwen/Qwen3-Max"),
+        ("claude-fable-5-2", "p/Qwen/Qwen3-Max"),
+        ("Sonnet", "p/m-20250101"),
+    ] {
+        let found = route(&snapshot, &open_key(), asked, 1).unwrap();
+        assert_eq!(found.first().map(String::as_str), Some(first), "{asked}");
+    }
+}

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Persist, TimesRecord, from_ms, hash_from_base64, reason, reasons, to_base64, to_ms};
 use crate::{
     domain::{
+        LossPolicy,
         api_key::{ApiKey, Draft, KeyHash, KeyId},
         user::UserId,
     },
@@ -22,6 +23,8 @@ pub(in crate::store) struct ApiKeyRecord {
     expires_ms: Option<u64>,
     allowed_models: Vec<String>,
     allowed_providers: Vec<String>,
+    #[serde(default)]
+    loss_policy: Option<String>,
     times: TimesRecord,
 }
 
@@ -48,6 +51,7 @@ impl Persist for ApiKey {
             expires_at,
             allowed_models,
             allowed_providers,
+            loss_policy,
         } = spec.to_draft();
         ApiKeyRecord {
             id: id.to_string(),
@@ -59,6 +63,7 @@ impl Persist for ApiKey {
             expires_ms: expires_at.map(to_ms),
             allowed_models,
             allowed_providers,
+            loss_policy: loss_policy.map(|policy| policy.as_str().to_owned()),
             times: TimesRecord::of(*times),
         }
     }
@@ -74,6 +79,7 @@ impl Persist for ApiKey {
             expires_ms,
             allowed_models,
             allowed_providers,
+            loss_policy,
             times,
         } = record;
         let owner = UserId::parse(&owner).map_err(reason)?;
@@ -86,6 +92,9 @@ impl Persist for ApiKey {
             expires_at,
             allowed_models,
             allowed_providers,
+            loss_policy: loss_policy
+                .map(|policy| LossPolicy::parse(&policy).map_err(reason))
+                .transpose()?,
         };
         Ok(Self {
             id: KeyId::parse(&id).map_err(reason)?,

@@ -3,6 +3,7 @@
 
 mod api_key;
 mod audit;
+mod dialect;
 mod log;
 mod provider;
 mod rule_and_settings;

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Persist, TimesRecord, from_base64, reason, reasons, to_base64};
+use super::{
+    Persist, TimesRecord,
+    dialect::{ModelOptionsRecord, OverridesRecord, overrides_draft, overrides_record},
+    from_base64, reason, reasons, to_base64,
+};
 use crate::{
     domain::provider::{
         ApiFormat, Credentials, Draft, HeaderName, ModelsDraft, Provider, SealedField, SealedSecrets,
@@ -18,7 +22,12 @@ pub(in crate::store) struct ProviderRecord {
     api_format: String,
     base_url: String,
     dialect: String,
+    /// Absent in what was written before there were knobs, like the options.
+    #[serde(default)]
+    dialect_overrides: OverridesRecord,
     models: ModelsRecord,
+    #[serde(default)]
+    model_options: Vec<ModelOptionsRecord>,
     timeout_s: u32,
     max_retries: Option<u32>,
     max_tokens_limit: Option<u32>,
@@ -75,7 +84,9 @@ impl Persist for Provider {
             api_format,
             base_url,
             dialect,
+            dialect_overrides,
             models,
+            model_options,
             timeout_s,
             max_retries,
             max_tokens_limit,
@@ -88,7 +99,9 @@ impl Persist for Provider {
             api_format: api_format.as_str().to_owned(),
             base_url,
             dialect,
+            dialect_overrides: overrides_record(dialect_overrides),
             models: ModelsRecord { big, middle, small },
+            model_options: model_options.into_iter().map(ModelOptionsRecord::of).collect(),
             timeout_s,
             max_retries,
             max_tokens_limit,
@@ -105,7 +118,9 @@ impl Persist for Provider {
             api_format,
             base_url,
             dialect,
+            dialect_overrides,
             models: ModelsRecord { big, middle, small },
+            model_options,
             timeout_s,
             max_retries,
             max_tokens_limit,
@@ -121,7 +136,12 @@ impl Persist for Provider {
             api_format,
             base_url,
             dialect,
+            dialect_overrides: overrides_draft(dialect_overrides),
             models,
+            model_options: model_options
+                .into_iter()
+                .map(ModelOptionsRecord::into_draft)
+                .collect(),
             timeout_s,
             max_retries,
             max_tokens_limit,

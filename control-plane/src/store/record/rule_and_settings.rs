@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Persist, reason, reasons};
 use crate::{
     domain::{
-        model::{self, ModelRule, RuleId, Target},
+        LossPolicy,
+        model::{self, ModelRule, RuleId, Target, Tier},
         settings::{Breaker, Draft, FallbackStrategy, Settings},
     },
     store::family::Family,
@@ -92,6 +93,11 @@ pub(in crate::store) struct SettingsRecord {
     max_attempts: u32,
     request_deadline_s: u32,
     allow_query_api_key: bool,
+    /// Absent in what was written before it could be chosen: reported.
+    #[serde(default)]
+    loss_policy: Option<String>,
+    #[serde(default)]
+    default_tier: Option<String>,
 }
 
 impl Persist for Settings {
@@ -116,6 +122,8 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
+            loss_policy,
+            default_tier,
         } = self.to_draft();
         SettingsRecord {
             fallback_strategy: fallback_strategy.as_str().to_owned(),
@@ -127,6 +135,8 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
+            loss_policy: Some(loss_policy.as_str().to_owned()),
+            default_tier: default_tier.map(|tier| tier.as_str().to_owned()),
         }
     }
 
@@ -141,6 +151,8 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
+            loss_policy,
+            default_tier,
         } = record;
         let draft = Draft {
             fallback_strategy: FallbackStrategy::parse(&fallback_strategy).map_err(reason)?,
@@ -154,6 +166,12 @@ impl Persist for Settings {
             max_attempts,
             request_deadline_s,
             allow_query_api_key,
+            loss_policy: loss_policy.map_or(Ok(LossPolicy::Report), |policy| {
+                LossPolicy::parse(&policy).map_err(reason)
+            })?,
+            default_tier: default_tier
+                .map(|tier| Tier::parse(&tier).map_err(reason))
+                .transpose()?,
         };
         draft.check().map_err(reasons)
     }

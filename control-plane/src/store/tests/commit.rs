@@ -315,6 +315,8 @@ async fn the_largest_valid_records_fit_and_survive() {
             small: models,
         };
         draft.base_url = format!("http://a.example/{}", "x".repeat(490));
+        let quotes = (0..3).map(|text| format!("{text}{}", "\"".repeat(116)));
+        draft.dialect_overrides = [("strip_fields".to_owned(), KnobValue::List(quotes.collect()))].into();
         largest.spec = draft.check().unwrap();
         let field = |name: &str, bytes: usize| provider::SealedField {
             field: name.into(),

@@ -13,10 +13,11 @@ use std::{
 
 use super::{Change, Commit, CommitError, Committed, Expect, Idempotency, Store};
 use crate::domain::{
-    DisplayName, Email, Times,
+    DisplayName, Email, LossPolicy, Times,
     api_key::{self, ApiKey, KeyHash, KeyId},
     audit::{Actor, AuditEntry, Origin},
-    provider::{self, ApiFormat, Credentials, ModelsDraft, Provider},
+    model::Tier,
+    provider::{self, ApiFormat, Credentials, KnobValue, ModelOptionsDraft, ModelsDraft, Provider},
     settings::{self, Settings},
     user::{self, PasswordHash, Role, User, UserId},
 };
@@ -106,6 +107,7 @@ fn api_key(n: u8, owner: u8) -> ApiKey {
         expires_at: Some(NOW + Duration::from_secs(60)),
         allowed_models: vec!["claude-*".into()],
         allowed_providers: vec!["a".into()],
+        loss_policy: Some(LossPolicy::Strict),
     };
     ApiKey {
         id: key_id(n),
@@ -123,10 +125,26 @@ fn provider(name: &str, model: &str) -> Provider {
         api_format: ApiFormat::Openai,
         base_url: "http://a.example/v1".into(),
         dialect: "vllm".into(),
+        dialect_overrides: [
+            ("vision".to_owned(), KnobValue::Flag(false)),
+            ("token_factor".to_owned(), KnobValue::Number(1.25)),
+            ("mid_system".to_owned(), KnobValue::Text("top".into())),
+            (
+                "efforts".to_owned(),
+                KnobValue::List(vec!["low".into(), "high".into()]),
+            ),
+        ]
+        .into(),
         models: ModelsDraft {
             big: vec![model.into()],
             ..ModelsDraft::default()
         },
+        model_options: vec![ModelOptionsDraft {
+            model: model.into(),
+            context_window: Some(8_192),
+            max_output_tokens: None,
+            dialect_overrides: [("max_stop".to_owned(), KnobValue::Number(2.0))].into(),
+        }],
         timeout_s: 3,
         max_retries: Some(0),
         max_tokens_limit: Some(7),
@@ -141,6 +159,8 @@ fn provider(name: &str, model: &str) -> Provider {
 fn settings(max_attempts: u32) -> Settings {
     settings::Draft {
         max_attempts,
+        loss_policy: LossPolicy::Silent,
+        default_tier: Some(Tier::Middle),
         ..settings::Draft::default()
     }
     .check()

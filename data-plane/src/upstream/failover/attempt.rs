@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bridge_translate::{
@@ -220,7 +220,7 @@ impl Call<'_> {
         // Without its words the status still says what happened.
         let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
         let fault = self.sent.reply.fault(status, content_type(headers), &words);
-        self.said(fault, retry_after(headers))
+        self.said(fault, retry_after(status, headers, SystemTime::now()))
     }
 
     fn said(&self, fault: UpstreamFault, wait: Option<Duration>) -> Failure {
