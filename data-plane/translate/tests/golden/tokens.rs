@@ -71,3 +71,63 @@ fn r22_no_output_is_answered_without_an_upstream() {
         std::path::Path::new("r22"),
     );
 }
+
+#[test]
+fn r32_long_words_are_no_attack() {
+    // Nothing in them separates words; a tokenizer that compares each pair with all others would take hours.
+    for word in ["a", "xq", "\u{4e2d}", "\u{1f600}", "-"] {
+        let length = 300_000 / word.len();
+        let tokens = count(&user(json!(word.repeat(length))));
+        assert!((1_000..700_000).contains(&tokens), "{word}: {tokens}");
+    }
+}
+
+#[test]
+fn i01_every_kind_of_block_counts() {
+    let text = "four words of text ".repeat(20);
+    let pdf = "JVBERi0xLjQK".repeat(50);
+    let source = |kind: &str, data: &str| json!({"type": kind, "media_type": "text/plain", "data": data});
+    let blocks = [
+        json!({"type": "text", "text": text}),
+        json!({"type": "document", "source": source("text", &text)}),
+        json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": pdf}}),
+        json!({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": text}]}}),
+        json!({"type": "search_result", "title": "T", "source": "S", "content": [{"type": "text", "text": text}]}),
+        json!({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}),
+    ];
+    let bare = count(&user(json!([{"type": "text", "text": "Hi"}])));
+    for block in blocks {
+        let with = count(&user(json!([{"type": "text", "text": "Hi"}, block])));
+        assert!(with > bare + 10, "{block}: {with}");
+    }
+    let history = |content: Value, answer: Value| {
+        json!({"messages": [
+            {"role": "user", "content": "Hi"}, {"role": "assistant", "content": content},
+            {"role": "user", "content": answer}, {"role": "system", "content": text},
+        ]})
+    };
+    let call = json!([{"type": "tool_use", "id": "a", "name": "f", "input": {"path": text}}]);
+    let result = json!([{"type": "tool_result", "tool_use_id": "a", "content": text}]);
+    let plain = count(&history(json!("Yes?"), json!("On")));
+    assert!(plain > bare + 60, "reminders count");
+    assert!(
+        count(&history(call, result)) > plain + 120,
+        "calls and results count"
+    );
+    let schema = json!({"output_config": {"format": {"type": "json_schema", "schema":
+        {"type": "object", "properties": {"name": {"type": "string", "description": text}}}}}});
+    assert!(count(&schema) > bare + 60);
+}
+
+#[test]
+fn i01_one_more_message_is_never_fewer_tokens() {
+    let mut messages = Vec::new();
+    let mut before = 0;
+    for n in 0..40 {
+        let role = if n % 2 == 0 { "user" } else { "assistant" };
+        messages.push(json!({"role": role, "content": "x ".repeat(n)+"."}));
+        let tokens = count(&json!({"messages": messages}));
+        assert!(tokens > before, "{n}");
+        before = tokens;
+    }
+}

@@ -15,6 +15,11 @@ use super::generic::generic;
 /// OpenAI takes at most four stop sequences and 128 tools.
 const OPENAI_STOPS: u32 = 4;
 const OPENAI_TOOLS: u32 = 128;
+/// Tokens of a model for one of o200k, between prose and a coding agent's request (figures in the README).
+const OPENAI_TOKENS: f64 = 1.0;
+const QWEN_TOKENS: f64 = 1.1;
+const MISTRAL_TOKENS: f64 = 1.15;
+const GEMINI_TOKENS: f64 = 1.2;
 /// Gemini takes at most five stop sequences.
 const GEMINI_STOPS: u32 = 5;
 
@@ -26,6 +31,7 @@ pub(super) fn openai() -> Dialect {
         max_tools: Some(OPENAI_TOOLS),
         parallel_tool_calls: true,
         service_tier: true,
+        token_factor: OPENAI_TOKENS,
         web_search_body: fields([("web_search_options", Value::Object(Map::new()))]),
         ..generic()
     }
@@ -81,6 +87,7 @@ pub(super) fn qwen() -> Dialect {
         top_k: true,
         prefill: Prefill::Continue,
         prefill_flag: PrefillFlag::Partial,
+        token_factor: QWEN_TOKENS,
         web_search_body: fields([("enable_search", Value::Bool(true))]),
         ..generic()
     }
@@ -90,6 +97,7 @@ pub(super) fn modelscope() -> Dialect {
     Dialect {
         reasoning: Reasoning::Qwen,
         force_stream: true,
+        token_factor: QWEN_TOKENS,
         ..generic()
     }
 }
@@ -152,6 +160,7 @@ pub(super) fn minimax() -> Dialect {
 pub(super) fn mistral() -> Dialect {
     Dialect {
         tool_choice_any: ToolChoiceAny::Any,
+        token_factor: MISTRAL_TOKENS,
         tool_id_format: ToolIdFormat::Mistral9,
         user_after_tool: UserAfterTool::Merge,
         stream_usage: false,
@@ -170,6 +179,7 @@ pub(super) fn gemini() -> Dialect {
         assistant_null_content: NullContent::Empty,
         pdf: Pdf::File,
         max_stop: Some(GEMINI_STOPS),
+        token_factor: GEMINI_TOKENS,
         ..generic()
     }
 }
