@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) stop_sequences: Vec<String>,
     /// The start of the answer that the client wrote itself, and the upstream may repeat.
     pub(crate) prefill: Option<String>,
+    /// The upstream was asked to search the web.
+    pub(crate) searches: bool,
     pub(crate) rules: Rules,
 }
 

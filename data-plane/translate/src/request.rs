@@ -11,8 +11,10 @@ mod params;
 mod reasoning;
 mod run;
 mod system;
+mod tool_choice;
 mod tools;
 mod user;
+mod user_id;
 
 use crate::anthropic;
 use crate::dialect::{Dialect, EmitThinking, Lossy};
@@ -48,6 +50,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         call_ids: _,
         thinking: _,
         extras: _,
+        searches,
     } = context;
     if target.dialect.lossy == Lossy::Strict
         && let Some(loss) = losses.iter().next()
@@ -74,6 +77,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
                 .map(|stop| stop.clone().into_owned())
                 .collect(),
             prefill,
+            searches,
             rules: Rules::new(
                 target.dialect,
                 shows_thinking(request, target.dialect),

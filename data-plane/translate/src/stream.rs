@@ -6,6 +6,7 @@
 //! (a closed block would be taken as final). Time is the caller's.
 
 mod blocks;
+mod citations;
 pub(crate) mod core;
 mod echo;
 pub(crate) mod parse;

@@ -17,6 +17,8 @@ pub struct Usage {
     pub cache_creation_input_tokens: u64,
     /// Reasoning tokens, which `output_tokens` contains.
     pub thinking_tokens: u64,
+    /// Searches that the upstream was asked to make.
+    pub web_searches: u64,
     /// The upstream gave no figures; these are our own.
     pub is_estimated: bool,
 }
@@ -112,6 +114,7 @@ impl UpstreamUsage {
             cache_read_input_tokens: read,
             cache_creation_input_tokens: written,
             thinking_tokens: reasoning,
+            web_searches: 0,
             is_estimated: false,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::block::Content;
+use super::block::{Block, Content};
 use super::tool::Tools;
 use crate::dialect::Effort;
 use crate::json::escaped::Raw;
@@ -92,6 +92,12 @@ impl<'a> Request<'a> {
     /// `max_tokens: 0` warms a cache: it is answered without asking anyone.
     pub fn wants_no_output(&self) -> bool {
         self.sampling.max_tokens == Some(0)
+    }
+
+    /// Whether a tool was called in this conversation.
+    pub(crate) fn has_tool_calls(&self) -> bool {
+        let mut blocks = self.messages.iter().flat_map(|message| message.content.blocks());
+        blocks.any(|block| matches!(block, Block::ToolUse { .. }))
     }
 
     /// Whether the client asked for thinking without its text.

@@ -104,7 +104,14 @@ pub(crate) fn write_counts(out: &mut Vec<u8>, usage: &Usage) {
     } else {
         out.extend_from_slice(b"null");
     }
-    out.extend_from_slice(b",\"server_tool_use\":null");
+    out.extend_from_slice(b",\"server_tool_use\":");
+    if usage.web_searches > 0 {
+        out.extend_from_slice(b"{\"web_search_requests\":");
+        push_number(out, usage.web_searches);
+        out.extend_from_slice(b",\"web_fetch_requests\":0}");
+    } else {
+        out.extend_from_slice(b"null");
+    }
 }
 
 fn push_optional(out: &mut Vec<u8>, text: Option<&str>) {

@@ -71,6 +71,9 @@ pub(crate) struct Delta<'a> {
     pub(crate) reasoning_details: List<&'a RawValue>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) refusal: Option<Cow<'a, str>>,
+    /// What a search found.
+    #[serde(borrow)]
+    pub(crate) annotations: List<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) tool_calls: List<ToolDelta<'a>>,
     #[serde(borrow)]

@@ -24,6 +24,7 @@ pub(crate) struct Request<'a> {
 /// A value of a field beside the conversation.
 pub(crate) enum Param<'a> {
     Raw(Raw<'a>),
+    Value(&'a Value),
     Object(Vec<(&'a str, Param<'a>)>),
     Number(u64),
     Float(f64),

@@ -211,6 +211,7 @@ impl Param<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Param::Raw(raw) => out.extend_from_slice(raw.get().as_bytes()),
+            Param::Value(value) => out.extend_from_slice(value.to_string().as_bytes()),
             Param::Object(entries) => {
                 let mut object = Object::begin(out);
                 for (name, value) in entries {

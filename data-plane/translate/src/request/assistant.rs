@@ -87,12 +87,15 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
                 let opened = luggage::open(block);
                 out.reasoning_details.extend(luggage::details(opened, cx.target));
             }
-            Block::ToolUse { id, name, input } => out.calls.push(wire::Call {
-                id: cx.call_ids.of_call(id, name),
-                name: cx.names.upstream(name),
-                input: *input,
-                extra_content: cx.extras.of_call(id),
-            }),
+            Block::ToolUse { id, name, input } => {
+                let name = cx.names.upstream(name);
+                out.calls.push(wire::Call {
+                    id: cx.call_ids.of_call(id, &name),
+                    name,
+                    input: *input,
+                    extra_content: cx.extras.of_call(id),
+                });
+            }
             Block::ServerTool { text } if !text.is_empty() => out.content.push(Part::text(&**text)),
             Block::Compaction { text: Some(text) } => out.content.push(media::summary(text)),
             Block::ServerTool { .. } | Block::Compaction { text: None } | Block::Marker => {}

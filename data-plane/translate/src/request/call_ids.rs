@@ -44,7 +44,14 @@ impl<'r> CallIds<'r> {
     }
 
     /// The upstream's id of the call that a result answers; the call may be unknown.
-    pub(super) fn of_result(&mut self, id: &'r str) -> Cow<'r, str> {
-        self.of_call(id, "")
+    pub(super) fn of_result(&self, id: &'r str) -> Cow<'r, str> {
+        match self.format {
+            ToolIdFormat::Keep => Cow::Borrowed(id),
+            ToolIdFormat::Mistral9 => Cow::Owned(short_hash(id, MISTRAL_ID_CHARS)),
+            ToolIdFormat::Kimi => {
+                let known = self.numbered.get(id);
+                known.map_or(Cow::Borrowed(id), |known| Cow::Owned(known.clone()))
+            }
+        }
     }
 }

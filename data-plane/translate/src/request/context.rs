@@ -1,12 +1,11 @@
 //! The candidate that a request is translated for, and what one translation keeps on its way.
 
-use crate::dialect::{Dialect, Param};
+use crate::dialect::{Dialect, Effort, Param};
 use crate::loss::LossList;
 
 use super::call_ids::CallIds;
 use super::luggage::Extras;
 use super::names::Names;
-use super::reasoning::Wish;
 
 /// The candidate that a request is translated for.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +28,18 @@ pub struct TokenLimits {
     pub max: u32,
 }
 
+/// What the client wants of thinking, before the upstream's words for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Leave the upstream to its default.
+    Default,
+    Off,
+    On {
+        effort: Option<Effort>,
+        budget: Option<u64>,
+    },
+}
+
 /// State of one translation.
 pub(crate) struct Context<'r> {
     pub(crate) target: &'r Target<'r>,
@@ -38,6 +49,8 @@ pub(crate) struct Context<'r> {
     pub(crate) thinking: Wish,
     /// What went with earlier calls.
     pub(crate) extras: Extras,
+    /// The upstream is asked to search the web.
+    pub(crate) searches: bool,
     /// The start of the answer that the upstream is asked to continue.
     pub(crate) prefill: Option<String>,
 }
@@ -51,6 +64,7 @@ impl<'r> Context<'r> {
             call_ids: CallIds::new(target.dialect.tool_id_format),
             thinking,
             extras: Extras::default(),
+            searches: false,
             prefill: None,
         }
     }
@@ -62,8 +76,15 @@ impl<'r> Context<'r> {
     /// Whether the upstream refuses a parameter of this request.
     pub(crate) fn drops(&self, param: Param) -> bool {
         let dialect = self.dialect();
-        let is_thinking = matches!(self.thinking, Wish::On { .. })
-            || (dialect.always_thinks && self.thinking == Wish::Default);
-        dialect.drop_params.contains(&param) || (is_thinking && dialect.drop_params_thinking.contains(&param))
+        dialect.drop_params.contains(&param)
+            || (dialect.drop_params_thinking.contains(&param) && self.is_thinking())
+    }
+
+    pub(crate) fn is_thinking(&self) -> bool {
+        match self.thinking {
+            Wish::On { .. } => true,
+            Wish::Default => self.dialect().always_thinks,
+            Wish::Off => false,
+        }
     }
 }

@@ -10,6 +10,8 @@ use crate::openai::request::{DataUrl, Mark, PARAGRAPH, Part};
 use super::context::Context;
 
 const BLIND_NOTE: &str = "[image omitted: the model cannot see images]";
+/// Blocks that stand for something on Anthropic's side.
+const ELSEWHERE: &[&str] = &["container_upload", "browser_state"];
 const PDF_TYPE: &str = "application/pdf";
 /// File name of a PDF without a title.
 const PDF_NAME: &str = "document";
@@ -66,6 +68,12 @@ pub(super) fn push<'r>(
         | Block::RedactedThinking { .. } => {}
         // Results are taken out before; a call outside an assistant turn is nobody's.
         Block::ToolUse { .. } | Block::ToolResult { .. } => lose("out of place"),
+        Block::Unknown { kind } if ELSEWHERE.contains(&&**kind) => {
+            lose("kept where the provider cannot reach it");
+            out.push(Part::text(format!(
+                "[{kind} omitted: it is kept where this provider cannot reach it]"
+            )));
+        }
         Block::Unknown { .. } => lose("unknown block type"),
     }
     Ok(())

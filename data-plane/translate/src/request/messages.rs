@@ -45,16 +45,20 @@ pub(super) fn translate<'r>(
         at = end;
     }
     if out.is_empty() {
-        return Err(BadRequest::at(
-            "messages",
-            "text content blocks must be non-empty",
-        ));
+        return Err(no_messages());
     }
     if let Some(last) = messages.last() {
         prefill(last, messages.len() - 1, cx, &mut out)?;
+        if out.is_empty() {
+            return Err(no_messages());
+        }
     }
     system::put(prompt, cx, &mut out);
     Ok(out)
+}
+
+fn no_messages() -> BadRequest {
+    BadRequest::at("messages", "text content blocks must be non-empty")
 }
 
 /// A last message of the assistant is the start of the answer.
@@ -62,7 +66,7 @@ fn prefill<'r>(
     last: &Message<'_>,
     n: usize,
     cx: &mut Context<'r>,
-    out: &mut [wire::Message<'r>],
+    out: &mut Vec<wire::Message<'r>>,
 ) -> Result<(), BadRequest> {
     let Some(message) = out.last_mut().filter(|message| message.role == "assistant") else {
         return Ok(());
@@ -76,7 +80,17 @@ fn prefill<'r>(
         return Ok(());
     }
     if let Some(Part::Text { text, .. }) = message.content.last_mut() {
-        *text = text.decoded().trim_end().to_owned().into();
+        let kept = text.decoded().trim_end().to_owned();
+        if kept.is_empty() {
+            message.content.pop();
+        } else {
+            *text = kept.into();
+        }
+    }
+    if message.content.is_empty() {
+        // White space is no start of an answer.
+        out.pop();
+        return Ok(());
     }
     match cx.dialect().prefill {
         Prefill::Reject => {

@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use crate::anthropic::{Raw, Request};
-use crate::dialect::{ForwardUser, MaxTokensField, Param as Refused, PrefillFlag, StructuredOutput};
+use crate::dialect::{MaxTokensField, Param as Refused, PrefillFlag, StructuredOutput};
 use crate::error::BadRequest;
 use crate::openai::request::Param;
 use crate::openai::schema::Schema;
 
 use super::context::Context;
-use super::reasoning;
+use super::{reasoning, user_id};
 
 type Params<'r> = Vec<(Cow<'r, str>, Param<'r>)>;
 
@@ -46,9 +44,9 @@ pub(super) fn translate<'r>(
     if has_tools && request.tools.disable_parallel && dialect.parallel_tool_calls {
         params.push((Cow::Borrowed("parallel_tool_calls"), Param::Bool(false)));
     }
-    reasoning::translate(cx.thinking, has_tools, dialect, &mut params);
+    reasoning::translate(cx, has_tools, &mut params);
     answer_schema(request, cx, &mut params);
-    user(request, cx, &mut params);
+    user_id::translate(request, dialect, &mut params);
     if let Some(tier) = request
         .options
         .service_tier
@@ -62,7 +60,6 @@ pub(super) fn translate<'r>(
         };
         params.push((Cow::Borrowed("service_tier"), Param::word(tier)));
     }
-    other_fields(request, cx, &mut params)?;
     if cx.prefill.is_some() && dialect.prefill_flag == PrefillFlag::Template {
         params.push((Cow::Borrowed("continue_final_message"), Param::Bool(true)));
         params.push((Cow::Borrowed("add_generation_prompt"), Param::Bool(false)));
@@ -74,6 +71,11 @@ pub(super) fn translate<'r>(
             params.push((Cow::Borrowed("stream_options"), options));
         }
     }
+    if cx.searches {
+        let fields = dialect.web_search_body.iter();
+        params.extend(fields.map(|(name, value)| (Cow::Borrowed(name.as_str()), Param::Value(value))));
+    }
+    other_fields(request, cx, &mut params)?;
     Ok(params)
 }
 
@@ -180,21 +182,6 @@ fn answer_schema<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mu
     }
 }
 
-fn user<'r>(request: &'r Request<'r>, cx: &Context<'r>, params: &mut Params<'r>) {
-    let Some(id) = request.options.user_id.as_deref() else {
-        return;
-    };
-    match cx.dialect().forward_user {
-        ForwardUser::Off => {}
-        ForwardUser::Raw => params.push((Cow::Borrowed("user"), Param::Text(Cow::Borrowed(id)))),
-        ForwardUser::Hash => {
-            let digest = Sha256::digest(id.as_bytes());
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            params.push((Cow::Borrowed("user"), Param::Text(Cow::Owned(hex))));
-        }
-    }
-}
-
 fn other_fields<'r>(
     request: &'r Request<'r>,
     cx: &mut Context<'r>,
@@ -208,7 +195,10 @@ fn other_fields<'r>(
             .iter()
             .any(|allowed| allowed == name)
         {
-            params.push((Cow::Borrowed(name), Param::Raw(*value)));
+            // A field that translation sets itself is not set twice.
+            if !params.iter().any(|(set, _)| set == name) {
+                params.push((Cow::Borrowed(name), Param::Raw(*value)));
+            }
             continue;
         }
         if value.get() == "null" || HARMLESS.contains(&name) {

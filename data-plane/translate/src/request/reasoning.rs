@@ -6,6 +6,8 @@ use crate::anthropic::{Request, Thinking};
 use crate::dialect::{Dialect, Effort, Reasoning, ThinkingAbsent};
 use crate::openai::request::Param;
 
+use super::context::{Context, Wish};
+
 /// Budgets below these many tokens count as the effort beside them.
 const BUDGET_EFFORTS: &[(u64, Effort)] = &[
     (2_048, Effort::Low),
@@ -13,30 +15,14 @@ const BUDGET_EFFORTS: &[(u64, Effort)] = &[
     (24_576, Effort::High),
 ];
 
-/// What the client wants, before the upstream's words for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Leave the upstream to its default.
-    Default,
-    Off,
-    On {
-        effort: Option<Effort>,
-        budget: Option<u64>,
-    },
-}
-
 /// Adds the fields that control reasoning.
-pub(super) fn translate<'r>(
-    wish: Wish,
-    has_tools: bool,
-    dialect: &'r Dialect,
-    params: &mut Vec<(Cow<'r, str>, Param<'r>)>,
-) {
+pub(super) fn translate<'r>(cx: &Context<'r>, has_tools: bool, params: &mut Vec<(Cow<'r, str>, Param<'r>)>) {
+    let dialect = cx.dialect();
     let mut put = |name: &'r str, value: Param<'r>| params.push((Cow::Borrowed(name), value));
     if let (true, Some(forced)) = (has_tools, dialect.tools_force_effort) {
         return put("reasoning_effort", Param::word(forced.as_str()));
     }
-    let (effort, budget, is_on) = match wish {
+    let (effort, budget, is_on) = match cx.thinking {
         Wish::Default => return,
         Wish::Off => (None, None, false),
         Wish::On { effort, budget } => (effort, budget, true),
@@ -57,7 +43,8 @@ pub(super) fn translate<'r>(
         Reasoning::Qwen => {
             put("enable_thinking", Param::Bool(is_on));
             if let Some(budget) = budget {
-                put("thinking_budget", Param::Number(budget));
+                let most = cx.target.max_output_tokens.map_or(u64::MAX, u64::from);
+                put("thinking_budget", Param::Number(budget.min(most)));
             }
         }
         Reasoning::Deepseek => {

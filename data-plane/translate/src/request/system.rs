@@ -4,6 +4,7 @@ use crate::anthropic::claude_code::{BILLING_HEADER, REMINDER_END, REMINDER_START
 use crate::anthropic::{Content, Message, Request};
 use crate::dialect::{MidSystem, StructuredOutput, SystemRole};
 use crate::error::{BadRequest, Path};
+use crate::json::Compact;
 use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::request::Part;
@@ -38,7 +39,7 @@ pub(super) fn prompt<'r>(
     {
         parts.push(Part::text(format!(
             "Answer with one JSON object that follows this JSON schema:\n{}",
-            schema.get()
+            Compact(schema.get())
         )));
     }
     Ok(parts)

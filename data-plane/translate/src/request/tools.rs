@@ -3,17 +3,21 @@
 use std::collections::HashSet;
 
 use crate::anthropic::{Block, Content, Escaped, Request, Tool, ToolChoice, ToolKind};
-use crate::dialect::{CacheControl, DeferredTools, Param, ServerTool, ToolChoiceAny, ToolChoiceNamed};
+use crate::dialect::{CacheControl, DeferredTools, ServerTool};
 use crate::error::BadRequest;
 use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::schema::Schema;
 
 use super::context::Context;
+use super::tool_choice;
 
 const BASH_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","description":"The command to run."},"restart":{"type":"boolean","description":"Start a fresh shell instead."}}}"#;
 const EDITOR_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","undo_edit"],"description":"What to do."},"path":{"type":"string","description":"Absolute path of the file or directory."},"file_text":{"type":"string","description":"For create: the content of the new file."},"old_str":{"type":"string","description":"For str_replace: the text to replace; it must occur once."},"new_str":{"type":"string","description":"For str_replace: the new text."},"insert_line":{"type":"integer","description":"For insert: the line after which to insert; 0 is the start."},"insert_text":{"type":"string","description":"For insert: the text."},"view_range":{"type":"array","items":{"type":"integer"},"description":"For view: first and last line; -1 is the end."}},"required":["command","path"]}"#;
 const MEMORY_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","delete","rename"],"description":"What to do."},"path":{"type":"string","description":"Path under /memories."},"view_range":{"type":"array","items":{"type":"integer"}},"file_text":{"type":"string"},"old_str":{"type":"string"},"new_str":{"type":"string"},"insert_line":{"type":"integer"},"insert_text":{"type":"string"},"old_path":{"type":"string","description":"For rename."},"new_path":{"type":"string","description":"For rename."}},"required":["command"]}"#;
+
+/// Start of the types of the one server tool that some upstreams have as well.
+const WEB_SEARCH: &str = "web_search_";
 
 type Translated<'r> = (Vec<wire::Tool<'r>>, Option<wire::ToolChoice<'r>>);
 
@@ -39,7 +43,7 @@ pub(super) fn translate<'r>(
         );
         return Err(BadRequest::at("tools", &text));
     }
-    let choice = choice(request, &mut tools, cx)?;
+    let choice = tool_choice::translate(request, &mut tools, cx)?;
     Ok((tools, choice))
 }
 
@@ -102,6 +106,12 @@ fn one<'r>(
         }
         ToolKind::Screen { kind } => Err(unavailable(kind)),
         ToolKind::ToolSearch => Ok(None),
+        ToolKind::Server { kind }
+            if cx.dialect().web_search == ServerTool::Native && kind.starts_with(WEB_SEARCH) =>
+        {
+            cx.searches = true;
+            Ok(None)
+        }
         ToolKind::Server { kind } => {
             let is_demanded = request.tools.choice.as_ref().is_some_and(|choice| match choice {
                 ToolChoice::Tool(wanted) => wanted == name,
@@ -109,7 +119,7 @@ fn one<'r>(
             });
             let is_alone = request.tools.list.len() == 1;
             // A model that cannot search would make results up, so the client must know.
-            if cx.dialect().web_search == ServerTool::Reject && (is_demanded || is_alone) {
+            if cx.dialect().web_search != ServerTool::Drop && (is_demanded || is_alone) {
                 return Err(unavailable(if name.is_empty() { kind } else { name }));
             }
             cx.losses
@@ -156,67 +166,6 @@ fn clipped<'r>(text: Escaped<'r>, n: usize, cx: &mut Context<'r>) -> Text<'r> {
     );
     plain.truncate(plain.floor_char_boundary(max));
     plain.into()
-}
-
-fn choice<'r>(
-    request: &'r Request<'r>,
-    tools: &mut Vec<wire::Tool<'r>>,
-    cx: &mut Context<'r>,
-) -> Result<Option<wire::ToolChoice<'r>>, BadRequest> {
-    let Some(choice) = request.tools.choice.as_ref().filter(|_| !tools.is_empty()) else {
-        return Ok(None);
-    };
-    let dialect = cx.dialect();
-    if cx.drops(Param::ToolChoice) {
-        if !matches!(choice, ToolChoice::Auto) {
-            cx.losses.add("tool_choice", "not supported by the provider");
-        }
-        return Ok(None);
-    }
-    let word = |word| Ok(Some(wire::ToolChoice::Word(word)));
-    match choice {
-        ToolChoice::Auto => word("auto"),
-        ToolChoice::None => word("none"),
-        ToolChoice::Any => match dialect.tool_choice_any {
-            ToolChoiceAny::Required => word("required"),
-            ToolChoiceAny::Any => word("any"),
-            ToolChoiceAny::Auto => {
-                cx.losses
-                    .add("tool_choice", "the provider cannot be made to call a tool");
-                word("auto")
-            }
-        },
-        ToolChoice::Tool(name) => {
-            let sent = cx.names.upstream(name);
-            if !tools.iter().any(|tool| tool.name == sent) {
-                if !request
-                    .tools
-                    .list
-                    .iter()
-                    .any(|tool| tool.name.as_deref() == Some(name))
-                {
-                    return Err(BadRequest::at(
-                        "tool_choice.name",
-                        &format!("Tool '{name}' not found in provided tools"),
-                    ));
-                }
-                cx.losses.add("tool_choice", "the tool that it names was dropped");
-                return Ok(None);
-            }
-            match dialect.tool_choice_named {
-                ToolChoiceNamed::Object => Ok(Some(wire::ToolChoice::Function(sent))),
-                ToolChoiceNamed::Required => {
-                    tools.retain(|tool| tool.name == sent);
-                    word("required")
-                }
-                ToolChoiceNamed::Auto => {
-                    cx.losses
-                        .add("tool_choice", "the provider cannot be made to call one tool");
-                    word("auto")
-                }
-            }
-        }
-    }
 }
 
 /// Which deferred tools the conversation has already found.

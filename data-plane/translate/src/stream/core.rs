@@ -12,6 +12,7 @@ use crate::stop_reason::{Finish, StopReason};
 use crate::usage::Usage;
 
 use super::blocks::Blocks;
+use super::citations::Citations;
 use super::echo::Echo;
 use super::sink::{MessageSink, Sink};
 use super::slot::Closing;
@@ -30,6 +31,7 @@ pub(crate) struct Core<S> {
     think: Think,
     message_id: String,
     usage: Option<Usage>,
+    citations: Citations,
     finish: Option<String>,
     outcome: Outcome,
 }
@@ -55,6 +57,7 @@ impl<S: Sink> Core<S> {
             message_id: ids.message(),
             blocks: Blocks::new(reply, ids, sink),
             usage: None,
+            citations: Citations::default(),
             finish: None,
             outcome: Outcome::default(),
         }
@@ -104,6 +107,13 @@ impl<S: Sink> Core<S> {
         let delta = choice.take_delta();
         self.reasoning(&delta);
         self.content(&delta);
+        if self.reply().shared().searches {
+            delta
+                .annotations
+                .0
+                .iter()
+                .for_each(|annotation| self.citations.take(annotation));
+        }
         self.tools(&delta)?;
         self.blocks.check_limits()?;
         if self.think.held_bytes() > UNCLOSED_BYTES_MAX {
@@ -134,6 +144,9 @@ impl<S: Sink> Core<S> {
             // Everything was "thinking": then it was the answer.
             self.blocks.text(&answer);
         }
+        if let Some(sources) = self.citations.sources() {
+            self.blocks.text(&sources);
+        }
         let finish = self.finish.as_deref().map_or(Finish::ByContent, Finish::read);
         let closing = if finish == Finish::Stop(StopReason::MaxTokens) {
             Closing::Truncated
@@ -141,7 +154,8 @@ impl<S: Sink> Core<S> {
             Closing::Whole
         };
         self.blocks.finish(closing)?;
-        let usage = self.usage();
+        let mut usage = self.usage();
+        usage.web_searches = self.reply().shared().searches.into();
         let matched = self.outcome.matched_stop.take();
         let stop_reason = match finish {
             _ if self.outcome.refusal.is_some() => StopReason::Refusal,

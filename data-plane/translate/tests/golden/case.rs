@@ -38,17 +38,18 @@ pub(crate) fn ids() -> Ids {
     Ids::new(SEED)
 }
 
-/// A preset by name, or `{"preset": name, knob: value, ...}`.
+/// A preset by name, or `{"preset": name, "model": name, knob: value, ...}`.
 pub(crate) fn dialect(value: Option<&Value>) -> Dialect {
     match value {
         None => Dialect::default(),
         Some(Value::String(name)) => Dialect::preset(name).unwrap(),
         Some(Value::Object(knobs)) => {
             let mut knobs = knobs.clone();
-            let preset = knobs
-                .remove("preset")
-                .map_or_else(|| "generic".to_owned(), |name| name.as_str().unwrap().to_owned());
-            Dialect::preset(&preset).unwrap().with_overrides(knobs).unwrap()
+            let mut word = |name| Some(knobs.remove(name)?.as_str().unwrap().to_owned());
+            let preset = word("preset").unwrap_or_else(|| "generic".to_owned());
+            let model = word("model").unwrap_or_default();
+            let dialect = Dialect::preset_for(&preset, &model).unwrap();
+            dialect.with_overrides(knobs).unwrap()
         }
         Some(other) => panic!("not a dialect: {other}"),
     }

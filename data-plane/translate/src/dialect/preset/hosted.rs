@@ -108,6 +108,7 @@ pub(super) fn deepseek() -> Dialect {
         reasoning_back: ReasoningBack::Always,
         drop_params_thinking: vec![Param::Temperature, Param::TopP],
         mid_system: MidSystem::System,
+        vision: false,
         tool_choice_named: ToolChoiceNamed::Auto,
         tool_choice_thinking: ToolChoiceThinking::ThinkingOff,
         ..generic()
