@@ -9,6 +9,7 @@ mod place;
 pub(crate) mod scan;
 pub(crate) mod surrogate;
 mod token;
+mod word;
 pub(crate) mod write;
 
 pub(crate) use write::{push_escaped, push_number, push_str};

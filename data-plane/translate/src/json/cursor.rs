@@ -265,7 +265,7 @@ impl<'a> Cursor<'a> {
     /// A string; its first quote comes next.
     pub(super) fn string(&mut self) -> Result<Escaped<'a>> {
         let start = self.at + 1;
-        let end = token::string_end(self.text.as_bytes(), start)?;
+        let (end, has_escapes) = token::string_end(self.text.as_bytes(), start)?;
         let written = self.text.get(start..end).unwrap_or_default();
         if self.has_controls
             && let Some(at) = written.bytes().position(token::is_control)
@@ -276,7 +276,7 @@ impl<'a> Cursor<'a> {
             });
         }
         self.at = end + 1;
-        Ok(Escaped::new(written))
+        Ok(Escaped::new(written, has_escapes))
     }
 }
 

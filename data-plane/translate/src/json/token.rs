@@ -2,29 +2,29 @@
 
 use super::fault::{Fault, What};
 use super::surrogate::{self, hex};
+use super::word::next_special;
 
 /// Longer numbers without an exponent may be out of range as well.
 const SMALL_NUMBER_BYTES: usize = 300;
 
-/// The closing quote of the string that begins here, behind its first quote. Control
-/// characters are not looked for.
-pub(super) fn string_end(bytes: &[u8], start: usize) -> Result<usize, Fault> {
-    let mut at = start;
+/// The closing quote of the string that begins here, behind its first quote, and whether the
+/// string holds escapes. Control characters are not looked for.
+pub(super) fn string_end(bytes: &[u8], start: usize) -> Result<(usize, bool), Fault> {
+    let (mut at, mut has_escapes) = (start, false);
     loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+        let Some(found) = next_special(bytes, at) else {
             return Err(Fault {
                 at: bytes.len(),
                 what: What::Ended,
             });
         };
-        at += found;
-        if bytes.get(at) == Some(&b'"') {
-            return Ok(at);
+        if bytes.get(found) == Some(&b'"') {
+            return Ok((found, has_escapes));
         }
-        match escape_bytes(bytes, at) {
-            Ok(length) => at += length,
-            Err(what) => return Err(Fault { at, what }),
+        has_escapes = true;
+        match escape_bytes(bytes, found) {
+            Ok(length) => at = found + length,
+            Err(what) => return Err(Fault { at: found, what }),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::escaped::Escaped;
+use super::word::next_unsafe;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -16,27 +17,28 @@ pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
 /// Appends the inside of a JSON string.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    let mut clean_from = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[clean_from..at]);
-        clean_from = at + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                let digits = [HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]];
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&digits);
-            }
+    let mut from = 0;
+    while let Some(at) = next_unsafe(bytes, from) {
+        out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        push_escape(out, bytes.get(at).copied().unwrap_or_default());
+        from = at + 1;
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        control => {
+            let digits = [HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]];
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&digits);
         }
     }
-    out.extend_from_slice(&bytes[clean_from..]);
 }
 
 /// Appends a number.
@@ -178,33 +180,43 @@ impl<'o> Object<'o> {
         Object { out, is_empty: true }
     }
 
-    /// Writes a name; the caller appends exactly one value.
-    pub(crate) fn member(&mut self, name: &str) -> &mut Vec<u8> {
+    /// Writes a name of ours, in which nothing needs an escape. The caller appends exactly one
+    /// value.
+    pub(crate) fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.written_member(name)
+    }
+
+    /// The same for a name as the client wrote it.
+    pub(crate) fn escaped_member(&mut self, name: Escaped<'_>) -> &mut Vec<u8> {
+        self.written_member(name.as_written())
+    }
+
+    /// The same for any other name.
+    pub(crate) fn named_member(&mut self, name: &str) -> &mut Vec<u8> {
         self.comma();
         push_str(self.out, name);
         self.out.push(b':');
         self.out
     }
 
-    /// The same for a name as the client wrote it.
-    pub(crate) fn escaped_member(&mut self, name: Escaped<'_>) -> &mut Vec<u8> {
-        self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_written().as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.out
-    }
-
-    pub(crate) fn text(&mut self, name: &str, text: &str) {
+    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
         push_str(self.member(name), text);
     }
 
-    pub(crate) fn raw(&mut self, name: &str, json: &str) {
+    pub(crate) fn raw(&mut self, name: &'static str, json: &str) {
         self.member(name).extend_from_slice(json.as_bytes());
     }
 
     pub(crate) fn end(self) {
         self.out.push(b'}');
+    }
+
+    fn written_member(&mut self, name: &str) -> &mut Vec<u8> {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
     }
 
     fn comma(&mut self) {

@@ -24,10 +24,12 @@ impl Request<'_> {
             choice.write(object.member("tool_choice"));
         }
         for (name, value) in self.params.iter().filter(|(name, _)| ours(name)) {
-            value.write(object.member(name));
+            value.write(object.named_member(name));
         }
         for (name, value) in self.extra {
-            object.raw(name, &value.to_string());
+            object
+                .named_member(name)
+                .extend_from_slice(value.to_string().as_bytes());
         }
         object.end();
     }
@@ -215,7 +217,7 @@ impl Param<'_> {
             Param::Object(entries) => {
                 let mut object = Object::begin(out);
                 for (name, value) in entries {
-                    value.write(object.member(name));
+                    value.write(object.named_member(name));
                 }
                 object.end();
             }

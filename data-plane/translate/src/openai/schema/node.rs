@@ -63,7 +63,7 @@ impl Node {
             Node::Object(entries) => {
                 let mut object = Object::begin(out);
                 for (name, node) in entries {
-                    node.write(object.member(name));
+                    node.write(object.named_member(name));
                 }
                 object.end();
             }
