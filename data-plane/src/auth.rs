@@ -87,6 +87,22 @@ fn query_key(query: &str) -> Option<&str> {
         .find_map(|(name, value)| (name == QUERY_NAME).then_some(value))
 }
 
+/// Whether a value is, or holds, what might be a key of ours: such a value goes to nobody.
+pub(crate) fn holds_our_key(value: &[u8]) -> bool {
+    let mut windows = value.windows(PREFIX.len());
+    windows.any(|window| window.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
+/// Whether a pair of a query is a key, however it is escaped.
+pub(crate) fn is_key_in_query(pair: &str) -> bool {
+    let mut decoded = url::form_urlencoded::parse(pair.as_bytes());
+    decoded.any(|(name, value)| {
+        name.eq_ignore_ascii_case(QUERY_NAME)
+            || holds_our_key(name.as_bytes())
+            || holds_our_key(value.as_bytes())
+    })
+}
+
 fn verify<'a>(snapshot: &'a Snapshot, presented: &[u8], now: SystemTime) -> Result<&'a ApiKey, Error> {
     let (id, secret) = parse(presented).ok_or(Error::Invalid)?;
     let key = snapshot.keys.get(&id);

@@ -90,6 +90,9 @@ impl Error {
         let look = self.look();
         let text = self.to_string();
         let mut body = ErrorBody::new(look.error_type, &text, id.as_str());
+        if let Self::Upstream(failure) = &self {
+            body.error_code = failure.verbatim().and_then(|said| said.error_code.as_deref());
+        }
         if let Self::Encoding(error) = &self {
             body.error_code = Some(error.code());
         }
@@ -176,13 +179,19 @@ fn of_failure(failure: &Failure) -> Look {
         provider: _,
         words: _,
         retry_after,
+        native,
     } = failure;
     let verdict = class.verdict();
+    let (status, error_type) = match failure.verbatim() {
+        Some(verbatim) => (verbatim.status, verbatim.error_type),
+        None => (verdict.status, verdict.error_type),
+    };
+    let told = native.as_ref().and_then(|native| native.should_retry);
     Look {
-        status: verdict.status,
-        error_type: verdict.error_type,
-        should_retry: verdict.should_retry,
-        wait: retry_after.filter(|_| matches!(verdict.status, 429 | 503 | 529)),
+        status,
+        error_type,
+        should_retry: verdict.should_retry.or(told),
+        wait: retry_after.filter(|_| matches!(status, 429 | 503 | 529)),
     }
 }
 
@@ -206,10 +215,9 @@ mod tests {
     fn failure(kind: FaultKind, wait_s: u64) -> Error {
         let retry_after = Some(Duration::from_secs(wait_s));
         Error::Upstream(Failure {
-            class: Class::Said(kind),
-            provider: "p".into(),
             words: "w".into(),
             retry_after,
+            ..Failure::new(Class::Said(kind), "p".into())
         })
     }
 

@@ -31,6 +31,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// Whether it speaks the client's own API.
+    pub(crate) fn is_native(&self) -> bool {
+        self.provider.format == ApiFormat::Anthropic
+    }
+
     /// What translation has to know of the candidate.
     pub(crate) fn target<'a>(&'a self, snapshot: &Snapshot) -> Target<'a> {
         let traits = &self.provider.traits;
@@ -90,8 +95,6 @@ pub(crate) enum Reason {
     NotAllowed,
     #[error("its API format is not known to this data plane")]
     UnknownFormat,
-    #[error("it speaks Anthropic's API, which this data plane cannot pass through")]
-    NativeAnthropic,
     #[error("it has no model of the tier")]
     NoModelOfTier,
     #[error("a rule names it, but it does not exist or is disabled")]
@@ -268,9 +271,8 @@ fn check(key: &ApiKey, provider: &Provider, models: &[Arc<str>]) -> Result<(), R
         return Err(Reason::NotAllowed);
     }
     match provider.format {
-        ApiFormat::OpenAi if models.is_empty() => Err(Reason::NoModelOfTier),
-        ApiFormat::OpenAi => Ok(()),
-        ApiFormat::Anthropic => Err(Reason::NativeAnthropic),
+        ApiFormat::OpenAi | ApiFormat::Anthropic if models.is_empty() => Err(Reason::NoModelOfTier),
+        ApiFormat::OpenAi | ApiFormat::Anthropic => Ok(()),
         ApiFormat::Unknown => Err(Reason::UnknownFormat),
     }
 }

@@ -115,8 +115,9 @@ pub(crate) struct Provider {
 pub(crate) struct Endpoint {
     /// The full URL of the API's one method.
     pub(crate) url: Url,
-    /// Everything that goes into each request's head, credential included.
+    /// Everything that goes into each request's head, a configured credential included.
     pub(crate) headers: HeaderMap,
+    pub(crate) credential: Credential,
     pub(crate) pace: Pace,
     /// What must never be shown, in the clear, for the redactor.
     pub(crate) secrets: Vec<secrecy::SecretString>,
@@ -128,6 +129,14 @@ impl fmt::Debug for Endpoint {
             .field("pace", &self.pace)
             .finish_non_exhaustive()
     }
+}
+
+/// Whose credential a provider is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credential {
+    Configured,
+    /// What the caller brought beside its key for us.
+    Callers,
 }
 
 /// How long a provider may be silent.

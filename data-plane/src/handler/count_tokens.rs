@@ -1,4 +1,5 @@
-//! `POST /v1/messages/count_tokens`: an estimate that calls nobody.
+//! `POST /v1/messages/count_tokens`: a native provider's own count, else an estimate that
+//! calls nobody.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,8 +12,20 @@ use axum::{
 use bridge_translate::{anthropic, tokens};
 use serde::Serialize;
 
-use super::{messages::admit, metered, stamp};
-use crate::{auth, error::Error, node::Node, request_id::RequestId, routing, usage::meter::Meter};
+use super::{
+    messages::{Admitted, admit},
+    metered, stamp,
+};
+use crate::{
+    auth,
+    error::Error,
+    node::Node,
+    off_reactor::off_reactor,
+    request_id::RequestId,
+    routing,
+    upstream::{native_count, pass::Asked},
+    usage::meter::Meter,
+};
 
 #[derive(Serialize)]
 struct Counted<'a> {
@@ -47,23 +60,39 @@ async fn serve(
 }
 
 async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<u8>, Error> {
-    let (snapshot, key, body) = admit(node, request, Instant::now(), meter).await?;
+    let Admitted {
+        snapshot,
+        key,
+        head,
+        body,
+    } = admit(node, request, Instant::now(), meter).await?;
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
-    // The first use loads the tables of the tokenizer, which takes a while.
-    tokio::task::block_in_place(|| {
-        let request = anthropic::Request::parse_count_tokens(&body)?;
-        meter.asked(request.model(), false);
-        let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
-        let first = plan
-            .candidates
-            .first()
-            .ok_or_else(|| routing::Error::Unmapped(request.model().to_owned()))?;
-        let input_tokens = tokens::count(&request, &first.target(&snapshot))?;
-        let counted = Counted {
-            input_tokens,
-            model: request.model(),
-            context_management: None,
+    let request = off_reactor(body.len(), || anthropic::Request::parse_count_tokens(&body))?;
+    meter.asked(request.model(), false);
+    let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
+    let first = plan
+        .candidates
+        .first()
+        .ok_or_else(|| routing::Error::Unmapped(request.model().to_owned()))?;
+    if first.is_native() {
+        let asked = Asked {
+            request: &request,
+            body: &body,
+            headers: &head.headers,
+            query: head.uri.query(),
         };
-        serde_json::to_vec(&counted).map_err(|_| Error::Internal)
-    })
+        let counted = native_count::count(&node.upstreams, &snapshot, first, &asked).await;
+        if let Some(counted) = counted.map_err(Error::Upstream)? {
+            meter.attempt(&first.provider.name, &first.model);
+            return Ok(counted);
+        }
+    }
+    // The first use loads the tables of the tokenizer, which takes a while.
+    let input_tokens = tokio::task::block_in_place(|| tokens::count(&request, &first.target(&snapshot)))?;
+    let counted = Counted {
+        input_tokens,
+        model: request.model(),
+        context_management: None,
+    };
+    serde_json::to_vec(&counted).map_err(|_| Error::Internal)
 }

@@ -29,9 +29,12 @@ use crate::{
     off_reactor::off_reactor,
     relay::{Committed, Outcome, Relay},
     request_id::RequestId,
-    routing,
+    routing::{self, Candidate},
     snapshot::{KeyId, Snapshot},
-    upstream::failover::{self, Asked, Order},
+    upstream::{
+        failover::{self, Order},
+        pass::Asked,
+    },
     usage::meter::Meter,
 };
 
@@ -52,7 +55,7 @@ async fn serve(
     mut meter: Box<Meter>,
 ) -> Result<Response, (Box<Meter>, Error)> {
     let arrived = Instant::now();
-    let (snapshot, key, body) = match admit(node, request, arrived, &mut meter).await {
+    let admitted = match admit(node, request, arrived, &mut meter).await {
         Ok(admitted) => admitted,
         Err(error) => return Err((meter, error)),
     };
@@ -60,9 +63,7 @@ async fn serve(
     let id = meter.id().clone();
     let walk = walk(
         Arc::clone(node),
-        snapshot,
-        key,
-        body,
+        admitted,
         meter,
         arrived,
         Arc::clone(&wants_stream),
@@ -71,19 +72,32 @@ async fn serve(
     Ok(hold(node, walk, &wants_stream, id).await)
 }
 
+/// A request whose caller is known, and what it is judged by.
+pub(super) struct Admitted {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) key: KeyId,
+    pub(super) head: Parts,
+    pub(super) body: Bytes,
+}
+
 /// Who asks, before anything of the body is read.
 pub(super) async fn admit(
     node: &Node,
     request: Request,
     arrived: Instant,
     meter: &mut Meter,
-) -> Result<(Arc<Snapshot>, KeyId, Bytes), Error> {
+) -> Result<Admitted, Error> {
     let (head, body) = request.into_parts();
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;
     let body = body::read(&head.headers, body).await?;
-    Ok((snapshot, key, body))
+    Ok(Admitted {
+        snapshot,
+        key,
+        head,
+        body,
+    })
 }
 
 /// Finds the caller and tells the meter.
@@ -104,21 +118,28 @@ pub(super) fn authenticate(
 /// Parse, plan, ask: up to the first content of an answer.
 async fn walk(
     node: Arc<Node>,
-    snapshot: Arc<Snapshot>,
-    key: KeyId,
-    body: Bytes,
+    admitted: Admitted,
     mut meter: Box<Meter>,
     arrived: Instant,
     wants_stream: Arc<AtomicBool>,
 ) -> Outcome {
+    let Admitted {
+        snapshot,
+        key,
+        head,
+        body,
+    } = admitted;
     let result = async {
         let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
         let request = off_reactor(body.len(), || anthropic::Request::parse(&body))?;
         wants_stream.store(request.is_stream(), Ordering::Relaxed);
         meter.asked(request.model(), request.is_stream());
-        let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
+        let mut plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
         if request.wants_no_output() {
-            return Ok(Committed::Whole(without_output(&request)));
+            plan.candidates.retain(Candidate::is_native);
+            if plan.candidates.is_empty() {
+                return Ok(Committed::Whole(without_output(&request)));
+            }
         }
         let order = Order {
             upstreams: &node.upstreams,
@@ -127,6 +148,8 @@ async fn walk(
             asked: Asked {
                 request: &request,
                 body: &body,
+                headers: &head.headers,
+                query: head.uri.query(),
             },
             arrived,
         };
@@ -136,7 +159,8 @@ async fn walk(
     Outcome { meter, result }
 }
 
-/// `max_tokens: 0` warms a cache that no translated provider has: it is answered here.
+/// `max_tokens: 0` warms a cache that no translated provider has: without a native one it
+/// is answered here.
 fn without_output(request: &anthropic::Request<'_>) -> Vec<u8> {
     let ids = Ids::new(rand::random());
     if !request.is_stream() {

@@ -23,7 +23,9 @@ pub(super) fn trail(headers: &mut HeaderMap, trail: &Trail) {
         attempts,
         revision,
         losses,
+        passed,
     } = trail;
+    headers.extend(passed.clone());
     if let Some((provider, model)) = latest {
         set(headers, PROVIDER, provider);
         set(headers, MODEL, model);
@@ -85,6 +87,7 @@ mod tests {
                 attempts: 2,
                 revision: Some(7),
                 losses: None,
+                passed: HeaderMap::new(),
             },
         );
         assert_eq!(headers[PROVIDER], "a%0D%0Ax%3A+y");

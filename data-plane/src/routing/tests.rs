@@ -147,11 +147,9 @@ fn an_unmapped_name_needs_a_default_tier() {
 
 #[test]
 fn who_is_passed_over_is_named_with_the_reason() {
-    let mut native = provider("native", 1, &["big-1"], &[]);
-    native.format = ApiFormat::Anthropic;
     let mut newer = provider("newer", 1, &["big-1"], &[]);
     newer.format = ApiFormat::Unknown;
-    let snapshot = with_providers(vec![native, newer, provider("empty", 1, &[], &["mid-1"])]);
+    let snapshot = with_providers(vec![newer, provider("empty", 1, &[], &["mid-1"])]);
     let Err(error) = route(&snapshot, &open_key(), "opus", 1) else {
         panic!("nobody can serve it")
     };
@@ -161,14 +159,17 @@ fn who_is_passed_over_is_named_with_the_reason() {
     skipped.sort_by(|one, other| one.provider.cmp(&other.provider));
     let reasons: Vec<_> = skipped.iter().map(|skip| skip.reason).collect();
     assert_eq!(model, "opus");
-    assert_eq!(
-        reasons,
-        [
-            Reason::NoModelOfTier,
-            Reason::NativeAnthropic,
-            Reason::UnknownFormat
-        ]
-    );
+    assert_eq!(reasons, [Reason::NoModelOfTier, Reason::UnknownFormat]);
+}
+
+#[test]
+fn a_plan_may_hold_both_kinds_of_providers() {
+    let mut native = provider("native", 1, &["big-1"], &[]);
+    native.format = ApiFormat::Anthropic;
+    let snapshot = with_providers(vec![native, provider("translated", 2, &["big-2"], &[])]);
+    let plan = plan(&snapshot, &open_key(), "opus", &mut StdRng::seed_from_u64(1)).unwrap();
+    let kinds: Vec<_> = plan.candidates.iter().map(Candidate::is_native).collect();
+    assert_eq!(kinds, [true, false]);
 }
 
 #[test]

@@ -43,18 +43,20 @@ pub(super) struct Overrides {
 /// Knobs that do not change a body.
 #[derive(Default)]
 pub(super) struct Transport {
-    pub(super) auth: Auth,
+    /// `None`: as the API format has it.
+    pub(super) auth: Option<Auth>,
     pub(super) finish_grace: Option<Duration>,
     pub(super) overload_is_503: bool,
 }
 
 /// The header that carries the provider's key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Auth {
-    #[default]
     Bearer,
     XApiKey,
     ApiKey,
+    /// None of ours: the caller's own.
+    Client,
 }
 
 impl Overrides {
@@ -275,7 +277,7 @@ impl Reader {
                 .map(|(name, _)| name),
         );
         Ok(Transport {
-            auth: auth.as_deref().map_or(Ok(Auth::Bearer), read_auth)?,
+            auth: auth.as_deref().map(read_auth).transpose()?,
             finish_grace: finish_grace_ms.map(|ms| Duration::from_millis(ms.into())),
             overload_is_503: overloaded_as.as_deref().map_or(Ok(false), read_overload)?,
         })
@@ -287,6 +289,7 @@ fn read_auth(word: &str) -> Result<Auth, String> {
         "bearer" => Ok(Auth::Bearer),
         "x-api-key" => Ok(Auth::XApiKey),
         "api-key" => Ok(Auth::ApiKey),
+        "client" => Ok(Auth::Client),
         _ => Err(format!("auth {word:?} is not known")),
     }
 }

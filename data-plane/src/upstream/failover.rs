@@ -25,7 +25,7 @@ use crate::{
     usage::meter::Meter,
 };
 
-pub(crate) use order::{Asked, Order};
+pub(crate) use order::Order;
 
 /// Pause before the same candidate is asked again, in milliseconds.
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
@@ -93,13 +93,13 @@ impl Walk<'_> {
                 let failures = std::mem::take(&mut self.failures);
                 return Err(outcome::worth_telling(failures).map_or(Error::Deadline, Error::Upstream));
             }
-            let sent = match &sent {
+            let call = match &sent {
                 Some(sent) => sent,
                 None => sent.insert(self.order.prepare(candidate, meter)?),
             };
             meter.attempt(&candidate.provider.name, &candidate.model);
             let deadline = self.budget.deadline;
-            let failure = match attempt::run(&self.order, candidate, sent, admission, deadline, meter).await {
+            let failure = match attempt::run(&self.order, candidate, call, admission, deadline, meter).await {
                 Ok(committed) => {
                     count(upstreams, candidate, "ok");
                     return Ok(Some(committed));
@@ -112,6 +112,10 @@ impl Walk<'_> {
                 request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
                 outcome = verdict.name, "attempt failed: {}", failure.message()
             );
+            if let Some(amended) = self.order.amend(candidate, call, &failure, meter) {
+                sent = Some(amended);
+                continue;
+            }
             if !verdict.next {
                 return Err(Error::Upstream(failure));
             }

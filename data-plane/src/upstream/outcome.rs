@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bridge_translate::{anthropic::ErrorType, error::FaultKind};
+use bridge_translate::{anthropic::ErrorType, error::FaultKind, native::Verbatim};
 
 use super::breaker;
 
@@ -43,6 +43,18 @@ pub(crate) struct Failure {
     /// Masked; empty if the upstream said nothing.
     pub(crate) words: String,
     pub(crate) retry_after: Option<Duration>,
+    /// Set by a provider that speaks the client's API.
+    pub(crate) native: Option<Box<Native>>,
+}
+
+/// How a provider that speaks the client's API said it.
+#[derive(Debug, Clone)]
+pub(crate) struct Native {
+    /// What the client may see of it as it is.
+    pub(crate) verbatim: Option<Verbatim>,
+    pub(crate) should_retry: Option<bool>,
+    /// It refuses the thinking of earlier turns; without it the request may pass.
+    pub(crate) refuses_thinking: bool,
 }
 
 /// One row of the table.
@@ -130,7 +142,13 @@ impl Failure {
             provider,
             words: String::new(),
             retry_after: None,
+            native: None,
         }
+    }
+
+    /// What the client may see as the provider said it.
+    pub(crate) fn verbatim(&self) -> Option<&Verbatim> {
+        self.native.as_ref()?.verbatim.as_ref()
     }
 
     /// The provider's name and the words, as a client may read them.
@@ -138,6 +156,8 @@ impl Failure {
         match self.class {
             // Clients act on exactly these words.
             Class::Said(FaultKind::ContextOverflow(_)) => self.words.clone(),
+            // The status tells already that it is not we who speak.
+            _ if self.verbatim().is_some() && !self.words.is_empty() => self.words.clone(),
             _ if self.words.is_empty() => format!("{}: {}", self.provider, self.class.text()),
             _ => format!("{}: {}", self.provider, self.words),
         }
@@ -215,10 +235,8 @@ mod tests {
     fn failure(class: Class, wait_s: Option<u64>) -> Failure {
         let retry_after = wait_s.map(Duration::from_secs);
         Failure {
-            class,
-            provider: "p".into(),
-            words: String::new(),
             retry_after,
+            ..Failure::new(class, "p".into())
         }
     }
 

@@ -5,14 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_translate::{Ids, anthropic, request, response};
+use bridge_translate::{anthropic, native::History, request};
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::{
     admission::Upstreams,
     client::{self, Accept},
     mask::mask,
     outcome::Class,
+    pass::{Asked, Passed, pass},
+    way_back::Reply,
 };
 use crate::{routing::Candidate, snapshot::Snapshot};
 
@@ -89,23 +92,36 @@ async fn call(
 ) -> Result<(), (String, String)> {
     let refused = |error: bridge_translate::error::BadRequest| ("bad_request".to_owned(), error.message);
     let parsed = anthropic::Request::parse(REQUEST).map_err(refused)?;
-    let outbound = request::to_openai(&parsed, &candidate.target(snapshot)).map_err(refused)?;
     let endpoint = &candidate.provider.endpoint;
-    let accept = if outbound.upstream_streams {
-        Accept::Events
+    let (call, reply) = if candidate.is_native() {
+        let asked = Asked {
+            request: &parsed,
+            body: &Bytes::from_static(REQUEST),
+            headers: &HeaderMap::new(),
+            query: None,
+        };
+        let Passed {
+            call,
+            reply,
+            losses: _,
+        } = pass(&asked, candidate, snapshot, History::Signed).map_err(refused)?;
+        (call, Reply::Native(reply))
     } else {
-        Accept::Json
-    };
-    let answer = upstreams
-        .client
-        .send(&client::Request {
+        let outbound = request::to_openai(&parsed, &candidate.target(snapshot)).map_err(refused)?;
+        let accept = if outbound.upstream_streams {
+            Accept::Events
+        } else {
+            Accept::Json
+        };
+        let call = client::Request {
             url: endpoint.url.clone(),
             headers: endpoint.headers.clone(),
             accept,
             body: Bytes::from(outbound.body),
-        })
-        .await
-        .map_err(plain)?;
+        };
+        (call, Reply::Translated(outbound.reply))
+    };
+    let answer = upstreams.client.send(&call).await.map_err(plain)?;
     *http_status = answer.status;
     let content_type = answer
         .headers
@@ -117,13 +133,8 @@ async fn call(
         .await
         .map_err(plain)?;
     let fault = match answer.status {
-        200..300 => response::to_anthropic(&whole, &outbound.reply, Ids::new(rand::random())).err(),
-        status => Some(bridge_translate::error::read(
-            status,
-            content_type,
-            &whole,
-            &outbound.reply,
-        )),
+        200..300 => reply.document(&whole).err(),
+        status => Some(reply.refusal(status, content_type, &whole).fault),
     };
     fault.map_or(Ok(()), |fault| {
         let name = Class::Said(fault.kind).verdict().name;

@@ -6,7 +6,8 @@
 use bridge_translate::{
     Ids, Usage,
     anthropic::ErrorBody,
-    error::UpstreamFault,
+    error::{FaultKind, UpstreamFault},
+    native::{self, Refusal},
     response::{self, Answer},
     stream::{Collector, KeepAlive, Status, Translator},
 };
@@ -16,11 +17,15 @@ use bridge_translate::{
 pub(crate) enum Reply {
     /// From OpenAI's chat completions.
     Translated(bridge_translate::Reply),
+    /// As it is, from a provider that speaks the client's API.
+    Native(native::Reply),
 }
 
 /// A stream for a client that asked for one: upstream bytes in, client bytes out.
+#[expect(clippy::large_enum_variant, reason = "one per stream, moved once")]
 pub(crate) enum Stream {
     Translated(Translator),
+    Native(native::Stream),
 }
 
 /// What a stream has come to.
@@ -46,13 +51,15 @@ impl Reply {
     pub(crate) fn stream(&self) -> Stream {
         match self {
             Self::Translated(reply) => Stream::Translated(Translator::new(reply.clone(), ids())),
+            Self::Native(reply) => Stream::Native(native::Stream::new(reply.clone())),
         }
     }
 
     /// Gathers a stream for a client that asked for none.
-    pub(crate) fn collector(&self) -> Collector {
+    pub(crate) fn collector(&self) -> Result<Collector, UpstreamFault> {
         match self {
-            Self::Translated(reply) => Collector::new(reply.clone(), ids()),
+            Self::Translated(reply) => Ok(Collector::new(reply.clone(), ids())),
+            Self::Native(_) => Err(other_form("streamed an answer that was asked for as a whole")),
         }
     }
 
@@ -60,6 +67,10 @@ impl Reply {
     pub(crate) fn document(&self, body: &[u8]) -> Result<Whole, UpstreamFault> {
         match self {
             Self::Translated(reply) => response::to_anthropic(body, reply, ids()).map(Whole::of),
+            Self::Native(reply) => {
+                let native::Answer { body, usage } = native::answer(body, reply)?;
+                Ok(Whole { body, usage })
+            }
         }
     }
 
@@ -71,13 +82,22 @@ impl Reply {
                 let usage = response::to_anthropic_events(body, reply, ids(), &mut events)?;
                 Ok(Whole { body: events, usage })
             }
+            Self::Native(reply) => {
+                // If it is an error in disguise, that says more.
+                native::answer(body, reply)?;
+                Err(other_form("answered as a whole what was asked for as a stream"))
+            }
         }
     }
 
     /// What an upstream says that refuses.
-    pub(crate) fn fault(&self, status: u16, content_type: Option<&str>, words: &[u8]) -> UpstreamFault {
+    pub(crate) fn refusal(&self, status: u16, content_type: Option<&str>, words: &[u8]) -> Refusal {
         match self {
-            Self::Translated(reply) => bridge_translate::error::read(status, content_type, words, reply),
+            Self::Translated(reply) => Refusal {
+                fault: bridge_translate::error::read(status, content_type, words, reply),
+                verbatim: None,
+            },
+            Self::Native(reply) => native::refusal(status, content_type, words, reply),
         }
     }
 }
@@ -89,6 +109,7 @@ impl Stream {
     pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
         match self {
             Self::Translated(translator) => translator.push(bytes, out).into(),
+            Self::Native(stream) => stream.push(bytes, out).into(),
         }
     }
 
@@ -96,6 +117,7 @@ impl Stream {
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) -> Progress {
         match self {
             Self::Translated(translator) => translator.end(out).into(),
+            Self::Native(stream) => stream.end(out).into(),
         }
     }
 
@@ -103,6 +125,7 @@ impl Stream {
     pub(crate) fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Translated(translator) => translator.fail(error, out),
+            Self::Native(stream) => stream.fail(error, out),
         }
     }
 
@@ -110,6 +133,8 @@ impl Stream {
     pub(crate) fn keep_alive(&mut self, kind: KeepAlive, out: &mut Vec<u8>) {
         match self {
             Self::Translated(translator) => translator.keep_alive(kind, out),
+            // An empty delta would be a word that the provider never said.
+            Self::Native(stream) => stream.keep_alive(out),
         }
     }
 
@@ -117,6 +142,7 @@ impl Stream {
     pub(crate) fn is_committed(&self) -> bool {
         match self {
             Self::Translated(translator) => translator.is_committed(),
+            Self::Native(stream) => stream.is_committed(),
         }
     }
 
@@ -124,6 +150,8 @@ impl Stream {
     pub(crate) fn is_finishing(&self) -> bool {
         match self {
             Self::Translated(translator) => translator.is_finishing(),
+            // Its last event is the only end.
+            Self::Native(_) => false,
         }
     }
 
@@ -131,6 +159,7 @@ impl Stream {
     pub(crate) fn usage(&self) -> Usage {
         match self {
             Self::Translated(translator) => translator.usage(),
+            Self::Native(stream) => stream.usage(),
         }
     }
 }
@@ -147,6 +176,17 @@ impl From<Status> for Progress {
     }
 }
 
+impl From<native::Status> for Progress {
+    fn from(status: native::Status) -> Self {
+        match status {
+            native::Status::Held => Self::Held,
+            native::Status::Streaming => Self::Streaming,
+            native::Status::Ended => Self::Ended,
+            native::Status::Failed(fault) => Self::Failed(fault),
+        }
+    }
+}
+
 impl Whole {
     pub(crate) fn of(answer: Answer) -> Self {
         let Answer {
@@ -155,6 +195,17 @@ impl Whole {
             stop_reason: _,
         } = answer;
         Self { body, usage }
+    }
+}
+
+/// A provider of the client's own API that does not do what was asked.
+fn other_form(words: &str) -> UpstreamFault {
+    UpstreamFault {
+        kind: FaultKind::Nonsense,
+        message: words.to_owned(),
+        codes: String::new(),
+        retry_after: None,
+        remedy: None,
     }
 }
 

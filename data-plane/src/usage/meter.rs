@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use bridge_translate::usage::Usage;
+use http::HeaderMap;
 use tracing::info;
 
 use crate::{
@@ -44,6 +45,8 @@ pub(crate) struct Trail {
     pub(crate) revision: Option<u64>,
     /// The value of `x-bridge-loss`.
     pub(crate) losses: Option<String>,
+    /// Of the latest attempt's answer, for the client to see.
+    pub(crate) passed: HeaderMap,
 }
 
 /// How it ended.
@@ -92,6 +95,12 @@ impl Meter {
     pub(crate) fn attempt(&mut self, provider: &Arc<str>, model: &Arc<str>) {
         self.trail.latest = Some((Arc::clone(provider), Arc::clone(model)));
         self.trail.attempts += 1;
+        self.trail.passed = HeaderMap::new();
+    }
+
+    /// What the client may see of an upstream's head.
+    pub(crate) fn passes(&mut self, headers: HeaderMap) {
+        self.trail.passed = headers;
     }
 
     pub(crate) fn lost(&mut self, losses: String) {

@@ -30,6 +30,13 @@ impl LossList {
         }
     }
 
+    /// Adds what was lost elsewhere.
+    pub fn extend(&mut self, other: LossList) {
+        for Loss { path, reason } in other.0 {
+            self.add(path, reason);
+        }
+    }
+
     /// Whether nothing was lost.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

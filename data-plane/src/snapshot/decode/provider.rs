@@ -11,12 +11,14 @@ use url::Url;
 
 use super::value::duration;
 use crate::snapshot::{
-    ApiFormat, Endpoint, ModelTraits, Pace, Provider, TierModels, Traits,
+    ApiFormat, Credential, Endpoint, ModelTraits, Pace, Provider, TierModels, Traits,
     dialect::{self, Auth, Overrides, Transport},
 };
 
 const CHAT_PATH: &str = "/chat/completions";
 const MESSAGES_PATH: &str = "/v1/messages";
+/// Native base URLs come with and without it.
+const MESSAGES_VERSION: &str = "/v1";
 const MAX_RETRIES_DEFAULT: u32 = 1;
 const FINISH_GRACE_DEFAULT: Duration = Duration::from_secs(3);
 const USER_AGENT: &str = concat!("anthropic-openai-bridge/", env!("CARGO_PKG_VERSION"));
@@ -69,7 +71,27 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
         finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
     };
-    let (headers, secrets) = head(api_key.into(), auth, custom_headers)?;
+    let auth = auth.unwrap_or(match format {
+        ApiFormat::OpenAi | ApiFormat::Unknown => Auth::Bearer,
+        ApiFormat::Anthropic => Auth::XApiKey,
+    });
+    let (mut headers, secrets) = head(api_key.into(), auth, custom_headers)?;
+    let credential = match (auth, format) {
+        (Auth::Bearer | Auth::XApiKey | Auth::ApiKey, _) => Credential::Configured,
+        (Auth::Client, ApiFormat::Anthropic) => Credential::Callers,
+        (Auth::Client, ApiFormat::OpenAi | ApiFormat::Unknown) => {
+            return Err("auth client is for providers that speak the client's API".into());
+        }
+    };
+    match format {
+        // A native provider sees what the client calls itself.
+        ApiFormat::Anthropic => {}
+        ApiFormat::OpenAi | ApiFormat::Unknown => {
+            headers
+                .entry(header::USER_AGENT)
+                .or_insert(HeaderValue::from_static(USER_AGENT));
+        }
+    }
     let dialects = dialect::preset(&preset)
         .with_overrides(&body)
         .map_err(dialect::unknown)?;
@@ -84,6 +106,7 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         endpoint: Endpoint {
             url: url(&base_url, format)?,
             headers,
+            credential,
             pace,
             secrets,
         },
@@ -99,10 +122,6 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
 }
 
 fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
-    let path = match format {
-        ApiFormat::OpenAi | ApiFormat::Unknown => CHAT_PATH,
-        ApiFormat::Anthropic => MESSAGES_PATH,
-    };
     let url = Url::parse(base).map_err(|_| "the base URL is not a URL")?;
     let is_plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
@@ -113,8 +132,15 @@ fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
     if !is_plain {
         return Err("the base URL must be http or https, without user info, query and fragment".into());
     }
-    Url::parse(&format!("{}{path}", base.trim_end_matches('/')))
-        .map_err(|_| "the base URL is not a URL".into())
+    let base = base.trim_end_matches('/');
+    let full = match format {
+        ApiFormat::OpenAi | ApiFormat::Unknown => format!("{base}{CHAT_PATH}"),
+        ApiFormat::Anthropic => {
+            let root = base.strip_suffix(MESSAGES_VERSION).unwrap_or(base);
+            format!("{root}{MESSAGES_PATH}")
+        }
+    };
+    Url::parse(&full).map_err(|_| "the base URL is not a URL".into())
 }
 
 /// The head of every request, and what in it is secret.
@@ -126,22 +152,20 @@ fn head(
     let mut headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
     ]);
     let mut secrets = Vec::new();
     if !api_key.expose_secret().is_empty() {
-        let (name, value) = match auth {
-            Auth::Bearer => (
-                header::AUTHORIZATION,
-                format!("Bearer {}", api_key.expose_secret()),
-            ),
-            Auth::XApiKey => (X_API_KEY, api_key.expose_secret().to_owned()),
-            Auth::ApiKey => (API_KEY, api_key.expose_secret().to_owned()),
+        let key = api_key.expose_secret().to_owned();
+        let entry = match auth {
+            Auth::Bearer => Some((header::AUTHORIZATION, format!("Bearer {key}"))),
+            Auth::XApiKey => Some((X_API_KEY, key)),
+            Auth::ApiKey => Some((API_KEY, key)),
+            Auth::Client => None,
         };
-        headers.insert(
-            name,
-            sensitive(&value).ok_or("the API key has characters that no header may have")?,
-        );
+        if let Some((name, value)) = entry {
+            let value = sensitive(&value).ok_or("the API key has characters that no header may have")?;
+            headers.insert(name, value);
+        }
         secrets.push(api_key);
     }
     for (name, value) in custom {

@@ -3,13 +3,10 @@
 use std::{
     future::Future,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use bridge_translate::{
-    error::{FaultKind, UpstreamFault},
-    stream::Status,
-};
+use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status};
 use http::{HeaderMap, header};
 
 use super::order::{Order, Sent};
@@ -21,10 +18,11 @@ use crate::{
         admission::Admission,
         breaker,
         client::{Accept, Answer, Body},
-        mask::mask,
+        native_head,
         outcome::{Class, Failure},
+        refusal::{self, Advice},
         retry_after::retry_after,
-        way_back::{Progress, Stream, Whole},
+        way_back::{Progress, Reply, Stream, Whole},
     },
     usage::meter::Meter,
 };
@@ -33,6 +31,8 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Longest error body; what it says fits into less.
 const ERROR_BYTES_MAX: usize = 1 << 20;
+
+const SHOULD_RETRY: &str = "x-should-retry";
 
 /// The way an answer comes.
 enum Form {
@@ -110,6 +110,9 @@ impl Call<'_> {
             headers,
             body,
         } = answer;
+        if let Reply::Native(_) = &self.sent.reply {
+            meter.passes(native_head::down(&headers));
+        }
         if !(200..300).contains(&status) {
             return Err(self.refusal(status, &headers, body).await);
         }
@@ -141,7 +144,7 @@ impl Call<'_> {
                 Progress::Ended => Some(Ok(())),
                 // What is committed must not depend on how the bytes were cut.
                 Progress::Failed(fault) if stream.is_committed() => Some(Err(fault)),
-                Progress::Failed(fault) => return Err(self.said(fault, None)),
+                Progress::Failed(fault) => return Err(self.said(fault)),
             };
             meter.first_token(Instant::now());
             meter.used(stream.usage());
@@ -156,7 +159,7 @@ impl Call<'_> {
 
     /// Gathers a stream for a client that did not ask for one.
     async fn collect(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
-        let mut collector = self.sent.reply.collector();
+        let mut collector = self.sent.reply.collector().map_err(|fault| self.said(fault))?;
         let mut bytes_read = 0;
         let pace = self.candidate.provider.endpoint.pace;
         loop {
@@ -178,10 +181,10 @@ impl Call<'_> {
             match collector.push(&chunk) {
                 Status::Held | Status::Streaming => {}
                 Status::Ended { .. } => break,
-                Status::Failed(fault) => return Err(self.said(fault, None)),
+                Status::Failed(fault) => return Err(self.said(fault)),
             }
         }
-        let answer = collector.end().map_err(|fault| self.said(fault, None))?;
+        let answer = collector.end().map_err(|fault| self.said(fault))?;
         meter.used(answer.usage);
         Ok(Reached::Whole(answer.body))
     }
@@ -201,7 +204,7 @@ impl Call<'_> {
                 reply.document(&whole)
             }
         })
-        .map_err(|fault| self.said(fault, None))?;
+        .map_err(|fault| self.said(fault))?;
         meter.used(usage);
         meter.first_token(Instant::now());
         Ok(Reached::Whole(body))
@@ -219,35 +222,20 @@ impl Call<'_> {
         let idle = self.candidate.provider.endpoint.pace.idle;
         // Without its words the status still says what happened.
         let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
-        let fault = self.sent.reply.fault(status, content_type(headers), &words);
-        self.said(fault, retry_after(status, headers, SystemTime::now()))
+        let refusal = self.sent.reply.refusal(status, content_type(headers), &words);
+        let advice = Advice {
+            wait: retry_after(status, headers, SystemTime::now()),
+            should_retry: headers.get(SHOULD_RETRY).map(|told| told == "true"),
+        };
+        refusal::failure(self.candidate, refusal, advice)
     }
 
-    fn said(&self, fault: UpstreamFault, wait: Option<Duration>) -> Failure {
-        let UpstreamFault {
-            kind,
-            message,
-            retry_after,
-            codes: _,
-            remedy: _,
-        } = fault;
-        let provider = &self.candidate.provider;
-        let kind = match kind {
-            FaultKind::Overloaded if provider.traits.overload_is_503 => FaultKind::Unavailable,
-            kind => kind,
+    fn said(&self, fault: UpstreamFault) -> Failure {
+        let refusal = Refusal {
+            fault,
+            verbatim: None,
         };
-        let words = match kind {
-            FaultKind::ContextOverflow(overflow) => {
-                let window = self.candidate.context_window().map(u64::from);
-                overflow.anthropic_message(window)
-            }
-            _ => mask(&message, &provider.endpoint.secrets),
-        };
-        Failure {
-            words,
-            retry_after: wait.or(retry_after),
-            ..self.failure(Class::Said(kind))
-        }
+        refusal::failure(self.candidate, refusal, Advice::default())
     }
 
     fn failure(&self, class: Class) -> Failure {

@@ -5,6 +5,7 @@ use std::{
 
 use bridge_translate::anthropic;
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::*;
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     request_id::RequestId,
     routing,
     snapshot::{ApiKey, BreakerOverride, Held, LossPolicy, Snapshot, decode::tests as fixture},
-    upstream::{client::Client, outcome::Class},
+    upstream::{client::Client, outcome::Class, pass::Asked},
 };
 
 /// A parameter that not every upstream takes.
@@ -63,6 +64,8 @@ impl Stage {
             asked: Asked {
                 request: &request,
                 body: &Bytes::from_static(REQUEST),
+                headers: &HeaderMap::new(),
+                query: None,
             },
             arrived: Instant::now(),
         };
