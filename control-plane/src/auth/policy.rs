@@ -55,6 +55,12 @@ const TABLE: &[(&str, Access)] = &[
     ("/bridge.admin.v1.ProviderService/UpdateProvider", OPERATE),
     ("/bridge.admin.v1.ProviderService/DeleteProvider", OPERATE),
     ("/bridge.admin.v1.ProviderService/TestProvider", OPERATE),
+    ("/bridge.admin.v1.ModelService/ListModelRules", READ),
+    ("/bridge.admin.v1.ModelService/GetModelRule", READ),
+    ("/bridge.admin.v1.ModelService/CreateModelRule", OPERATE),
+    ("/bridge.admin.v1.ModelService/UpdateModelRule", OPERATE),
+    ("/bridge.admin.v1.ModelService/DeleteModelRule", OPERATE),
+    ("/bridge.admin.v1.ModelService/ListModels", READ),
     ("/bridge.admin.v1.SettingsService/GetSettings", READ),
     ("/bridge.admin.v1.SettingsService/UpdateSettings", OPERATE),
     ("/grpc.health.v1.Health/Check", Open),
@@ -108,7 +114,7 @@ mod tests {
     #[test]
     fn every_method_has_a_row_and_every_row_a_method() {
         let methods = methods_of_the_contract();
-        assert!(methods.len() >= 26, "only {} methods found", methods.len());
+        assert!(methods.len() >= 32, "only {} methods found", methods.len());
         assert_eq!(methods, rows());
     }
 

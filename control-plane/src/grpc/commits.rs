@@ -89,6 +89,7 @@ fn result_of(error: &CommitError) -> CommitResult {
         | CommitError::SessionConflict
         | CommitError::LastAdmin
         | CommitError::OwnsApiKeys { .. }
+        | CommitError::RulesLeadTo { .. }
         | CommitError::Replayed { .. }
         | CommitError::IdempotencyMismatch
         | CommitError::TooLarge { .. } => CommitResult::Refused,

@@ -10,6 +10,7 @@ mod convert;
 mod duration;
 pub(crate) mod interceptor;
 mod mask;
+mod model;
 mod page;
 mod provider;
 mod settings;
@@ -20,6 +21,7 @@ pub(crate) mod watch;
 
 use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
 use bridge_proto::admin::v1::auth_service_server::{self, AuthServiceServer};
+use bridge_proto::admin::v1::model_service_server::{self, ModelServiceServer};
 use bridge_proto::admin::v1::provider_service_server::{self, ProviderServiceServer};
 use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServer};
 use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
@@ -39,9 +41,10 @@ use crate::telemetry::Metrics;
 const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The services of the admin listener, as health and reflection know them.
-pub(crate) const ADMIN_SERVICES: [&str; 5] = [
+pub(crate) const ADMIN_SERVICES: [&str; 6] = [
     api_key_service_server::SERVICE_NAME,
     auth_service_server::SERVICE_NAME,
+    model_service_server::SERVICE_NAME,
     provider_service_server::SERVICE_NAME,
     settings_service_server::SERVICE_NAME,
     user_service_server::SERVICE_NAME,
@@ -92,12 +95,17 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
         nodes,
         probes,
     };
+    let models = model::Models {
+        store: store.clone(),
+        commits: commits.clone(),
+    };
     let settings = settings::Settings { store, commits };
     Routes::new(health)
         .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(ApiKeyServiceServer::new(api_keys).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(ProviderServiceServer::new(providers).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(ModelServiceServer::new(models).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 

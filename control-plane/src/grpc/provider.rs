@@ -95,13 +95,7 @@ impl ProviderService for Providers {
         request: Request<admin::DeleteProviderRequest>,
     ) -> Result<Response<admin::DeleteProviderResponse>, Status> {
         let call = Call::of(&request)?;
-        let admin::DeleteProviderRequest { name, revision } = request.into_inner();
-        let provider = self.stored(&name).await?.value;
-        let audit = call
-            .audit(&target(&provider.spec))
-            .with_summaries(Some(summary::provider(&provider)), None);
-        let change = Change::DeleteProvider(provider.spec.name, commits::expect_any(revision));
-        self.commits.commit(vec![change], audit).await?;
+        self.delete(&call, request.into_inner()).await?;
         Ok(Response::new(admin::DeleteProviderResponse {}))
     }
 
@@ -190,6 +184,34 @@ impl Providers {
             value: after,
             revision,
         })
+    }
+
+    async fn delete(&self, call: &Call, request: admin::DeleteProviderRequest) -> Result<(), Error> {
+        let admin::DeleteProviderRequest {
+            name,
+            revision,
+            force,
+        } = request;
+        let provider = self.stored(&name).await?.value;
+        let mut rules = if force {
+            self.store.model_rules().await?
+        } else {
+            Vec::new()
+        };
+        rules.retain(|rule| rule.value.provider() == Some(&provider.spec.name));
+        let audit = call
+            .audit(&target(&provider.spec))
+            .with_summaries(Some(summary::provider_and_rules(&provider, &rules)), None);
+        let mut changes: Vec<_> = rules
+            .into_iter()
+            .map(|rule| Change::DeleteModelRule(rule.value.id, Expect::Any))
+            .collect();
+        changes.push(Change::DeleteProvider(
+            provider.spec.name,
+            commits::expect_any(revision),
+        ));
+        self.commits.commit(changes, audit).await?;
+        Ok(())
     }
 
     async fn test(&self, request: admin::TestProviderRequest) -> Result<admin::TestProviderResponse, Error> {

@@ -184,7 +184,9 @@ impl From<CommitError> for Error {
             CommitError::NotFound { kind, id } => Self::NotFound { kind, id },
             CommitError::Conflict { kind, id, current } => Self::Conflict { kind, id, current },
             CommitError::SessionConflict => Self::RefreshRefused,
-            CommitError::LastAdmin | CommitError::OwnsApiKeys { .. } => Self::Precondition(error.to_string()),
+            CommitError::LastAdmin | CommitError::OwnsApiKeys { .. } | CommitError::RulesLeadTo { .. } => {
+                Self::Precondition(error.to_string())
+            }
             CommitError::IdempotencyMismatch => Self::IdempotencyMismatch,
             CommitError::TooLarge { .. } => Self::invalid("", "is larger than the control plane can keep"),
             CommitError::Full => Self::DiskFull,

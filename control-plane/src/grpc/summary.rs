@@ -4,10 +4,11 @@
 use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::audit::Summary;
-use crate::domain::model::Tier;
+use crate::domain::model::{ModelRule, Target, Tier};
 use crate::domain::provider::{self, Provider};
 use crate::domain::settings::{self, Settings};
 use crate::domain::user::{self, User};
+use crate::store::Stored;
 
 pub(crate) fn user(user: &User) -> Summary {
     let user::Spec {
@@ -51,6 +52,41 @@ pub(crate) fn api_key(key: &ApiKey) -> Summary {
 }
 
 pub(crate) fn provider(provider: &Provider) -> Summary {
+    Summary::new(provider_text(provider))
+}
+
+/// A provider that is deleted together with rules.
+pub(crate) fn provider_and_rules(provider: &Provider, rules: &[Stored<ModelRule>]) -> Summary {
+    if rules.is_empty() {
+        return self::provider(provider);
+    }
+    let rules: Vec<_> = rules.iter().map(|rule| model_rule_text(&rule.value)).collect();
+    Summary::new(format!(
+        "rules=[{}] {}",
+        rules.join(", "),
+        provider_text(provider)
+    ))
+}
+
+pub(crate) fn model_rule(rule: &ModelRule) -> Summary {
+    Summary::new(model_rule_text(rule))
+}
+
+fn model_rule_text(rule: &ModelRule) -> String {
+    let ModelRule {
+        id: _,
+        position: _,
+        pattern,
+        target,
+    } = rule;
+    let target = match target {
+        Target::Tier(tier) => format!("tier={}", tier.as_str()),
+        Target::Upstream { provider, model } => format!("provider={provider} model={:?}", model.as_str()),
+    };
+    format!("match={:?} {target}", pattern.as_str())
+}
+
+fn provider_text(provider: &Provider) -> String {
     let provider::Draft {
         name: _,
         enabled,
@@ -75,7 +111,7 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
         .iter()
         .map(provider::HeaderName::as_str)
         .collect();
-    Summary::new(format!(
+    format!(
         "enabled={enabled} priority={priority} api_format={} base_url={base_url} dialect={dialect:?} \
          dialect_overrides={{{}}} big={big:?} middle={middle:?} small={small:?} timeout_s={timeout_s} max_retries={max_retries:?} \
          max_tokens_limit={max_tokens_limit:?} has_api_key={has_api_key} custom_headers={headers:?} \
@@ -87,7 +123,7 @@ pub(crate) fn provider(provider: &Provider) -> Summary {
             .map(model_options_text)
             .collect::<Vec<_>>()
             .join(", "),
-    ))
+    )
 }
 
 fn model_options_text(options: &provider::ModelOptionsDraft) -> String {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         FieldViolation, Times, Violations,
-        model::{self, ModelPattern, ModelRule, RuleId, Target},
+        model::{self, ModelPattern, ModelRule, RULES_MAX, RuleId, Target},
         provider::{self, ApiFormat, PlainSecrets, Provider, ProviderName, SecretsDraft},
         settings::{self, FallbackStrategy, Settings},
     },
@@ -26,9 +26,8 @@ use variables::Variables;
 
 pub use variables::Lookup;
 
-/// Most providers, and most rules, of one file.
+/// Most providers of one file.
 const PROVIDERS_MAX: usize = 256;
-const RULES_MAX: usize = 1_000;
 
 /// A provider that was read, its secrets still in the clear.
 #[derive(Debug)]
@@ -105,11 +104,17 @@ impl Reader<'_> {
     ) {
         let mut file = Object::new(String::new(), fields);
         let providers = file.list("providers", &mut self.violations);
+        let written = providers.len();
         let providers = self.providers(providers);
         let settings = self.settings(&mut file);
         let names: BTreeSet<&ProviderName> = providers.iter().map(|provider| &provider.spec.name).collect();
         let rules = file.list("model_rules", &mut self.violations);
-        let rules = self.rules(rules, &names);
+        let rules = self.rules(rules);
+        // A provider that was refused is a mistake of its own, not one of its rules.
+        if providers.len() == written {
+            self.check_providers_of(&rules, &names);
+        }
+        let rules = rules.into_iter().map(|(_, rule)| rule).collect();
         self.warn_unknown(file);
         (providers, settings, rules)
     }
@@ -190,7 +195,7 @@ impl Reader<'_> {
     /// Names are written more freely in existing files.
     fn provider_name(&mut self, object: &mut Object) -> String {
         let written = self.text(object, "name").unwrap_or_default();
-        let name = written.trim().to_lowercase().replace(' ', "-");
+        let name = canonical(&written);
         if name != written {
             self.warnings
                 .push(format!("provider {written:?} is called {name} from now on"));
@@ -267,11 +272,8 @@ impl Reader<'_> {
         settings
     }
 
-    fn rules(
-        &mut self,
-        values: Vec<Value>,
-        providers: &BTreeSet<&ProviderName>,
-    ) -> Vec<(ModelPattern, Target)> {
+    /// Rules with their paths in the file.
+    fn rules(&mut self, values: Vec<Value>) -> Vec<(String, (ModelPattern, Target))> {
         if values.len() > RULES_MAX {
             self.violations
                 .add("model_rules", format!("must be at most {RULES_MAX}"));
@@ -286,30 +288,32 @@ impl Reader<'_> {
             let draft = model::Draft {
                 pattern: self.text(&mut object, "match").unwrap_or_default(),
                 tier: self.text(&mut object, "tier"),
-                provider: self
-                    .text(&mut object, "provider")
-                    .map(|name| name.trim().to_lowercase()),
+                provider: self.text(&mut object, "provider").map(|name| canonical(&name)),
                 model: self.text(&mut object, "model"),
             };
             self.warn_unknown(object);
             match draft.check() {
-                Ok(rule) => rules.push(rule),
+                Ok(rule) => rules.push((path, rule)),
                 Err(violations) => self.violations.nest(&path, violations),
             }
         }
-        for (pattern, target) in &rules {
+        rules
+    }
+
+    fn check_providers_of(
+        &mut self,
+        rules: &[(String, (ModelPattern, Target))],
+        names: &BTreeSet<&ProviderName>,
+    ) {
+        for (path, (_, target)) in rules {
             match target {
-                Target::Upstream { provider, model: _ } if !providers.contains(provider) => {
-                    let warning = format!(
-                        "the rule for {} names provider {provider}, which the file does not have",
-                        pattern.as_str()
-                    );
-                    self.warnings.push(warning);
+                Target::Upstream { provider, model: _ } if !names.contains(provider) => {
+                    let reason = format!("the file has no provider {provider}");
+                    self.violations.add(format!("{path}.provider"), reason);
                 }
                 Target::Upstream { .. } | Target::Tier(_) => {}
             }
         }
-        rules
     }
 
     /// A text with its variables resolved.
@@ -336,6 +340,11 @@ impl Reader<'_> {
             .map(|field| format!("{field} is not known and is ignored"));
         self.warnings.extend(warnings);
     }
+}
+
+/// How a provider's name is written from now on.
+fn canonical(written: &str) -> String {
+    written.trim().to_lowercase().replace(' ', "-")
 }
 
 impl Imported {

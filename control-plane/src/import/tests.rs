@@ -60,8 +60,7 @@ fn everything_that_is_ours_is_read_too() {
       }],
       "model_rules": [
         {"match": "claude-opus-*", "tier": "big"},
-        {"match": "gpt-*", "provider": "local-llm", "model": "*"},
-        {"match": "x", "provider": "gone", "model": "y"}
+        {"match": "gpt-*", "provider": "Local LLM", "model": "*"}
       ],
       "fallback_strategy": "random", "circuit_breaker": {"enabled": false, "recovery_timeout": 5}, "version": 3
     }"#;
@@ -74,7 +73,7 @@ fn everything_that_is_ours_is_read_too() {
         provider.secrets.custom_headers[0].1.expose_secret(),
         "sk-0123456789abcdef"
     );
-    assert_eq!(imported.rules.len(), 3);
+    assert_eq!(imported.rules.len(), 2);
     let settings = imported
         .settings_on(settings::Draft::default().check().unwrap())
         .unwrap()
@@ -93,7 +92,6 @@ fn everything_that_is_ours_is_read_too() {
         "providers[0].dialect_overrides.shape",
         "providers[0].model_options[0].size",
         "providers[0].colour",
-        "gone",
         "version",
     ] {
         assert!(
@@ -102,7 +100,7 @@ fn everything_that_is_ours_is_read_too() {
             imported.warnings
         );
     }
-    assert_eq!(imported.warnings.len(), 6);
+    assert_eq!(imported.warnings.len(), 5);
 }
 
 #[test]
@@ -174,6 +172,16 @@ fn a_native_anthropic_provider_is_imported_as_one() {
     assert_eq!(endpoint.api_format, ApiFormat::Anthropic);
     assert_eq!(endpoint.dialect(), Dialect::Anthropic);
     assert!(imported.warnings.is_empty(), "{:?}", imported.warnings);
+}
+
+#[test]
+fn a_rule_leads_to_a_provider_of_the_file() {
+    let text = r#"{"providers": [{"name": "a", "base_url": "http://a.example", "models": {"big": ["m"]}}],
+        "model_rules": [{"match": "x", "provider": "a", "model": "y"}, {"match": "z", "provider": "gone", "model": "y"}]}"#;
+    assert_eq!(
+        import(text).unwrap_err(),
+        ["model_rules[1].provider: the file has no provider gone"]
+    );
 }
 
 #[test]

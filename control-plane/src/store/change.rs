@@ -91,10 +91,14 @@ pub enum Change {
     /// Ends the user's sessions too.
     DeleteUser(UserId, Expect),
     PutProvider(Provider, Expect),
+    /// No rule may lead to it any more.
     DeleteProvider(ProviderName, Expect),
     PutApiKey(ApiKey, Expect),
     DeleteApiKey(KeyId, Expect),
+    /// The provider that it leads to must be there.
     PutModelRule(ModelRule, Expect),
+    /// Puts a rule at a place of the list, from 0; others may have to move too.
+    PlaceModelRule(RuleId, usize),
     DeleteModelRule(RuleId, Expect),
     PutSettings(Settings, Expect),
     PutSealed(SealedName, Vec<u8>),

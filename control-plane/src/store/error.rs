@@ -46,6 +46,8 @@ pub enum CommitError {
     LastAdmin,
     #[error("user {id} still owns API keys")]
     OwnsApiKeys { id: String },
+    #[error("model rules lead to provider {provider}: {}", .rules.join(", "))]
+    RulesLeadTo { provider: String, rules: Vec<String> },
     /// The same request was committed before; this is what it made.
     #[error("the request was already done")]
     Replayed { result: String },

@@ -15,11 +15,14 @@ use super::{
 };
 use crate::domain::{
     api_key::{ApiKey, is_revocation},
-    model::ModelRule,
-    provider::Provider,
+    model::{self, ModelRule, RuleId},
+    provider::{Provider, ProviderName},
     session::Session,
     user::{User, UserId},
 };
+
+/// Rules that a refusal names; more would only make it longer.
+const RULES_NAMED_MAX: usize = 20;
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -86,7 +89,7 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutUser(..) | Change::DeleteUser(..) => true,
         Change::PutProvider(..) | Change::DeleteProvider(..) => true,
         Change::PutApiKey(..) | Change::DeleteApiKey(..) => true,
-        Change::PutModelRule(..) | Change::DeleteModelRule(..) => true,
+        Change::PutModelRule(..) | Change::PlaceModelRule(..) | Change::DeleteModelRule(..) => true,
         Change::PutSettings(..) => true,
         Change::PutSealed(..) | Change::Session(..) => false,
     }
@@ -111,6 +114,7 @@ impl Planner<'_> {
                 Ok(())
             }
             Change::DeleteProvider(name, expect) => {
+                self.check_no_rule_leads_to(name)?;
                 self.delete::<Provider>(Kind::Provider, name.as_str(), name.as_str().as_bytes(), *expect)?;
                 self.note(Kind::Provider, name.to_string(), false);
                 Ok(())
@@ -124,10 +128,12 @@ impl Planner<'_> {
                 Ok(())
             }
             Change::PutModelRule(rule, expect) => {
+                self.check_provider_is_there(rule)?;
                 self.put(Kind::ModelRule, rule.id.as_str(), rule, *expect)?;
                 self.note(Kind::ModelRule, rule.id.to_string(), false);
                 Ok(())
             }
+            Change::PlaceModelRule(id, index) => self.place_model_rule(id, *index),
             Change::DeleteModelRule(id, expect) => {
                 self.delete::<ModelRule>(Kind::ModelRule, id.as_str(), id.as_str().as_bytes(), *expect)?;
                 self.note(Kind::ModelRule, id.to_string(), false);
@@ -249,6 +255,61 @@ impl Planner<'_> {
         let old = self.put(Kind::ApiKey, key.id.as_str(), key, expect)?;
         let urgent = old.is_some_and(|old| is_revocation(&old, Some(key)));
         self.note(Kind::ApiKey, key.id.to_string(), urgent);
+        Ok(())
+    }
+
+    fn model_rules(&self) -> Result<Vec<ModelRule>, CommitError> {
+        let rows = self.writes.scan(Family::ModelRules, b"")?;
+        let rules = rows
+            .values()
+            .map(|row| Ok(record::decode::<ModelRule>(row)?.value));
+        let mut rules: Vec<_> = rules.collect::<Result<_, CommitError>>()?;
+        rules.sort_by(|a, b| (a.position, &a.id).cmp(&(b.position, &b.id)));
+        Ok(rules)
+    }
+
+    fn check_provider_is_there(&self, rule: &ModelRule) -> Result<(), CommitError> {
+        let Some(provider) = rule.provider() else {
+            return Ok(());
+        };
+        match self.writes.get(Family::Providers, provider.as_str().as_bytes())? {
+            Some(_) => Ok(()),
+            None => Err(CommitError::NotFound {
+                kind: Kind::Provider,
+                id: provider.to_string(),
+            }),
+        }
+    }
+
+    fn check_no_rule_leads_to(&self, provider: &ProviderName) -> Result<(), CommitError> {
+        let mut rules = self.model_rules()?;
+        rules.retain(|rule| rule.provider() == Some(provider));
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let named = rules.iter().take(RULES_NAMED_MAX);
+        Err(CommitError::RulesLeadTo {
+            provider: provider.to_string(),
+            rules: named
+                .map(|rule| format!("{} ({})", rule.pattern.as_str(), rule.id))
+                .collect(),
+        })
+    }
+
+    fn place_model_rule(&mut self, id: &RuleId, index: usize) -> Result<(), CommitError> {
+        let mut rules = self.model_rules()?;
+        let at = rules.iter().position(|rule| rule.id == *id);
+        let Some(at) = at else {
+            return Err(CommitError::NotFound {
+                kind: Kind::ModelRule,
+                id: id.to_string(),
+            });
+        };
+        let rule = rules.remove(at);
+        for moved in model::place(rules, rule, index) {
+            self.put(Kind::ModelRule, moved.id.as_str(), &moved, Expect::Present)?;
+            self.note(Kind::ModelRule, moved.id.to_string(), false);
+        }
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The whole plane in this process, on real sockets: what crosses several modules.
 
 mod access;
+mod dialects;
+mod models;
 mod services;
 mod watch;
 

@@ -14,20 +14,20 @@ use tonic_types::StatusExt;
 
 use super::{Bearer, Bridge, EMAIL, PASSWORD, SignedIn};
 
-fn mask(paths: &[&str]) -> Option<FieldMask> {
+pub(super) fn mask(paths: &[&str]) -> Option<FieldMask> {
     Some(FieldMask {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
     })
 }
 
-fn new_key(name: &str) -> admin::CreateApiKeyRequest {
+pub(super) fn new_key(name: &str) -> admin::CreateApiKeyRequest {
     admin::CreateApiKeyRequest {
         name: name.to_owned(),
         ..Default::default()
     }
 }
 
-async fn create_key(
+pub(super) async fn create_key(
     service: &SignedIn,
     request: admin::CreateApiKeyRequest,
 ) -> Result<admin::ApiKey, Status> {
@@ -37,7 +37,7 @@ async fn create_key(
         .map(|answer| answer.into_inner().api_key.unwrap())
 }
 
-fn provider(name: &str) -> admin::Provider {
+pub(super) fn provider(name: &str) -> admin::Provider {
     admin::Provider {
         name: name.to_owned(),
         enabled: true,
@@ -57,7 +57,7 @@ fn secrets(api_key: &str) -> Option<admin::ProviderSecrets> {
     })
 }
 
-fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
+pub(super) fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
     answer.unwrap_err().code()
 }
 

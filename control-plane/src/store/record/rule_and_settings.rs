@@ -6,7 +6,7 @@ use super::{Persist, reason, reasons};
 use crate::{
     domain::{
         LossPolicy,
-        model::{self, ModelRule, RuleId, Target, Tier},
+        model::{self, ModelRule, RuleId, Tier},
         settings::{Breaker, Draft, FallbackStrategy, Settings},
     },
     store::family::Family,
@@ -37,19 +37,19 @@ impl Persist for ModelRule {
         let Self {
             id,
             position,
-            pattern,
-            target,
+            pattern: _,
+            target: _,
         } = self;
-        let (tier, provider, model) = match target {
-            Target::Tier(tier) => (Some(tier.as_str().to_owned()), None, None),
-            Target::Upstream { provider, model } => {
-                (None, Some(provider.to_string()), Some(model.as_str().to_owned()))
-            }
-        };
+        let model::Draft {
+            pattern,
+            tier,
+            provider,
+            model,
+        } = self.to_draft();
         ModelRuleRecord {
             id: id.to_string(),
             position: *position,
-            pattern: pattern.as_str().to_owned(),
+            pattern,
             tier,
             provider,
             model,
