@@ -264,7 +264,11 @@ mod tests {
                 text("sideways"),
                 "must be one of: user, system, developer, top",
             ),
-            ("pdf", list(&["file"]), "must be one of: file, text, note"),
+            (
+                "prefill",
+                list(&["pass"]),
+                "must be one of: reject, pass, continue",
+            ),
             (
                 "efforts",
                 list(&["low", "low"]),

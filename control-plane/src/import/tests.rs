@@ -133,7 +133,7 @@ fn knobs_are_read_for_providers_and_for_single_models() {
 fn mistakes_in_knobs_are_told_together_with_their_place() {
     let violations = import(&with_provider(
         r#""dialect_overrides": {"mid_system": "sideways", "vision": 1, "strip_betas": [1], "extra_body": {"stream": true}},
-           "model_options": [7, {"model": "m", "max_output_tokens": -1, "dialect_overrides": {"auth": "bearer", "pdf": "scan"}}]"#,
+           "model_options": [7, {"model": "m", "max_output_tokens": -1, "dialect_overrides": {"auth": "bearer", "prefill": "guess"}}]"#,
     ))
     .unwrap_err();
     let expected = [
@@ -145,7 +145,7 @@ fn mistakes_in_knobs_are_told_together_with_their_place() {
         "providers[0].dialect_overrides.vision: must be true or false",
         "providers[0].model_options[0].model: must not be empty",
         "providers[0].model_options[1].dialect_overrides.auth: can only be set for the whole provider",
-        "providers[0].model_options[1].dialect_overrides.pdf: must be one of: file, text, note",
+        "providers[0].model_options[1].dialect_overrides.prefill: must be one of: reject, pass, continue",
     ];
     assert_eq!(violations, expected);
 }
