@@ -11,7 +11,7 @@ pub(crate) mod response;
 mod tool;
 mod wire;
 
-pub use block::{Block, Content, Document, Media, Source};
+pub use block::{Block, Content, Document, Image, Media, Source};
 pub use error::{ErrorBody, ErrorType};
 pub use request::{Message, Options, Request, Role, Sampling, Thinking};
 pub use tool::{InputSchema, Tool, ToolChoice, ToolKind, Tools};

@@ -1,6 +1,7 @@
 //! The way out: one client request to one upstream body, for one candidate.
 
 mod assistant;
+mod cache;
 mod call_ids;
 mod context;
 mod luggage;

@@ -20,9 +20,10 @@ pub enum Content<'a> {
 pub enum Block<'a> {
     Text {
         text: Escaped<'a>,
-        cache_control: Option<Raw<'a>>,
+        /// Ends a prefix that is worth caching.
+        is_marked: bool,
     },
-    Image(Source<'a>),
+    Image(Image<'a>),
     Document(Document<'a>),
     SearchResult {
         title: Cow<'a, str>,
@@ -45,6 +46,7 @@ pub enum Block<'a> {
         tool_use_id: Cow<'a, str>,
         content: Content<'a>,
         is_error: bool,
+        is_marked: bool,
     },
     ToolReference {
         tool_name: Cow<'a, str>,
@@ -62,6 +64,14 @@ pub enum Block<'a> {
     Unknown {
         kind: Cow<'a, str>,
     },
+}
+
+/// An image, and whether it may be made smaller.
+#[derive(Debug, Clone)]
+pub struct Image<'a> {
+    pub source: Source<'a>,
+    /// Too large a one is to be an error instead.
+    pub refuses_downsizing: bool,
 }
 
 /// A document with its captions.
@@ -131,9 +141,12 @@ impl<'a> Block<'a> {
         Ok(match &*kind {
             "text" => Block::Text {
                 text: given(wire.text, "text")?,
-                cache_control: wire.cache_control,
+                is_marked: wire.cache_control.is_some(),
             },
-            "image" => Block::Image(Source::read(wire.source, path)?),
+            "image" => Block::Image(Image {
+                source: Source::read(wire.source, path)?,
+                refuses_downsizing: wire.refuses_downsizing,
+            }),
             "document" => Block::Document(Document {
                 source: Source::read(wire.source, path)?,
                 title: wire.title.map(Escaped::decoded),
@@ -163,6 +176,7 @@ impl<'a> Block<'a> {
                 tool_use_id: required(wire.tool_use_id, "tool_use_id")?,
                 content: Content::read(wire.content, &Path::Field(path, "content"))?,
                 is_error: wire.is_error,
+                is_marked: wire.cache_control.is_some(),
             },
             "tool_reference" => Block::ToolReference {
                 tool_name: required(wire.tool_name, "tool_name")?,

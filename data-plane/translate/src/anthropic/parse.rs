@@ -97,7 +97,10 @@ impl<'a> WireMessage<'a> {
                 return Err(BadRequest::at(Path::Field(&path, "role"), text));
             }
         };
-        if matches!(self.content, WireContent::Absent) {
+        let effort = self.output_config.effort.and_then(effort);
+        // A system message may be there for its effort alone.
+        let may_be_empty = role == Role::System && effort.is_some();
+        if matches!(self.content, WireContent::Absent) && !may_be_empty {
             return Err(BadRequest::at(Path::Field(&path, "content"), "Field required"));
         }
         Ok(Message {
@@ -106,7 +109,7 @@ impl<'a> WireMessage<'a> {
             clear_at_next_user: self
                 .clear_at
                 .is_some_and(|when| when.decoded() == "next_user_message"),
-            effort: self.output_config.effort.and_then(effort),
+            effort,
         })
     }
 }

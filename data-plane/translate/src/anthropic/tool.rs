@@ -30,7 +30,8 @@ pub enum ToolKind<'a> {
         input_schema: InputSchema<'a>,
         is_strict: bool,
         is_deferred: bool,
-        cache_control: Option<Raw<'a>>,
+        /// Ends a prefix that is worth caching.
+        is_marked: bool,
     },
     /// The client runs these; their schema is known by their type.
     Bash,
@@ -182,7 +183,7 @@ impl<'a> Tool<'a> {
                     input_schema,
                     is_strict: strict,
                     is_deferred: defer_loading,
-                    cache_control,
+                    is_marked: cache_control.is_some(),
                 }
             }
             known if known.starts_with("bash_") => ToolKind::Bash,

@@ -29,6 +29,8 @@ pub(super) struct WireBlock<'a> {
     pub(super) stderr: Option<Escaped<'a>>,
     pub(super) tool_references: WireContent<'a>,
     pub(super) cache_control: Option<Raw<'a>>,
+    /// `transformations` of an image: `{"oversized_image": "error"}`.
+    pub(super) refuses_downsizing: bool,
 }
 
 /// `content` of a message, a tool result, a document: text, blocks, or one object.
@@ -94,9 +96,21 @@ impl<'a> WireBlock<'a> {
             "content" => return self.content.fill(cursor),
             "tool_references" => return self.tool_references.fill(cursor),
             "source" => return self.source.fill(cursor),
+            "transformations" => return self.transformations(cursor),
             _ => return cursor.skip(),
         };
         cursor.text_into(text)
+    }
+
+    fn transformations(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
+        let wish = cursor.optional_object(|cursor, name| {
+            if name.is("oversized_image") {
+                self.refuses_downsizing = cursor.text()?.is_some_and(|wish| wish.is("error"));
+                return Ok(());
+            }
+            cursor.skip()
+        });
+        wish.map(drop)
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) enum Part<'a> {
     Text {
         text: Text<'a>,
         glue: &'static str,
-        mark: Mark<'a>,
+        mark: Mark,
     },
     Image(DataUrl<'a>),
     File {
@@ -68,9 +68,12 @@ pub(crate) enum Part<'a> {
 
 /// What marks the end of a cacheable prefix.
 #[derive(Clone, Copy)]
-pub(crate) enum Mark<'a> {
+pub(crate) enum Mark {
     None,
-    CacheControl(Raw<'a>),
+    /// None in this turn, but clients move their marks: a text that is joined with others
+    /// in one turn and apart from them in the next is not the same prefix.
+    Apart,
+    CacheControl,
     Breakpoint,
 }
 
@@ -97,7 +100,7 @@ pub(crate) struct Tool<'a> {
     pub(crate) description: Option<Text<'a>>,
     pub(crate) parameters: Schema<'a>,
     pub(crate) is_strict: bool,
-    pub(crate) mark: Mark<'a>,
+    pub(crate) mark: Mark,
 }
 
 pub(crate) enum ToolChoice<'a> {

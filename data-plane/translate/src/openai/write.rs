@@ -75,7 +75,14 @@ impl Message<'_> {
 
 /// One string if nothing but texts is in it.
 fn content(parts: &[Part<'_>], out: &mut Vec<u8>) {
-    if !parts.iter().all(Part::is_plain) {
+    let is_one_text = matches!(
+        parts,
+        [Part::Text {
+            mark: Mark::Apart,
+            ..
+        }]
+    );
+    if !is_one_text && !parts.iter().all(Part::is_plain) {
         return each(out, parts, Part::write);
     }
     out.push(b'"');
@@ -143,11 +150,11 @@ impl DataUrl<'_> {
     }
 }
 
-impl Mark<'_> {
+impl Mark {
     fn write(self, object: &mut Object<'_>) {
         match self {
-            Mark::None => {}
-            Mark::CacheControl(raw) => object.raw("cache_control", raw.get()),
+            Mark::None | Mark::Apart => {}
+            Mark::CacheControl => object.raw("cache_control", r#"{"type":"ephemeral"}"#),
             Mark::Breakpoint => object.raw("prompt_cache_breakpoint", r#"{"mode":"explicit"}"#),
         }
     }

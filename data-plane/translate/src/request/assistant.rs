@@ -7,7 +7,7 @@ use crate::openai::request::{PARAGRAPH, Part};
 
 use super::context::Context;
 use super::run::Run;
-use super::{luggage, media};
+use super::{cache, luggage, media};
 
 /// Adds the messages of one run.
 pub(super) fn translate<'r>(run: &Run<'r>, cx: &mut Context<'r>, out: &mut Vec<wire::Message<'r>>) {
@@ -66,12 +66,12 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
             PARAGRAPH
         };
         match block {
-            Block::Text { text, .. } => {
+            Block::Text { text, is_marked } => {
                 if !text.is_empty() {
                     out.content.push(Part::Text {
                         text: (*text).into(),
                         glue,
-                        mark: wire::Mark::None,
+                        mark: cache::mark(*is_marked, cx),
                     });
                 }
             }

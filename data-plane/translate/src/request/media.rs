@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::anthropic::{Block, Content, Document, Media, Raw, Source};
-use crate::dialect::{CacheControl, ImageUrls, Pdf};
+use crate::anthropic::{Block, Content, Document, Image, Media, Source};
+use crate::dialect::{ImageUrls, Pdf};
 use crate::error::{BadRequest, Path};
-use crate::openai::request::{DataUrl, Mark, PARAGRAPH, Part};
+use crate::openai::request::{DataUrl, PARAGRAPH, Part};
 
+use super::cache;
 use super::context::Context;
 
 const BLIND_NOTE: &str = "[image omitted: the model cannot see images]";
@@ -45,12 +46,21 @@ pub(super) fn push<'r>(
     let mut lose = |reason| cx.losses.add(format!("{path}.{}", block.kind()), reason);
     match block {
         Block::Text { text, .. } if text.is_empty() => {}
-        Block::Text { text, cache_control } => out.push(Part::Text {
+        Block::Text { text, is_marked } => out.push(Part::Text {
             text: (*text).into(),
             glue: PARAGRAPH,
-            mark: mark(*cache_control, cx),
+            mark: cache::mark(*is_marked, cx),
         }),
-        Block::Image(source) => out.push(image(source, path, cx)?),
+        Block::Image(Image {
+            source,
+            refuses_downsizing,
+        }) => {
+            if *refuses_downsizing {
+                let wish = format!("{path}.transformations.oversized_image");
+                cx.losses.add(wish, "the provider may make images smaller");
+            }
+            out.push(image(source, path, cx)?);
+        }
         Block::Document(document) => push_document(document, path, out, cx)?,
         Block::SearchResult { title, source, text } => {
             let (title, source) = (attribute(title), attribute(source));
@@ -82,16 +92,6 @@ pub(super) fn push<'r>(
 /// What stands for a conversation that was compacted.
 pub(super) fn summary<'r>(text: &str) -> Part<'r> {
     Part::text(format!("Summary of the earlier conversation:\n{text}"))
-}
-
-fn mark<'r>(cache_control: Option<Raw<'r>>, cx: &Context<'_>) -> Mark<'r> {
-    match (cx.dialect().cache_control, cache_control) {
-        (CacheControl::Passthrough, Some(raw)) => Mark::CacheControl(raw),
-        (CacheControl::OpenaiBreakpoint, Some(_)) => Mark::Breakpoint,
-        (CacheControl::Strip, _) | (CacheControl::Passthrough | CacheControl::OpenaiBreakpoint, None) => {
-            Mark::None
-        }
-    }
 }
 
 fn image<'r>(source: &'r Source<'r>, path: &Path<'_>, cx: &mut Context<'r>) -> Result<Part<'r>, BadRequest> {

@@ -13,7 +13,7 @@ use crate::openai::request::Part;
 
 use super::context::Context;
 use super::run::Run;
-use super::{assistant, system, user};
+use super::{assistant, cache, system, user};
 
 /// The upstream's messages.
 pub(super) fn translate<'r>(
@@ -53,6 +53,7 @@ pub(super) fn translate<'r>(
             return Err(no_messages());
         }
     }
+    cache::put_on_end(request, &mut out, cx);
     system::put(prompt, cx, &mut out);
     Ok(out)
 }

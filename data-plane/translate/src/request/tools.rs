@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use crate::anthropic::{Block, Content, Escaped, Request, Tool, ToolChoice, ToolKind};
-use crate::dialect::{CacheControl, DeferredTools, ServerTool};
+use crate::dialect::{DeferredTools, ServerTool};
 use crate::error::BadRequest;
 use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::schema::Schema;
 
 use super::context::Context;
-use super::tool_choice;
+use super::{cache, tool_choice};
 
 const BASH_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","description":"The command to run."},"restart":{"type":"boolean","description":"Start a fresh shell instead."}}}"#;
 const EDITOR_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace","insert","undo_edit"],"description":"What to do."},"path":{"type":"string","description":"Absolute path of the file or directory."},"file_text":{"type":"string","description":"For create: the content of the new file."},"old_str":{"type":"string","description":"For str_replace: the text to replace; it must occur once."},"new_str":{"type":"string","description":"For str_replace: the new text."},"insert_line":{"type":"integer","description":"For insert: the line after which to insert; 0 is the start."},"insert_text":{"type":"string","description":"For insert: the text."},"view_range":{"type":"array","items":{"type":"integer"},"description":"For view: first and last line; -1 is the end."}},"required":["command","path"]}"#;
@@ -61,16 +61,15 @@ fn one<'r>(
             input_schema,
             is_strict,
             is_deferred,
-            cache_control,
+            is_marked,
         } => {
             if *is_deferred && !deferred.is_wanted(name) {
                 return Ok(None);
             }
-            let mark = match (cx.dialect().cache_control, cache_control) {
-                (CacheControl::Passthrough, Some(raw)) => wire::Mark::CacheControl(*raw),
-                (CacheControl::Strip | CacheControl::OpenaiBreakpoint | CacheControl::Passthrough, _) => {
-                    wire::Mark::None
-                }
+            // OpenAI's breakpoints stand in messages only.
+            let mark = match cache::mark(*is_marked, cx) {
+                mark @ (wire::Mark::None | wire::Mark::Apart | wire::Mark::CacheControl) => mark,
+                wire::Mark::Breakpoint => wire::Mark::None,
             };
             Ok(Some(wire::Tool {
                 name: cx.names.upstream(name),

@@ -10,9 +10,9 @@ use crate::openai::request as wire;
 use crate::openai::request::Part;
 
 use super::context::Context;
-use super::media;
 use super::run::Run;
 use super::system::{self, Reminder};
+use super::{cache, media};
 
 /// Stands in for a result that the client did not send.
 const NO_RESULT: &str = "(no result)";
@@ -24,6 +24,7 @@ struct ToolResult<'r> {
     id: &'r str,
     content: &'r Content<'r>,
     is_error: bool,
+    is_marked: bool,
     message: usize,
     block: usize,
 }
@@ -98,6 +99,7 @@ fn results_in<'r>(run: &Run<'r>) -> Vec<ToolResult<'r>> {
                 tool_use_id,
                 content,
                 is_error,
+                is_marked,
             } = block
             else {
                 return None;
@@ -106,6 +108,7 @@ fn results_in<'r>(run: &Run<'r>) -> Vec<ToolResult<'r>> {
                 id: tool_use_id,
                 content,
                 is_error: *is_error,
+                is_marked: *is_marked,
                 message,
                 block: place,
             })
@@ -170,7 +173,7 @@ impl<'r> Said<'r> {
         }
         let tool = out.last_mut().filter(|message| message.role == "tool");
         match (tool, cx.dialect().user_after_tool) {
-            (Some(tool), UserAfterTool::Merge) if parts.iter().all(Part::is_plain) => {
+            (Some(tool), UserAfterTool::Merge) if parts.iter().all(Part::is_text) => {
                 tool.content.append(&mut parts);
                 return;
             }
@@ -227,6 +230,7 @@ fn tool_message<'r>(
     if result.is_error {
         mark_error(&mut texts);
     }
+    cache::put_on_last(&mut texts, result.is_marked, cx);
     texts.append(&mut inline);
     Ok(wire::Message::new("tool", texts))
 }
