@@ -95,6 +95,8 @@ impl Error {
         }
         if let Self::Encoding(error) = &self {
             body.error_code = Some(error.code());
+        } else if let Self::BadRequest(error) = &self {
+            body.error_code = error.code;
         }
         let mut response = Response::new(Bytes::from(body.to_json()).into());
         *response.status_mut() =

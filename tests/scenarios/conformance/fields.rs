@@ -134,6 +134,9 @@ async fn c018_r18_unknown_fields_are_told_and_those_with_a_meaning_refused() -> 
         let body = with(ask("haiku", "Hi"), name, value);
         let answer = bed.refused(&body, 400, "invalid_request_error").await?;
         assert!(answer.error_message().contains(name), "{answer:?}");
+        // Told so, the SDKs go on without a thread by themselves.
+        let code = answer.body["error"]["details"]["error_code"].as_str();
+        assert_eq!(code, (name == "thread").then_some("thread_unsupported_request"));
     }
     Ok(())
 }

@@ -44,8 +44,9 @@ impl Query {
                         .parse()
                         .ok()
                         .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                        .ok_or_else(|| BadRequest {
-                            message: format!("limit: Input should be a valid integer from 1 to {LIMIT_MAX}"),
+                        .ok_or_else(|| {
+                            let text = format!("Input should be a valid integer from 1 to {LIMIT_MAX}");
+                            BadRequest::at("limit", &text)
                         })?;
                 }
                 "after_id" => cursor = Some(Cursor::After(value.into_owned())),
@@ -67,9 +68,7 @@ impl Query {
         }
         let place = |id: &str, field: &str| {
             let found = models.iter().position(|model| model.id.eq_ignore_ascii_case(id));
-            found.ok_or_else(|| BadRequest {
-                message: format!("{field}: no model has this id"),
-            })
+            found.ok_or_else(|| BadRequest::at(field, "no model has this id"))
         };
         let (from, to, has_more) = match &self.cursor {
             None => (0, self.limit, self.limit < models.len()),

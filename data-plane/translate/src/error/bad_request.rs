@@ -8,19 +8,25 @@ use std::fmt;
 pub struct BadRequest {
     /// `path: text`, as the real API words it.
     pub message: String,
+    /// `error.details.error_code`, where clients act on one.
+    pub code: Option<&'static str>,
 }
 
 impl BadRequest {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         BadRequest {
             message: message.into(),
+            code: None,
         }
     }
 
-    pub(crate) fn at(path: impl fmt::Display, text: &str) -> Self {
-        BadRequest {
-            message: format!("{path}: {text}"),
-        }
+    /// Wrong at this place.
+    pub fn at(path: impl fmt::Display, text: &str) -> Self {
+        BadRequest::new(format!("{path}: {text}"))
+    }
+
+    pub(crate) fn with_code(self, code: Option<&'static str>) -> Self {
+        BadRequest { code, ..self }
     }
 }
 

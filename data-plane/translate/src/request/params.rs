@@ -22,6 +22,9 @@ const VITAL: &[&str] = &[
     "fallback_credit_token",
     "billing_policy",
 ];
+/// The SDKs' loops over tools keep their conversation with the server where it can; told by this
+/// code that it cannot, they send all of it and go on.
+const NO_THREADS: &str = "thread_unsupported_request";
 /// Fields whose absence changes nothing for the client.
 const HARMLESS: &[&str] = &[
     "cache_control",
@@ -205,7 +208,8 @@ fn other_fields<'r>(
             continue;
         }
         if VITAL.contains(&name) {
-            return Err(BadRequest::at(name, "not supported by this provider"));
+            let code = (name == "thread").then_some(NO_THREADS);
+            return Err(BadRequest::at(name, "not supported by this provider").with_code(code));
         }
         match name {
             "context_management" => context_edits(*value, cx),

@@ -31,10 +31,11 @@ fn run(case: &Case<'_>) -> String {
         ))
     });
     match translated {
-        Err(refused) => format!(
-            "{{\"error\":{}}}",
-            serde_json::to_string(&refused.message).unwrap()
-        ),
+        Err(refused) => {
+            let code = refused.code.map(|code| format!(",\"code\":\"{code}\""));
+            let message = serde_json::to_string(&refused.message).unwrap();
+            format!("{{\"error\":{message}{}}}", code.unwrap_or_default())
+        }
         Ok((outbound, tokens)) => {
             assert!(tokens > 0);
             let loss = serde_json::to_string(&outbound.losses.header()).unwrap();
