@@ -5,7 +5,8 @@
 //! hangs up. That needs the socket itself, so HTTP/1.1 is spoken by hand (`http1`). What it
 //! answers is data (`script`); a model without a script gets the canned answer that its name
 //! asks for (`canned`), which is what the program of the same name serves. Who cannot look
-//! into the process asks it at `REQUESTS_PATH` what a model was sent.
+//! into the process asks it at `REQUESTS_PATH` what a model was sent, and at `FATES_PATH` what
+//! became of that.
 
 pub mod agent;
 pub mod answer;
@@ -31,6 +32,9 @@ pub use script::{Gate, Script};
 
 /// Below it, by a model's name: the bodies of all requests for it, as a JSON array.
 const REQUESTS_PATH: &str = "/v1/requests/";
+
+/// Below it, in the same order: what became of them.
+const FATES_PATH: &str = "/v1/fates/";
 
 /// A running upstream; dropping it closes its port and every connection.
 pub struct FakeUpstream {
@@ -195,6 +199,9 @@ impl State {
         if let Some(model) = request.path.strip_prefix(REQUESTS_PATH) {
             return Script::body(200, "application/json", self.bodies_for(model));
         }
+        if let Some(model) = request.path.strip_prefix(FATES_PATH) {
+            return Script::body(200, "application/json", self.fates_for(model));
+        }
         let Some(model) = request.model() else {
             return canned::without_model(&request.path);
         };
@@ -209,14 +216,28 @@ impl State {
     }
 
     fn bodies_for(&self, model: &str) -> String {
+        self.list_for(model, |request| {
+            String::from_utf8_lossy(&request.body).into_owned()
+        })
+    }
+
+    fn fates_for(&self, model: &str) -> String {
+        let name = |fate| match fate {
+            Fate::Running => "running",
+            Fate::Played => "played",
+            Fate::ClientGone { .. } => "client gone",
+        };
+        self.list_for(model, |request| format!("{:?}", name(request.fate)))
+    }
+
+    /// A JSON array of something about each request for a model.
+    fn list_for(&self, model: &str, tell: impl Fn(&Recorded) -> String) -> String {
         let recorded = lock(&self.recorded);
         let asked = recorded
             .iter()
             .filter(|request| request.model().as_deref() == Some(model));
-        let bodies: Vec<_> = asked
-            .map(|request| String::from_utf8_lossy(&request.body))
-            .collect();
-        format!("[{}]", bodies.join(","))
+        let told: Vec<String> = asked.map(tell).collect();
+        format!("[{}]", told.join(","))
     }
 
     /// Answers the index under which the request was kept.
