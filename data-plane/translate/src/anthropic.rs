@@ -9,11 +9,13 @@ mod parse;
 mod request;
 pub(crate) mod response;
 mod tool;
+mod tool_change;
 mod wire;
 
 pub use block::{Block, Content, Document, Image, Media, Source};
 pub use error::{ErrorBody, ErrorType};
 pub use request::{Message, Options, Request, Role, Sampling, Thinking};
 pub use tool::{InputSchema, Tool, ToolChoice, ToolKind, Tools};
+pub use tool_change::ToolChange;
 
 pub use crate::json::escaped::{Escaped, Raw};

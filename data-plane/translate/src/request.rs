@@ -8,6 +8,7 @@ mod luggage;
 mod media;
 mod messages;
 mod names;
+mod offered;
 mod params;
 mod reasoning;
 mod run;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::tool_change::ToolChange;
 use super::wire::{WireBlock, WireContent, WireSource, WireSourceFields};
 use crate::error::{BadRequest, Path};
 use crate::json::Compact;
@@ -59,6 +60,7 @@ pub enum Block<'a> {
     Compaction {
         text: Option<Cow<'a, str>>,
     },
+    ToolChange(ToolChange<'a>),
     /// A marker that says nothing to a model.
     Marker,
     Unknown {
@@ -193,6 +195,10 @@ impl<'a> Block<'a> {
                     | WireContent::One(_) => None,
                 },
             },
+            "tool_addition" | "tool_removal" => {
+                let tool = wire.tool.map(|tool| *tool);
+                Block::ToolChange(ToolChange::read(tool, kind == "tool_addition", path)?)
+            }
             "fallback" | "mcp_tool_listing" => Block::Marker,
             // `web_search_tool_result`, `code_execution_tool_result` and their kin.
             result if result.ends_with("_tool_result") => Block::ServerTool {
@@ -216,6 +222,8 @@ impl<'a> Block<'a> {
             Block::ToolReference { .. } => "tool_reference",
             Block::ServerTool { .. } => "server_tool",
             Block::Compaction { .. } => "compaction",
+            Block::ToolChange(change) if change.is_addition() => "tool_addition",
+            Block::ToolChange(_) => "tool_removal",
             Block::Marker => "marker",
             Block::Unknown { kind } => kind,
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::BadRequest;
+use crate::error::{BadRequest, Path};
 use crate::json::cursor::{Cursor, Result as Read};
 use crate::json::escaped::{Escaped, Raw};
 
@@ -32,6 +32,8 @@ pub enum ToolKind<'a> {
         is_deferred: bool,
         /// Ends a prefix that is worth caching.
         is_marked: bool,
+        /// Examples of its input.
+        examples: Option<Raw<'a>>,
     },
     /// The client runs these; their schema is known by their type.
     Bash,
@@ -46,6 +48,8 @@ pub enum ToolKind<'a> {
     /// Runs on Anthropic's servers.
     Server {
         kind: Cow<'a, str>,
+        /// Fields that narrow where it may look.
+        limits: Vec<&'static str>,
     },
 }
 
@@ -76,6 +80,8 @@ pub(super) struct WireTool<'a> {
     strict: bool,
     defer_loading: bool,
     cache_control: Option<Raw<'a>>,
+    input_examples: Option<Raw<'a>>,
+    limits: Vec<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -98,11 +104,21 @@ impl<'a> WireTool<'a> {
                 "strict" => wire.strict = cursor.flag()?,
                 "defer_loading" => wire.defer_loading = cursor.flag()?,
                 "cache_control" => cursor.raw_into(&mut wire.cache_control)?,
+                "input_examples" => cursor.raw_into(&mut wire.input_examples)?,
+                "allowed_domains" => wire.limit("allowed_domains", cursor)?,
+                "blocked_domains" => wire.limit("blocked_domains", cursor)?,
+                "user_location" => wire.limit("user_location", cursor)?,
                 _ => cursor.skip()?,
             }
             Ok(())
         })?;
         Ok(wire)
+    }
+
+    fn limit(&mut self, name: &'static str, cursor: &mut Cursor<'a>) -> Read<()> {
+        let is_set = cursor.raw()?.not_null().is_some();
+        self.limits.extend(is_set.then_some(name));
+        Ok(())
     }
 }
 
@@ -139,7 +155,7 @@ impl<'a> Tools<'a> {
         let list: Vec<Tool<'a>> = list
             .into_iter()
             .enumerate()
-            .map(|(n, tool)| Tool::read(tool, n))
+            .map(|(n, tool)| Tool::read(tool, &Path::Index(&Path::Root("tools"), n)))
             .collect::<Result<_, _>>()?;
         let mut names: Vec<&str> = list.iter().filter_map(|tool| tool.name.as_deref()).collect();
         names.sort_unstable();
@@ -158,7 +174,7 @@ impl<'a> Tools<'a> {
 }
 
 impl<'a> Tool<'a> {
-    fn read(wire: WireTool<'a>, n: usize) -> Result<Self, BadRequest> {
+    pub(super) fn read(wire: WireTool<'a>, path: &Path<'_>) -> Result<Self, BadRequest> {
         let WireTool {
             kind,
             name,
@@ -167,23 +183,25 @@ impl<'a> Tool<'a> {
             strict,
             defer_loading,
             cache_control,
+            input_examples,
+            limits,
         } = wire;
+        let required = |name| BadRequest::at(Path::Field(path, name), "Field required");
         let kind = kind.map_or(Cow::Borrowed("custom"), Escaped::decoded);
         let name = name.map(Escaped::decoded);
         let kind = match &*kind {
             "custom" => {
                 if name.is_none() {
-                    return Err(BadRequest::at(format_args!("tools.{n}.name"), "Field required"));
+                    return Err(required("name"));
                 }
-                let input_schema = input_schema.ok_or_else(|| {
-                    BadRequest::at(format_args!("tools.{n}.input_schema"), "Field required")
-                })?;
+                let input_schema = input_schema.ok_or_else(|| required("input_schema"))?;
                 ToolKind::Custom {
                     description,
                     input_schema,
                     is_strict: strict,
                     is_deferred: defer_loading,
                     is_marked: cache_control.is_some(),
+                    examples: input_examples,
                 }
             }
             known if known.starts_with("bash_") => ToolKind::Bash,
@@ -193,10 +211,10 @@ impl<'a> Tool<'a> {
                 ToolKind::Screen { kind }
             }
             known if known.starts_with("tool_search_tool_") => ToolKind::ToolSearch,
-            _ => ToolKind::Server { kind },
+            _ => ToolKind::Server { kind, limits },
         };
         if name.is_none() && matches!(kind, ToolKind::Bash | ToolKind::TextEditor | ToolKind::Memory) {
-            return Err(BadRequest::at(format_args!("tools.{n}.name"), "Field required"));
+            return Err(required("name"));
         }
         Ok(Tool { name, kind })
     }

@@ -4,6 +4,7 @@
 //! it explains. Every field is lenient: one that we cannot read is one that is absent.
 //! `block` turns this into what is meant.
 
+use super::tool_change::WireToolChange;
 use crate::json::cursor::{Cursor, Kind, Result};
 use crate::json::escaped::{Escaped, Raw};
 
@@ -29,6 +30,7 @@ pub(super) struct WireBlock<'a> {
     pub(super) stderr: Option<Escaped<'a>>,
     pub(super) tool_references: WireContent<'a>,
     pub(super) cache_control: Option<Raw<'a>>,
+    pub(super) tool: Option<Box<WireToolChange<'a>>>,
     /// `transformations` of an image: `{"oversized_image": "error"}`.
     pub(super) refuses_downsizing: bool,
 }
@@ -96,6 +98,11 @@ impl<'a> WireBlock<'a> {
             "content" => return self.content.fill(cursor),
             "tool_references" => return self.tool_references.fill(cursor),
             "source" => return self.source.fill(cursor),
+            "tool" if self.tool.is_some() => return cursor.duplicate(),
+            "tool" => {
+                self.tool = Some(Box::new(WireToolChange::read(cursor)?));
+                return Ok(());
+            }
             "transformations" => return self.transformations(cursor),
             _ => return cursor.skip(),
         };

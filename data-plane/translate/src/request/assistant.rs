@@ -98,7 +98,10 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
             }
             Block::ServerTool { text } if !text.is_empty() => out.content.push(Part::text(&**text)),
             Block::Compaction { text: Some(text) } => out.content.push(media::summary(text)),
-            Block::ServerTool { .. } | Block::Compaction { text: None } | Block::Marker => {}
+            Block::ServerTool { .. }
+            | Block::Compaction { text: None }
+            | Block::ToolChange(_)
+            | Block::Marker => {}
             Block::Image(_)
             | Block::Document(_)
             | Block::SearchResult { .. }

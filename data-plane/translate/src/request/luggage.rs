@@ -51,6 +51,7 @@ pub(super) fn open(block: &Block<'_>) -> Option<Opened> {
         | Block::ToolReference { .. }
         | Block::ServerTool { .. }
         | Block::Compaction { .. }
+        | Block::ToolChange(_)
         | Block::Marker
         | Block::Unknown { .. } => None,
     }

@@ -73,6 +73,7 @@ pub(super) fn push<'r>(
         Block::ServerTool { text } => out.push(Part::text(&**text)),
         Block::Compaction { text: Some(text) } => out.push(summary(text)),
         Block::Compaction { text: None }
+        | Block::ToolChange(_)
         | Block::Marker
         | Block::Thinking { .. }
         | Block::RedactedThinking { .. } => {}

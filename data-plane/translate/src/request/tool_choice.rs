@@ -6,12 +6,14 @@ use crate::error::BadRequest;
 use crate::openai::request as wire;
 
 use super::context::{Context, Wish};
+use super::offered::Offer;
 
 type Choice<'r> = Option<wire::ToolChoice<'r>>;
 
 /// The choice among the tools that are sent; it may leave fewer of them.
 pub(super) fn translate<'r>(
     request: &'r Request<'r>,
+    offered: &[Offer<'r>],
     tools: &mut Vec<wire::Tool<'r>>,
     cx: &mut Context<'r>,
 ) -> Result<Choice<'r>, BadRequest> {
@@ -28,7 +30,7 @@ pub(super) fn translate<'r>(
         ToolChoice::Auto => Some(wire::ToolChoice::Word("auto")),
         ToolChoice::None => none(request, tools, cx),
         ToolChoice::Any => Some(any(cx)),
-        ToolChoice::Tool(name) => named(name, request, tools, cx)?,
+        ToolChoice::Tool(name) => named(name, request, offered, tools, cx)?,
     };
     Ok(wanted.map(|wanted| beside_thinking(wanted, cx)))
 }
@@ -64,13 +66,15 @@ fn any<'r>(cx: &mut Context<'r>) -> wire::ToolChoice<'r> {
 fn named<'r>(
     name: &'r str,
     request: &Request<'_>,
+    offered: &[Offer<'r>],
     tools: &mut Vec<wire::Tool<'r>>,
     cx: &mut Context<'r>,
 ) -> Result<Choice<'r>, BadRequest> {
     let sent = cx.names.upstream(name);
     if !tools.iter().any(|tool| tool.name == sent) {
-        let mut offered = request.tools.list.iter();
-        let Some(tool) = offered.find(|tool| tool.name.as_deref() == Some(name)) else {
+        let offered = offered.iter().map(|offer| offer.tool);
+        let mut known = offered.chain(&request.tools.list);
+        let Some(tool) = known.find(|tool| tool.name.as_deref() == Some(name)) else {
             return Err(BadRequest::at(
                 "tool_choice.name",
                 &format!("Tool '{name}' not found in provided tools"),

@@ -1,15 +1,15 @@
 //! Tools and the choice among them.
 
-use std::collections::HashSet;
-
-use crate::anthropic::{Block, Content, Escaped, Request, Tool, ToolChoice, ToolKind};
-use crate::dialect::{DeferredTools, ServerTool};
+use crate::anthropic::{Escaped, Raw, Request, ToolChoice, ToolKind};
+use crate::dialect::ServerTool;
 use crate::error::BadRequest;
+use crate::json::Compact;
 use crate::json::write::Text;
 use crate::openai::request as wire;
 use crate::openai::schema::Schema;
 
 use super::context::Context;
+use super::offered::{self, Offer, Place};
 use super::{cache, tool_choice};
 
 const BASH_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"type":"string","description":"The command to run."},"restart":{"type":"boolean","description":"Start a fresh shell instead."}}}"#;
@@ -26,13 +26,11 @@ pub(super) fn translate<'r>(
     request: &'r Request<'r>,
     cx: &mut Context<'r>,
 ) -> Result<Translated<'r>, BadRequest> {
-    let offered = &request.tools.list;
+    let offered = offered::translate(request, cx);
     let mut tools = Vec::with_capacity(offered.len());
-    let deferred = Deferred::new(request, cx);
-    for (n, tool) in offered.iter().enumerate() {
-        if let Some(tool) = one(tool, n, request, &deferred, cx)? {
-            tools.push(tool);
-        }
+    for offer in &offered {
+        let is_alone = offered.len() == 1;
+        tools.extend(one(offer, is_alone, request, cx)?);
     }
     if let Some(max) = cx.dialect().max_tools
         && tools.len() > max as usize
@@ -43,29 +41,27 @@ pub(super) fn translate<'r>(
         );
         return Err(BadRequest::at("tools", &text));
     }
-    let choice = tool_choice::translate(request, &mut tools, cx)?;
+    let choice = tool_choice::translate(request, &offered, &mut tools, cx)?;
     Ok((tools, choice))
 }
 
 fn one<'r>(
-    tool: &'r Tool<'r>,
-    n: usize,
+    offer: &Offer<'r>,
+    is_alone: bool,
     request: &'r Request<'r>,
-    deferred: &Deferred<'r>,
     cx: &mut Context<'r>,
 ) -> Result<Option<wire::Tool<'r>>, BadRequest> {
+    let Offer { tool, place } = offer;
     let name = tool.name.as_deref().unwrap_or_default();
     match &tool.kind {
         ToolKind::Custom {
             description,
             input_schema,
             is_strict,
-            is_deferred,
+            is_deferred: _,
             is_marked,
+            examples,
         } => {
-            if *is_deferred && !deferred.is_wanted(name) {
-                return Ok(None);
-            }
             // OpenAI's breakpoints stand in messages only.
             let mark = match cache::mark(*is_marked, cx) {
                 mark @ (wire::Mark::None | wire::Mark::Apart | wire::Mark::CacheControl) => mark,
@@ -73,7 +69,7 @@ fn one<'r>(
             };
             Ok(Some(wire::Tool {
                 name: cx.names.upstream(name),
-                description: description.map(|text| clipped(text, n, cx)),
+                description: described(*description, *examples, place, cx),
                 parameters: Schema::of_tool(
                     input_schema.raw,
                     input_schema.words.as_deref(),
@@ -97,32 +93,33 @@ fn one<'r>(
             cx,
         ))),
         ToolKind::Screen { kind } if cx.dialect().drop_unknown_tools => {
-            cx.losses.add(
-                format!("tools.{n}.{kind}"),
-                "needs a model that was trained for it",
-            );
+            cx.losses
+                .add(format!("{place}.{kind}"), "needs a model that was trained for it");
             Ok(None)
         }
         ToolKind::Screen { kind } => Err(unavailable(kind)),
         ToolKind::ToolSearch => Ok(None),
-        ToolKind::Server { kind }
+        ToolKind::Server { kind, limits }
             if cx.dialect().web_search == ServerTool::Native && kind.starts_with(WEB_SEARCH) =>
         {
             cx.searches = true;
+            for limit in limits {
+                let path = format!("{place}.{limit}");
+                cx.losses.add(path, "the provider searches everywhere");
+            }
             Ok(None)
         }
-        ToolKind::Server { kind } => {
+        ToolKind::Server { kind, limits: _ } => {
             let is_demanded = request.tools.choice.as_ref().is_some_and(|choice| match choice {
                 ToolChoice::Tool(wanted) => wanted == name,
                 ToolChoice::Any | ToolChoice::Auto | ToolChoice::None => false,
             });
-            let is_alone = request.tools.list.len() == 1;
             // A model that cannot search would make results up, so the client must know.
             if cx.dialect().web_search != ServerTool::Drop && (is_demanded || is_alone) {
                 return Err(unavailable(if name.is_empty() { kind } else { name }));
             }
             cx.losses
-                .add(format!("tools.{n}.{kind}"), "runs on Anthropic's servers only");
+                .add(format!("{place}.{kind}"), "runs on Anthropic's servers only");
             Ok(None)
         }
     }
@@ -147,84 +144,41 @@ fn known<'r>(
     }
 }
 
-fn clipped<'r>(text: Escaped<'r>, n: usize, cx: &mut Context<'r>) -> Text<'r> {
+/// The description, with examples where the dialect wants them there.
+fn described<'r>(
+    description: Option<Escaped<'r>>,
+    examples: Option<Raw<'r>>,
+    place: &Place,
+    cx: &mut Context<'r>,
+) -> Option<Text<'r>> {
+    let examples = examples.filter(|_| cx.dialect().input_examples);
+    let text = match (description, examples) {
+        (description, None) => description?.into(),
+        (None, Some(examples)) => format!("Examples: {}", Compact(examples.get())).into(),
+        (Some(description), Some(examples)) => format!(
+            "{}\n\nExamples: {}",
+            description.decoded(),
+            Compact(examples.get())
+        )
+        .into(),
+    };
+    Some(clipped(text, place, cx))
+}
+
+fn clipped<'r>(text: Text<'r>, place: &Place, cx: &mut Context<'r>) -> Text<'r> {
     let Some(max) = cx.dialect().max_tool_description.map(|max| max as usize) else {
-        return text.into();
+        return text;
     };
     // What is written is never shorter than what it means.
-    if text.as_written().len() <= max {
-        return text.into();
+    if text.written_bytes() <= max {
+        return text;
     }
     let mut plain = text.decoded().into_owned();
     if plain.len() <= max {
-        return text.into();
+        return text;
     }
-    cx.losses.add(
-        format!("tools.{n}.description"),
-        "longer than the provider allows",
-    );
+    cx.losses
+        .add(format!("{place}.description"), "longer than the provider allows");
     plain.truncate(plain.floor_char_boundary(max));
     plain.into()
-}
-
-/// Which deferred tools the conversation has already found.
-struct Deferred<'r> {
-    takes_all: bool,
-    found: HashSet<&'r str>,
-}
-
-impl<'r> Deferred<'r> {
-    fn new(request: &'r Request<'r>, cx: &Context<'r>) -> Self {
-        let has_search = request
-            .tools
-            .list
-            .iter()
-            .any(|tool| matches!(tool.kind, ToolKind::ToolSearch));
-        let takes_all = has_search || cx.dialect().deferred_tools == DeferredTools::All;
-        let mut found = HashSet::new();
-        let has_deferred = request.tools.list.iter().any(|tool| {
-            matches!(
-                tool.kind,
-                ToolKind::Custom {
-                    is_deferred: true,
-                    ..
-                }
-            )
-        });
-        if has_deferred && !takes_all {
-            request
-                .messages
-                .iter()
-                .for_each(|message| find_tools(&message.content, &mut found));
-        }
-        Deferred { takes_all, found }
-    }
-
-    fn is_wanted(&self, name: &str) -> bool {
-        self.takes_all || self.found.contains(name)
-    }
-}
-
-fn find_tools<'r>(content: &'r Content<'r>, found: &mut HashSet<&'r str>) {
-    for block in content.blocks() {
-        match block {
-            Block::ToolReference { tool_name } => {
-                found.insert(tool_name);
-            }
-            Block::ToolUse { name, .. } => {
-                found.insert(name);
-            }
-            Block::ToolResult { content, .. } => find_tools(content, found),
-            Block::Text { .. }
-            | Block::Image(_)
-            | Block::Document(_)
-            | Block::SearchResult { .. }
-            | Block::Thinking { .. }
-            | Block::RedactedThinking { .. }
-            | Block::ServerTool { .. }
-            | Block::Compaction { .. }
-            | Block::Marker
-            | Block::Unknown { .. } => {}
-        }
-    }
 }
