@@ -17,7 +17,7 @@ pub enum ToolChange<'a> {
     Define(Box<Tool<'a>>),
     /// A tool is offered no longer.
     Withdraw { name: Cow<'a, str> },
-    /// Tools of an MCP server that Anthropic calls.
+    /// Tools of an MCP server that Anthropic calls, or what we do not know.
     Elsewhere { is_addition: bool },
 }
 
@@ -64,8 +64,8 @@ impl<'a> ToolChange<'a> {
             name,
             definition,
         } = wire.unwrap_or_default();
-        let kind = kind.map(Escaped::decoded).ok_or_else(|| required("type"))?;
-        match (&*kind, definition) {
+        let kind = kind.map(Escaped::decoded);
+        match (kind.as_deref().unwrap_or_default(), definition) {
             ("tool_reference", _) => {
                 let name = name.map(Escaped::decoded).ok_or_else(|| required("name"))?;
                 Ok(if is_addition {

@@ -97,7 +97,7 @@ impl<'r> Changes<'r> {
                         "tool_removal"
                     };
                     let path = format!("messages.{message}.content.{block}.{kind}");
-                    cx.losses.add(path, "runs on Anthropic's servers only");
+                    cx.losses.add(path, "not a tool that the provider can be given");
                 }
             }
         }
