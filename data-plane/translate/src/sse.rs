@@ -80,15 +80,14 @@ impl Decoder {
                 // An event without data is none; its name goes with it.
                 Line::Blank => self.clear(),
                 Line::Name(from, to) => {
-                    self.name =
-                        String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default()).into_owned();
+                    self.name = text(&self.buffer, from, to).into_owned();
                 }
-                Line::Data(from, to) if self.is_event_by_itself(from, to) => {
+                // Nearly all events: one line, handed out where it lies.
+                Line::Data(from, to) if !self.has_data && self.ends_with(from, to) => {
                     self.is_spent = true;
-                    let data = String::from_utf8_lossy(self.buffer.get(from..to).unwrap_or_default());
                     return Ok(Some(Event {
                         name: Cow::Borrowed(&self.name),
-                        data,
+                        data: text(&self.buffer, from, to),
                     }));
                 }
                 Line::Data(from, to) => {
@@ -96,9 +95,7 @@ impl Decoder {
                         self.data.push('\n');
                     }
                     self.has_data = true;
-                    self.data.push_str(&String::from_utf8_lossy(
-                        self.buffer.get(from..to).unwrap_or_default(),
-                    ));
+                    self.data.push_str(&text(&self.buffer, from, to));
                 }
             }
         }
@@ -192,11 +189,33 @@ impl Decoder {
         }
     }
 
-    fn is_event_by_itself(&self, from: usize, to: usize) -> bool {
+    /// Whether the event ends with this data: a blank line is there already, or it is a whole
+    /// object, behind which some servers forget the blank line.
+    fn ends_with(&self, from: usize, to: usize) -> bool {
+        if self.is_blank_next() {
+            return true;
+        }
         let data = self.buffer.get(from..to).unwrap_or_default().trim_ascii();
-        !self.has_data
-            && data.first() == Some(&b'{')
+        data.first() == Some(&b'{')
             && data.last() == Some(&b'}')
             && std::str::from_utf8(data).is_ok_and(scan::is_complete)
+    }
+
+    fn is_blank_next(&self) -> bool {
+        let rest = self.buffer.get(self.line_start..).unwrap_or_default();
+        let rest = match rest {
+            [b'\n', rest @ ..] if self.after_cr => rest,
+            rest => rest,
+        };
+        matches!(rest, [b'\n' | b'\r', ..])
+    }
+}
+
+/// A part of the buffer; bytes that are not UTF-8 are replaced.
+fn text(buffer: &[u8], from: usize, to: usize) -> Cow<'_, str> {
+    let bytes = buffer.get(from..to).unwrap_or_default();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }

@@ -14,15 +14,16 @@ use serde_json::value::RawValue;
 use crate::json::lenient;
 use crate::usage::{Timings, UpstreamUsage};
 
-/// One chunk, or one whole answer.
+/// One chunk, or one whole answer. What most chunks do not have is boxed, since a chunk is
+/// moved several times before anyone looks at it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Chunk<'a> {
     #[serde(borrow)]
-    pub(crate) choices: List<Choice<'a>>,
-    pub(crate) usage: Option<UpstreamUsage>,
-    pub(crate) x_groq: Option<XGroq>,
-    pub(crate) timings: Option<Timings>,
+    pub(crate) choices: Choices<'a>,
+    pub(crate) usage: Option<Box<UpstreamUsage>>,
+    pub(crate) x_groq: Option<Box<XGroq>>,
+    pub(crate) timings: Option<Box<Timings>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -49,13 +50,13 @@ pub(crate) struct Choice<'a> {
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
     #[serde(borrow)]
-    message: Option<Delta<'a>>,
+    message: Option<Box<Delta<'a>>>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) finish_reason: Option<Cow<'a, str>>,
     /// vLLM: the stop sequence that matched.
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) stop_reason: Option<Cow<'a, str>>,
-    pub(crate) usage: Option<UpstreamUsage>,
+    pub(crate) usage: Option<Box<UpstreamUsage>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,12 +124,12 @@ pub(crate) struct FunctionDelta<'a> {
 impl<'a> Chunk<'a> {
     /// The first choice; other choices are nobody's.
     pub(crate) fn into_choice(self) -> Option<Choice<'a>> {
-        self.choices.0.into_iter().find(|choice| choice.index == 0)
+        self.choices.first
     }
 
     /// Whether there is an answer in it at all.
     pub(crate) fn has_first_choice(&self) -> bool {
-        self.choices.0.iter().any(|choice| choice.index == 0)
+        self.choices.first.is_some()
     }
 
     /// Whether this is an error in the shape of an answer.
@@ -139,7 +140,7 @@ impl<'a> Chunk<'a> {
         said(self.error)
             || said(self.errors)
             || self.object.as_deref() == Some("error")
-            || (self.choices.0.is_empty() && (said(self.message) || said(self.detail)))
+            || (self.choices.is_empty && (said(self.message) || said(self.detail)))
     }
 }
 
@@ -150,7 +151,10 @@ impl<'a> Choice<'a> {
         if let Some(delta) = self.delta.take() {
             return delta;
         }
-        let mut message = self.message.take().unwrap_or_default();
+        let mut message = self
+            .message
+            .take()
+            .map_or_else(Delta::default, |message| *message);
         for (place, call) in message.tool_calls.0.iter_mut().enumerate() {
             call.index = Some(place as u64);
         }
@@ -176,6 +180,53 @@ impl<'a> FunctionDelta<'a> {
         } else {
             Cow::Borrowed(raw)
         }
+    }
+}
+
+/// The list of choices, as far as it matters: there is no place for more than one answer.
+#[derive(Debug)]
+pub(crate) struct Choices<'a> {
+    /// The one with index 0.
+    pub(crate) first: Option<Choice<'a>>,
+    pub(crate) is_empty: bool,
+}
+
+impl Default for Choices<'_> {
+    fn default() -> Self {
+        Choices {
+            first: None,
+            is_empty: true,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ChoicesVisitor)
+    }
+}
+
+struct ChoicesVisitor;
+
+impl<'de> Visitor<'de> for ChoicesVisitor {
+    type Value = Choices<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of choices")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut choices = Choices::default();
+        while choices.first.is_none() {
+            let Some(choice) = seq.next_element::<Choice<'de>>()? else {
+                return Ok(choices);
+            };
+            choices.is_empty = false;
+            choices.first = Some(choice).filter(|choice| choice.index == 0);
+        }
+        lenient::skip_seq(seq)?;
+        Ok(choices)
+    }
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Choices::default())
     }
 }
 

@@ -194,9 +194,13 @@ impl<S: Sink> Core<S> {
 
     fn take_usage(&mut self, chunk: &Chunk<'_>) {
         let includes_cache = self.reply().rules().prompt_includes_cache;
-        let in_choice = chunk.choices.0.first().and_then(|choice| choice.usage);
-        let in_groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage);
-        let found = [chunk.usage, in_choice, in_groq]
+        let in_choice = chunk
+            .choices
+            .first
+            .as_ref()
+            .and_then(|choice| choice.usage.as_deref());
+        let in_groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage.as_ref());
+        let found = [chunk.usage.as_deref(), in_choice, in_groq]
             .into_iter()
             .flatten()
             .find_map(|usage| usage.read(includes_cache));

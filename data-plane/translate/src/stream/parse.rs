@@ -41,7 +41,7 @@ pub(super) fn event<S: Sink>(
         if is_half_lost {
             core.broken_character();
         }
-        let is_tail = chunk.choices.0.is_empty() && chunk.usage.is_some();
+        let is_tail = chunk.choices.is_empty && chunk.usage.is_some();
         core.chunk(chunk)?;
         // Usage in a chunk of its own, after the finish reason, is the last thing to wait for.
         Ok(if is_tail && core.has_finish() {
