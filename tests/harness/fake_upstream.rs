@@ -1,4 +1,4 @@
-//! A scripted OpenAI-compatible upstream on a raw socket.
+//! A scripted upstream on a raw socket: OpenAI-compatible, and below `/v1/messages` Anthropic's own.
 //!
 //! It does what no well-behaved server does: it cuts an answer after any byte with a FIN or
 //! a reset, stalls, holds an event back until a test lets it go, and notices when its client

@@ -14,6 +14,7 @@ mod failover;
 mod fake_upstream;
 mod messages;
 mod models;
+mod native;
 mod restart;
 mod streaming;
 mod tools;

@@ -1,5 +1,7 @@
 //! What a model says, in both forms of OpenAI's chat completions.
 
+pub mod native;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 

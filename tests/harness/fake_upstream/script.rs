@@ -2,7 +2,7 @@
 //!
 //! A script is a reply (a model's answer, or exact bytes) and what goes wrong with it. It is
 //! rendered only when a request is there, because a model's answer has two forms and the
-//! request says which: one JSON document, or a stream of events.
+//! request says which: one JSON document, or a stream of events; and in which API, by its path.
 
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ use tokio::sync::watch;
 
 use super::Recorded;
 use super::answer::Answer;
+
+/// Where Anthropic's API lives; every other path is OpenAI's.
+const MESSAGES_PATH: &str = "/v1/messages";
+const COUNT_PATH: &str = "/v1/messages/count_tokens";
 
 #[derive(Clone)]
 pub struct Script {
@@ -123,6 +127,16 @@ impl Script {
         Self::body(status, "application/json", body.to_string())
     }
 
+    /// An error in Anthropic's shape.
+    pub fn refusal(status: u16, kind: &str, message: &str) -> Self {
+        let body = json!({
+            "type": "error",
+            "error": {"type": kind, "message": message},
+            "request_id": "req_upstream",
+        });
+        Self::body(status, "application/json", body.to_string())
+    }
+
     /// Exactly this body.
     pub fn body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
         Self::of(Reply::Exact(Exact {
@@ -227,9 +241,17 @@ fn answer_in_form(answer: &Answer, request: &Recorded) -> Exact {
     let model = request.model().unwrap_or_default();
     let is_stream = asked["stream"] == json!(true);
     let with_usage = asked["stream_options"]["include_usage"] == json!(true);
-    let (content_type, pieces) = match is_stream {
-        true => ("text/event-stream", answer.events(&model, with_usage)),
-        false => ("application/json", vec![answer.document(&model)]),
+    let path = request.path.split('?').next().unwrap_or_default();
+    let pieces = match (path.ends_with(MESSAGES_PATH), is_stream) {
+        (false, _) if path.ends_with(COUNT_PATH) => vec![answer.count()],
+        (true, true) => answer.message_events(&model),
+        (true, false) => vec![answer.message(&model)],
+        (false, true) => answer.events(&model, with_usage),
+        (false, false) => vec![answer.document(&model)],
+    };
+    let content_type = match is_stream {
+        true => "text/event-stream",
+        false => "application/json",
     };
     Exact {
         status: 200,
@@ -253,7 +275,12 @@ fn last_user_text(request: &Recorded) -> String {
 fn tools_then(text: &str, request: &Recorded) -> Answer {
     let asked = request.json().unwrap_or(Value::Null);
     let messages = asked["messages"].as_array().cloned().unwrap_or_default();
-    if messages.iter().any(|message| message["role"] == "tool") {
+    let is_result = |message: &Value| {
+        let blocks = message["content"].as_array();
+        let has_result = |blocks: &Vec<Value>| blocks.iter().any(|block| block["type"] == "tool_result");
+        message["role"] == "tool" || blocks.is_some_and(has_result)
+    };
+    if messages.iter().any(is_result) {
         return Answer::text(text);
     }
     Answer::default()
