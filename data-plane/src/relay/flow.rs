@@ -158,6 +158,10 @@ impl Flow {
 
     fn complete(&mut self, meter: &mut Meter) -> Step {
         meter.used(self.stream.usage());
+        // Too late for a header; the metric still counts it.
+        if let Some(losses) = self.stream.losses().header() {
+            meter.lost_also(&losses);
+        }
         meter.succeeded();
         self.admission.settle(breaker::Outcome::Success);
         Step::Complete(std::mem::take(&mut self.out).into())

@@ -4,11 +4,11 @@
 //! upstream speaks; only this module knows which one it was.
 
 use bridge_translate::{
-    Ids, Usage,
+    Ids, LossList, Usage,
     anthropic::ErrorBody,
     error::{FaultKind, UpstreamFault},
     native::{self, Refusal},
-    response::{self, Answer},
+    response::{self, Answer, Told},
     stream::{Collector, KeepAlive, Status, Translator},
 };
 
@@ -43,6 +43,7 @@ pub(crate) enum Progress {
 pub(crate) struct Whole {
     pub(crate) body: Vec<u8>,
     pub(crate) usage: Usage,
+    pub(crate) losses: LossList,
 }
 
 // === impl Reply ===
@@ -69,7 +70,12 @@ impl Reply {
             Self::Translated(reply) => response::to_anthropic(body, reply, ids()).map(Whole::of),
             Self::Native(reply) => {
                 let native::Answer { body, usage } = native::answer(body, reply)?;
-                Ok(Whole { body, usage })
+                Ok(Whole {
+                    body,
+                    usage,
+                    // It passes as it is.
+                    losses: LossList::default(),
+                })
             }
         }
     }
@@ -79,8 +85,12 @@ impl Reply {
         match self {
             Self::Translated(reply) => {
                 let mut events = Vec::with_capacity(body.len() * 2);
-                let usage = response::to_anthropic_events(body, reply, ids(), &mut events)?;
-                Ok(Whole { body: events, usage })
+                let Told { usage, losses } = response::to_anthropic_events(body, reply, ids(), &mut events)?;
+                Ok(Whole {
+                    body: events,
+                    usage,
+                    losses,
+                })
             }
             Self::Native(reply) => {
                 // If it is an error in disguise, that says more.
@@ -155,6 +165,14 @@ impl Stream {
         }
     }
 
+    /// What the upstream said and the client did not get.
+    pub(crate) fn losses(&self) -> LossList {
+        match self {
+            Self::Translated(translator) => translator.losses(),
+            Self::Native(_) => LossList::default(),
+        }
+    }
+
     /// The best figures known so far.
     pub(crate) fn usage(&self) -> Usage {
         match self {
@@ -193,8 +211,9 @@ impl Whole {
             body,
             usage,
             stop_reason: _,
+            losses,
         } = answer;
-        Self { body, usage }
+        Self { body, usage, losses }
     }
 }
 

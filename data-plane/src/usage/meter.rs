@@ -103,8 +103,18 @@ impl Meter {
         self.trail.passed = headers;
     }
 
+    /// What the request lost on its way to the latest candidate.
     pub(crate) fn lost(&mut self, losses: String) {
         self.trail.losses = Some(losses);
+    }
+
+    /// What its answer lost on the way back.
+    pub(crate) fn lost_also(&mut self, losses: &str) {
+        let all = self.trail.losses.get_or_insert_default();
+        if !all.is_empty() {
+            all.push_str(", ");
+        }
+        all.push_str(losses);
     }
 
     /// The first content is there.

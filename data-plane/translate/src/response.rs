@@ -7,6 +7,7 @@ use crate::anthropic::{self, event};
 use crate::error::{self, UpstreamFault};
 use crate::ids::Ids;
 use crate::json::surrogate::Carry;
+use crate::loss::LossList;
 use crate::stop_reason::StopReason;
 use crate::stream::Collector;
 use crate::stream::core::Core;
@@ -29,21 +30,30 @@ pub fn to_anthropic(body: &[u8], reply: &Reply, ids: Ids) -> Result<Answer, Upst
     core.into_answer()
 }
 
+/// What a whole answer came to that was written as events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub usage: Usage,
+    /// What the upstream said and the client does not get.
+    pub losses: LossList,
+}
+
 /// Writes a whole answer as the events of a stream, for a client that wants one.
 pub fn to_anthropic_events(
     body: &[u8],
     reply: &Reply,
     ids: Ids,
     out: &mut Vec<u8>,
-) -> Result<Usage, UpstreamFault> {
+) -> Result<Told, UpstreamFault> {
     let sink = EventSink::new(reply, &ids);
     let mut core = Core::new(reply.clone(), ids, sink);
     read_whole(body, reply, &mut core)?;
     let (end, usage) = core.end()?;
+    let losses = core.losses();
     let sink = core.sink_mut();
     sink.finish(&end, &usage);
     out.append(&mut sink.out);
-    Ok(usage)
+    Ok(Told { usage, losses })
 }
 
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.

@@ -41,13 +41,19 @@ impl Finish {
     /// Reads a finish reason, in any case.
     pub(crate) fn read(reason: &str) -> Finish {
         match reason.to_ascii_lowercase().as_str() {
-            "length" | "max_tokens" => Finish::Stop(StopReason::MaxTokens),
-            "model_length" => Finish::Stop(StopReason::ModelContextWindowExceeded),
-            "stop_sequence" => Finish::Stop(StopReason::StopSequence),
-            "content_filter" | "sensitive" | "safety" | "recitation" | "blocked" | "prohibited_content" => {
-                Finish::Stop(StopReason::Refusal)
+            "length" | "max_tokens" | "max_output_tokens" => Finish::Stop(StopReason::MaxTokens),
+            "model_length" | "context_length_exceeded" | "model_context_window_exceeded" => {
+                Finish::Stop(StopReason::ModelContextWindowExceeded)
             }
-            "error" | "abort" | "network_error" | "malformed_function_call" => Finish::Failed,
+            "stop_sequence" => Finish::Stop(StopReason::StopSequence),
+            "content_filter" | "sensitive" | "safety" | "recitation" | "blocked" | "blocklist" | "spii"
+            | "prohibited_content" | "refusal" => Finish::Stop(StopReason::Refusal),
+            "error"
+            | "abort"
+            | "cancelled"
+            | "network_error"
+            | "malformed_function_call"
+            | "unexpected_tool_call" => Finish::Failed,
             "insufficient_system_resource" | "engine_overloaded" => Finish::Overloaded,
             // `stop`, `tool_calls` and whatever a server makes up: what was sent tells more than the word.
             _ => Finish::ByContent,
@@ -70,6 +76,10 @@ mod tests {
                 Finish::Stop(StopReason::ModelContextWindowExceeded),
             ),
             ("SAFETY", Finish::Stop(StopReason::Refusal)),
+            ("MAX_TOKENS", Finish::Stop(StopReason::MaxTokens)),
+            ("stop_sequence", Finish::Stop(StopReason::StopSequence)),
+            ("eos_token", Finish::ByContent),
+            ("", Finish::ByContent),
             ("network_error", Finish::Failed),
             ("insufficient_system_resource", Finish::Overloaded),
             ("banana", Finish::ByContent),

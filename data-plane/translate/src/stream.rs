@@ -9,6 +9,7 @@ mod blocks;
 mod citations;
 pub(crate) mod core;
 mod echo;
+mod ending;
 pub(crate) mod parse;
 mod sealing;
 pub(crate) mod sink;
@@ -20,6 +21,7 @@ use crate::anthropic::response::{Answer, End};
 use crate::error::{self, FaultKind, UpstreamFault};
 use crate::ids::Ids;
 use crate::json::surrogate::Carry;
+use crate::loss::LossList;
 use crate::reply::Reply;
 use crate::sse::Decoder;
 use crate::stop_reason::StopReason;
@@ -236,6 +238,11 @@ impl Translator {
             State::Ended(_, usage) => *usage,
             State::Open | State::Failed(_) => self.reader.core.usage(),
         }
+    }
+
+    /// What the upstream said and the client did not get.
+    pub fn losses(&self) -> LossList {
+        self.reader.core.losses()
     }
 
     fn drive(&mut self, out: &mut Vec<u8>, step: impl FnOnce(&mut Reader<EventSink>)) -> Status {

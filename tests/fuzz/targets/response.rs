@@ -15,8 +15,8 @@ pub(crate) fn run(fixtures: &Fixtures, input: &[u8]) -> Result<()> {
     let mut events = Vec::new();
     let streamed = response::to_anthropic_events(input, reply, ids(), &mut events);
     match (answer, streamed) {
-        (Ok(answer), Ok(usage)) => {
-            ensure!(answer.usage == usage, "stream and answer differ in usage");
+        (Ok(answer), Ok(told)) => {
+            ensure!(answer.usage == told.usage, "stream and answer differ in usage");
             let transcript = judge::transcript(&events)?;
             ensure!(transcript.error.is_none(), "an answer whose stream is broken");
             judge::same_message(&transcript, &answer.body)

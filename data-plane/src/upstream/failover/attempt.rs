@@ -186,6 +186,7 @@ impl Call<'_> {
         }
         let answer = collector.end().map_err(|fault| self.said(fault))?;
         meter.used(answer.usage);
+        self.order.report_answer(&answer.losses, meter);
         Ok(Reached::Whole(answer.body))
     }
 
@@ -197,7 +198,7 @@ impl Call<'_> {
             .await
             .map_err(|class| self.failure(class))?;
         let reply = &self.sent.reply;
-        let Whole { body, usage } = off_reactor(whole.len(), || {
+        let Whole { body, usage, losses } = off_reactor(whole.len(), || {
             if self.order.asked.request.is_stream() {
                 reply.events(&whole)
             } else {
@@ -207,6 +208,7 @@ impl Call<'_> {
         .map_err(|fault| self.said(fault))?;
         meter.used(usage);
         meter.first_token(Instant::now());
+        self.order.report_answer(&losses, meter);
         Ok(Reached::Whole(body))
     }
 

@@ -100,9 +100,20 @@ impl Order<'_> {
         })
     }
 
+    /// An answer that is here already is not refused for what it lost.
+    pub(super) fn report_answer(&self, losses: &LossList, meter: &mut Meter) {
+        match (self.loss_policy(), losses.header()) {
+            (_, None) | (LossPolicy::Silent, Some(_)) => {}
+            (LossPolicy::Report | LossPolicy::Strict, Some(header)) => meter.lost_also(&header),
+        }
+    }
+
+    fn loss_policy(&self) -> LossPolicy {
+        self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy)
+    }
+
     fn report(&self, losses: &LossList, meter: &mut Meter) -> Result<(), Error> {
-        let policy = self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy);
-        match (policy, losses.header()) {
+        match (self.loss_policy(), losses.header()) {
             (_, None) | (LossPolicy::Silent, Some(_)) => {}
             (LossPolicy::Report, Some(header)) => meter.lost(header),
             (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),

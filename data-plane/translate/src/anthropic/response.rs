@@ -1,6 +1,7 @@
 //! The message: every key always present, for whole answers and `message_start`.
 
 use crate::json::{push_number, push_str};
+use crate::loss::LossList;
 use crate::stop_reason::StopReason;
 use crate::usage::Usage;
 
@@ -10,6 +11,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     pub usage: Usage,
     pub stop_reason: StopReason,
+    /// What the upstream said and the client does not get.
+    pub losses: LossList,
 }
 
 impl Answer {
@@ -20,6 +23,7 @@ impl Answer {
             body,
             usage,
             stop_reason: end.reason(),
+            losses: LossList::default(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn said_json(value: Value) -> Said {
         message: clip(&without_tags(&message), MESSAGE_CHARS_MAX),
         code: code.collect::<Vec<_>>().join(" ").trim().to_owned(),
         status,
-        retry_after: retry_delay(error),
+        retry_after: retry_delay(error).or_else(|| retry_in_words(&message)),
         detail: Some(error.clone()),
         is_html: false,
     }
@@ -84,7 +84,10 @@ fn message_in(value: &Value) -> Option<String> {
     if let Value::String(text) = value {
         return Some(text.clone());
     }
-    if let Some(text) = value.get("message").and_then(Value::as_str) {
+    let text = ["message", "msg"]
+        .iter()
+        .find_map(|name| value.get(name)?.as_str());
+    if let Some(text) = text {
         return Some(text.to_owned());
     }
     match value.get("detail") {
@@ -136,6 +139,18 @@ fn retry_delay(error: &Value) -> Option<Duration> {
         .as_array()?
         .iter()
         .find_map(|detail| duration(detail.get("retryDelay")?.as_str()?))
+}
+
+/// "Please try again in 1.2s.", "Please retry after 20 seconds."
+fn retry_in_words(message: &str) -> Option<Duration> {
+    const BEFORE: &[&str] = &["try again in ", "retry after ", "retry in "];
+    let text = message.to_ascii_lowercase();
+    let rest = BEFORE
+        .iter()
+        .find_map(|phrase| Some(text.split_once(phrase)?.1))?;
+    let (wait, unit) = rest.split_once([' ', ',']).unwrap_or((rest, ""));
+    let unit = if unit.starts_with("minute") { "m" } else { "" };
+    duration(&format!("{}{unit}", wait.trim_end_matches('.')))
 }
 
 /// A length of time as servers write it in bodies and rate-limit headers: `20`, `1.5s`, `1m2.5s`, `120ms`.
@@ -220,6 +235,27 @@ mod tests {
         }
         assert_eq!(duration("soon"), None);
         assert_eq!(duration(""), None);
+    }
+
+    #[test]
+    fn waits_are_found_in_words() {
+        let check = |message: &str, millis: Option<u64>| {
+            assert_eq!(
+                retry_in_words(message),
+                millis.map(Duration::from_millis),
+                "{message}"
+            );
+        };
+        check(
+            "Rate limit reached. Please try again in 1.25s. Visit our page.",
+            Some(1250),
+        );
+        check("Limit 30, used 30. Please try again in 7m12s.", Some(432_000));
+        check("Please retry after 20 seconds.", Some(20_000));
+        check("Please retry in 2 minutes", Some(120_000));
+        check("Please try again in 300ms.", Some(300));
+        check("Please try again in a while", None);
+        check("Please try again later.", None);
     }
 
     #[test]

@@ -186,11 +186,19 @@ fn status_by_words(said: &Said) -> Option<u16> {
         ("server_error", 500),
         ("internal", 500),
     ];
-    let code = said.code.to_ascii_lowercase();
-    WORDS
-        .iter()
-        .find(|(word, _)| code.contains(word))
-        .map(|(_, status)| *status)
+    /// For servers that give a number of their own as the code.
+    const MESSAGE_WORDS: &[(&str, u16)] = &[
+        ("rate limit", 429),
+        ("too many requests", 429),
+        ("insufficient balance", 402),
+        ("overloaded", 529),
+    ];
+    let find = |words: &[(&str, u16)], text: &str| {
+        let text = text.to_ascii_lowercase();
+        let known = words.iter().find(|(word, _)| text.contains(word))?;
+        Some(known.1)
+    };
+    find(WORDS, &said.code).or_else(|| find(MESSAGE_WORDS, &said.message))
 }
 
 fn overflow_of(said: &Said, estimate: u64) -> Option<Overflow> {

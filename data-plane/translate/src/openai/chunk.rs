@@ -33,6 +33,8 @@ pub(crate) struct Chunk<'a> {
     #[serde(borrow)]
     message: Option<&'a RawValue>,
     #[serde(borrow)]
+    msg: Option<&'a RawValue>,
+    #[serde(borrow)]
     detail: Option<&'a RawValue>,
 }
 
@@ -56,6 +58,9 @@ pub(crate) struct Choice<'a> {
     /// vLLM: the stop sequence that matched.
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) stop_reason: Option<Cow<'a, str>>,
+    /// SGLang: the same.
+    #[serde(borrow, deserialize_with = "lenient::text")]
+    pub(crate) matched_stop: Option<Cow<'a, str>>,
     pub(crate) usage: Option<Box<UpstreamUsage>>,
 }
 
@@ -140,7 +145,7 @@ impl<'a> Chunk<'a> {
         said(self.error)
             || said(self.errors)
             || self.object.as_deref() == Some("error")
-            || (self.choices.is_empty && (said(self.message) || said(self.detail)))
+            || (self.choices.is_empty && (said(self.message) || said(self.msg) || said(self.detail)))
     }
 }
 

@@ -13,6 +13,7 @@ use super::sink::{Sink, Start};
 use super::slot::{Closing, Slot, Stage, whole_arguments};
 use crate::error::{self, UpstreamFault};
 use crate::ids::{self, Ids};
+use crate::loss::LossList;
 use crate::openai::chunk::ToolDelta;
 use crate::reply::Reply;
 
@@ -151,6 +152,24 @@ impl<S: Sink> Blocks<S> {
         }
         self.advance();
         Ok(())
+    }
+
+    /// What the client does not get: calls that it did not allow, luggage that is too large.
+    pub(super) fn losses(&self) -> LossList {
+        let mut losses = LossList::default();
+        for (n, slot) in self.slots.iter().enumerate() {
+            match slot.stage {
+                Stage::Refused => {
+                    losses.add(format!("tool_calls.{n}"), "the client allowed one call at a time")
+                }
+                Stage::Nameless => losses.add(format!("tool_calls.{n}"), "a call without a name"),
+                Stage::Queued | Stage::Live { .. } | Stage::Closed => {}
+            }
+        }
+        if self.sealing.has_left_something() {
+            losses.add("reasoning_details", "too large to travel with the client");
+        }
+        losses
     }
 
     /// Fails when a server makes us keep more than an answer can hold.

@@ -6,16 +6,16 @@ use crate::anthropic::response::{Answer, End};
 use crate::error::{self, UpstreamFault};
 use crate::estimate;
 use crate::ids::Ids;
-use crate::openai::chunk::{Choice, Chunk, Delta, Parts, ReasoningDetail, ToolDelta};
+use crate::loss::LossList;
+use crate::openai::chunk::{Chunk, Delta, Parts, ReasoningDetail, ToolDelta};
 use crate::reply::Reply;
-use crate::stop_reason::{Finish, StopReason};
 use crate::usage::Usage;
 
 use super::blocks::Blocks;
 use super::citations::Citations;
 use super::echo::Echo;
+use super::ending::Ending;
 use super::sink::{MessageSink, Sink};
-use super::slot::Closing;
 use super::think::{Piece, Think};
 
 /// Output beyond this many bytes is no longer kept for estimating tokens.
@@ -32,15 +32,13 @@ pub(crate) struct Core<S> {
     message_id: String,
     usage: Option<Usage>,
     citations: Citations,
-    finish: Option<String>,
+    ending: Ending,
     outcome: Outcome,
 }
 
 /// What was seen on the way, as far as the end depends on it.
 #[derive(Debug, Default)]
 struct Outcome {
-    matched_stop: Option<String>,
-    refusal: Option<String>,
     /// Everything the model wrote, for an estimate where the upstream counts nothing.
     emitted: String,
     has_text: bool,
@@ -58,7 +56,7 @@ impl<S: Sink> Core<S> {
             blocks: Blocks::new(reply, ids, sink),
             usage: None,
             citations: Citations::default(),
-            finish: None,
+            ending: Ending::default(),
             outcome: Outcome::default(),
         }
     }
@@ -76,11 +74,16 @@ impl<S: Sink> Core<S> {
     }
 
     pub(crate) fn has_finish(&self) -> bool {
-        self.finish.is_some()
+        self.ending.is_named()
     }
 
     pub(crate) fn has_content(&self) -> bool {
         self.outcome.has_content
+    }
+
+    /// What the client does not get.
+    pub(crate) fn losses(&self) -> LossList {
+        self.blocks.losses()
     }
 
     pub(crate) fn empty_delta(&mut self) {
@@ -119,12 +122,12 @@ impl<S: Sink> Core<S> {
         if self.think.held_bytes() > UNCLOSED_BYTES_MAX {
             return Err(error::nonsense("a think tag that never closes"));
         }
-        self.finish_reason(&choice)
+        self.ending.read(&choice, self.blocks.reply())
     }
 
     /// The upstream said that it is done.
     pub(crate) fn done(&self) -> Result<(), UpstreamFault> {
-        if self.finish.is_none() && !self.outcome.has_content {
+        if !self.ending.is_named() && !self.outcome.has_content {
             return Err(error::nonsense("empty response"));
         }
         Ok(())
@@ -132,7 +135,7 @@ impl<S: Sink> Core<S> {
 
     /// Whether an end of the body without `[DONE]` is a good end.
     pub(crate) fn may_end_without_done(&self) -> bool {
-        self.finish.is_some() || (self.outcome.has_content && self.reply().rules().eof_is_end)
+        self.ending.is_named() || (self.outcome.has_content && self.reply().rules().eof_is_end)
     }
 
     /// Writes what is left and tells how it ended.
@@ -147,36 +150,11 @@ impl<S: Sink> Core<S> {
         if let Some(sources) = self.citations.sources() {
             self.blocks.text(&sources);
         }
-        let finish = self.finish.as_deref().map_or(Finish::ByContent, Finish::read);
-        let closing = if finish == Finish::Stop(StopReason::MaxTokens) {
-            Closing::Truncated
-        } else {
-            Closing::Whole
-        };
-        self.blocks.finish(closing)?;
+        self.blocks.finish(self.ending.closing())?;
         let mut usage = self.usage();
         usage.web_searches = self.reply().shared().searches.into();
-        let matched = self.outcome.matched_stop.take();
-        let stop_reason = match finish {
-            _ if self.outcome.refusal.is_some() => StopReason::Refusal,
-            Finish::Stop(reason) => reason,
-            Finish::ByContent | Finish::Failed | Finish::Overloaded => {
-                match (self.blocks.has_tools(), &matched) {
-                    (true, _) => StopReason::ToolUse,
-                    (false, Some(_)) => StopReason::StopSequence,
-                    (false, None) => StopReason::EndTurn,
-                }
-            }
-        };
-        let stop_sequence = matched.filter(|_| stop_reason == StopReason::StopSequence);
-        Ok((
-            End {
-                stop_reason: Some(stop_reason),
-                stop_sequence,
-                refusal: self.outcome.refusal.take(),
-            },
-            usage,
-        ))
+        let end = self.ending.tell(self.blocks.has_tools(), self.blocks.reply());
+        Ok((end, usage))
     }
 
     /// The upstream's figures, else our own.
@@ -261,7 +239,7 @@ impl<S: Sink> Core<S> {
             }
         }
         if let Some(refusal) = delta.refusal.as_deref().filter(|refusal| !refusal.is_empty()) {
-            self.outcome.refusal.get_or_insert_default().push_str(refusal);
+            self.ending.refuse(refusal);
             self.text(refusal);
         }
     }
@@ -293,34 +271,6 @@ impl<S: Sink> Core<S> {
             self.remember(&function.arguments());
         }
         self.blocks.tool(call)
-    }
-
-    fn finish_reason(&mut self, choice: &Choice<'_>) -> Result<(), UpstreamFault> {
-        if let Some(stop) = choice.stop_reason.as_deref()
-            && self
-                .reply()
-                .shared()
-                .stop_sequences
-                .iter()
-                .any(|sequence| sequence == stop)
-        {
-            self.outcome.matched_stop = Some(stop.to_owned());
-        }
-        let Some(reason) = choice
-            .finish_reason
-            .as_deref()
-            .filter(|reason| !reason.is_empty())
-        else {
-            return Ok(());
-        };
-        if let Some(fault) = error::from_finish(reason) {
-            return Err(fault);
-        }
-        let keeps_first = self.finish.as_deref() == Some("tool_calls") && reason == "stop";
-        if !keeps_first {
-            self.finish = Some(reason.to_owned());
-        }
-        Ok(())
     }
 
     fn thinking(&mut self, text: &str) {
@@ -396,7 +346,10 @@ impl Core<MessageSink> {
 
     pub(crate) fn write_answer(&self, end: &End, usage: Usage) -> Answer {
         let content = self.sink().content();
-        Answer::new(&self.message_id, self.reply().model(), &content, end, usage)
+        Answer {
+            losses: self.losses(),
+            ..Answer::new(&self.message_id, self.reply().model(), &content, end, usage)
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Sealing {
     luggage: Luggage,
     /// What all calls of the answer brought, in bytes.
     extra_bytes: usize,
+    /// Details were too large to be taken along.
+    has_left_details: bool,
 }
 
 impl Sealing {
@@ -21,11 +23,17 @@ impl Sealing {
             seal: reply.shared().signer.seal(),
             luggage: Luggage::default(),
             extra_bytes: 0,
+            has_left_details: false,
         }
     }
 
     pub(super) fn has_luggage(&self) -> bool {
         !self.luggage.is_empty()
+    }
+
+    /// Whether some of the luggage was too large.
+    pub(super) fn has_left_something(&self) -> bool {
+        self.has_left_details || self.extra_bytes > LUGGAGE_BYTES_MAX
     }
 
     /// More of the open block's thinking.
@@ -37,6 +45,7 @@ impl Sealing {
     pub(super) fn detail(&mut self, raw: &RawValue, rules: &Rules) {
         if rules.keeps_details {
             self.luggage.details.push(raw);
+            self.has_left_details |= self.luggage.details.is_too_large();
         }
     }
 

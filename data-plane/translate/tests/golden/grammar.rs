@@ -57,6 +57,15 @@ impl Grammar {
             .collect()
     }
 
+    /// Name and input of each call.
+    pub(crate) fn inputs(&self) -> Vec<(String, Value)> {
+        self.content
+            .iter()
+            .filter(|block| block["type"] == "tool_use")
+            .map(|block| (block["name"].as_str().unwrap().to_owned(), block["input"].clone()))
+            .collect()
+    }
+
     fn event(&mut self, name: &str, data: &Value) {
         assert!(self.terminal.is_none(), "{name} after the end");
         assert!(

@@ -39,16 +39,27 @@ fn answers_become_what_their_files_say() {
         let have = match &answer {
             Ok(answer) => {
                 // The same answer for a client that wants a stream says the same.
-                assert_eq!(streamed.unwrap(), answer.usage, "{}", file.display());
+                assert_eq!(
+                    streamed.as_ref().unwrap().usage,
+                    answer.usage,
+                    "{}",
+                    file.display()
+                );
                 let body = String::from_utf8(answer.body.clone()).unwrap();
+                assert_eq!(streamed.unwrap().losses, answer.losses);
                 Grammar::check(&events).assert_same_as(&body, &file);
                 format!(
-                    "{{\"estimated\":{},\"answer\":{body}}}",
-                    answer.usage.is_estimated
+                    "{{\"estimated\":{},{}\"answer\":{body}}}",
+                    answer.usage.is_estimated,
+                    answer
+                        .losses
+                        .header()
+                        .map(|losses| format!("\"losses\":\"{losses}\","))
+                        .unwrap_or_default()
                 )
             }
             Err(fault) => {
-                assert_eq!(streamed.as_ref(), Err(fault));
+                assert_eq!(streamed.as_ref().map(|told| told.usage), Err(fault));
                 assert!(events.is_empty(), "a failure must not write anything");
                 format!(
                     "{{\"fault\":{:?},\"message\":{:?}}}",

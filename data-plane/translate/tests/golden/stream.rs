@@ -75,6 +75,14 @@ pub(crate) fn run<'p>(reply: &Reply, pieces: impl IntoIterator<Item = &'p [u8]>)
     (out, status)
 }
 
+/// What the client did not get.
+fn losses(case: &Case) -> Option<String> {
+    let mut translator = Translator::new(case.reply.clone(), case::ids());
+    translator.push(case.upstream.as_bytes(), &mut Vec::new());
+    translator.end(&mut Vec::new());
+    translator.losses().header()
+}
+
 fn describe(status: &Status) -> String {
     match status {
         Status::Ended { stop_reason } => format!("ended {}", stop_reason.as_str()),
@@ -87,6 +95,7 @@ fn describe(status: &Status) -> String {
 fn streams_become_what_their_files_say() {
     for case in cases() {
         let (out, status) = run(&case.reply, [case.upstream.as_bytes()]);
+        let losses = losses(&case).map(|losses| format!(", lost {losses}"));
         let grammar = Grammar::check(&out);
         assert_eq!(
             grammar.is_whole(),
@@ -94,7 +103,12 @@ fn streams_become_what_their_files_say() {
             "{}",
             case.file.display()
         );
-        let have = format!("{}: {}\n", String::from_utf8(out).unwrap(), describe(&status));
+        let have = format!(
+            "{}: {}{}\n",
+            String::from_utf8(out).unwrap(),
+            describe(&status),
+            losses.unwrap_or_default()
+        );
         let whole = format!(
             "{}{UPSTREAM}{}{CLIENT}{have}",
             case.head,
@@ -113,6 +127,7 @@ fn collected_streams_say_the_same() {
         match (collector.end(), status) {
             (Ok(answer), Status::Ended { stop_reason }) => {
                 assert_eq!(answer.stop_reason, stop_reason);
+                assert_eq!(answer.losses.header(), losses(&case));
                 Grammar::check(&out).assert_same_as(std::str::from_utf8(&answer.body).unwrap(), &case.file);
             }
             (Err(fault), Status::Failed(same)) => assert_eq!(fault, same),
@@ -219,4 +234,47 @@ fn s12_large_deltas_and_too_large_events() {
     let endless = vec![b'x'; 17 * 1024 * 1024];
     let (out, status) = run(&reply, [b"data: {\"" as &[u8], &endless]);
     assert!(matches!(status, Status::Failed(_)) && out.is_empty());
+}
+
+#[test]
+fn s12_three_thousand_deltas_stay_three_thousand() {
+    let reply = case::reply(&case::dialect(None), None);
+    let text = HELLO.repeat(3000) + STOP + DONE;
+    let (out, _) = run(&reply, text.as_bytes().chunks(777));
+    assert_eq!(Grammar::check(&out).text(), "Hello".repeat(3000));
+    assert_eq!(
+        String::from_utf8(out).unwrap().matches("text_delta").count(),
+        3000
+    );
+}
+
+#[test]
+fn s04_sixty_four_calls_at_once_come_out_whole() {
+    let calls = 64;
+    let piece = |n: usize, rest: &str| {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{{\"index\":{n},{rest}}}]}}}}]}}\n\n")
+    };
+    let begin = |n| {
+        piece(
+            n,
+            &format!("\"id\":\"call_{n}\",\"function\":{{\"name\":\"f{n}\",\"arguments\":\"{{\"}}"),
+        )
+    };
+    let middle = |n| piece(n, &format!("\"function\":{{\"arguments\":\"\\\"n\\\":{n}\"}}"));
+    let end = |n| piece(n, "\"function\":{\"arguments\":\"}\"}");
+    // All begin before any goes on, and they end the other way round.
+    let text: String = (0..calls)
+        .map(begin)
+        .chain((0..calls).map(middle))
+        .chain((0..calls).rev().map(end))
+        .chain([STOP.to_owned(), DONE.to_owned()])
+        .collect();
+    let reply = case::reply(&case::dialect(None), None);
+    let (out, status) = run(&reply, [text.as_bytes()]);
+    assert_eq!(describe(&status), "ended tool_use");
+    let inputs = Grammar::check(&out).inputs();
+    let expect: Vec<_> = (0..calls)
+        .map(|n| (format!("f{n}"), serde_json::json!({"n": n})))
+        .collect();
+    assert_eq!(inputs, expect);
 }
