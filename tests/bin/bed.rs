@@ -17,6 +17,9 @@ use tokio::sync::oneshot;
 /// The first model of each tier, from the biggest down.
 const TIERS: [&str; 3] = ["f-big", "f-middle", "f-small"];
 
+/// For upstreams that are silent for minutes.
+const PATIENCE_S: u32 = 600;
+
 /// Starts a bridge with one node; the canned models are on offer under their own names.
 #[derive(Parser)]
 struct Arguments {
@@ -54,11 +57,21 @@ async fn main() -> Result<()> {
         ..TierModels::default()
     });
     admin.create_provider(agents).await?;
+    for (model, dialect) in canned::DIALECTS {
+        let mut provider = admin::provider(dialect, &upstream.base_url(), model);
+        provider.priority = 3;
+        provider.dialect = (*dialect).to_owned();
+        admin.create_provider(provider).await?;
+    }
+    let mut patient = admin::provider("patient", &upstream.base_url(), canned::PAUSING);
+    patient.priority = 3;
+    patient.timeout = PATIENCE_S;
+    admin.create_provider(patient).await?;
     if let (Some(url), Some(name)) = (model_url, model_name) {
         let mut local = admin::provider("local", &url, &name);
-        local.priority = 3;
+        local.priority = 4;
         local.dialect = "llama-cpp".to_owned();
-        local.timeout = 600;
+        local.timeout = PATIENCE_S;
         admin.create_provider(local).await?;
     }
     // One provider's scripted failures must not close it to the next request.

@@ -3,6 +3,8 @@
 //! They let the program be used by hand and by clients in other languages, who cannot
 //! reach into the process.
 
+use std::time::Duration;
+
 use super::Recorded;
 use super::agent;
 use super::answer::{Answer, Usage};
@@ -21,6 +23,8 @@ Models and what they answer:
                   a sentence once their results are there
   f-cached        a sentence; 64 of 100 prompt tokens came from a cache
   f-length        a sentence that ran out of tokens
+  f-pause-S       one sentence, silent for S seconds after its first words
+  f-as-NAME       one sentence
   f-small, f-middle, f-big
                   which of them it is
   f-status-N      status N with an error document
@@ -91,7 +95,20 @@ pub const EXAMPLES: &[&str] = &[
     "f-window-openai@60000",
 ];
 
+/// A role and the first words.
+const PAUSE_AFTER_EVENTS: usize = 2;
+
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
+
+/// A model for each dialect that clients in other languages look at.
+pub const DIALECTS: &[(&str, &str)] = &[
+    ("f-as-openai", "openai"),
+    ("f-as-qwen", "qwen"),
+    ("f-as-vllm", "vllm"),
+];
+
+/// Longer than Claude Code waits for an event: what is silent so long is not given up only if we write.
+pub const PAUSING: &str = "f-pause-330";
 
 /// `nth`: how many requests for the model came before this one.
 pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
@@ -103,7 +120,7 @@ pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
         "f-echo" => Script::echo(),
         "f-small" | "f-middle" | "f-big" => Script::text(&format!("This is {name}.")),
         "f-long" => Script::text(&"word ".repeat(2000)),
-        "f-slow" => Script::text(SENTENCE).paced(std::time::Duration::from_millis(50)),
+        "f-slow" => Script::text(SENTENCE).paced(Duration::from_millis(50)),
         "f-think" => Script::answer(Answer::text(SENTENCE).reasoning("A pangram is wanted.")),
         "f-tools" => Script::tools_then(SENTENCE),
         "f-cached" => Script::answer(Answer::text(SENTENCE).usage(Usage {
@@ -133,6 +150,8 @@ pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
         _ => agent(model, request)
             .or_else(|| windowed(name, place, request))
             .or_else(|| failing(name, nth))
+            .or_else(|| pausing(name))
+            .or_else(|| name.strip_prefix("f-as-").map(|_| Script::text(SENTENCE)))
             .unwrap_or_else(|| unknown(model)),
     }
 }
@@ -165,6 +184,13 @@ fn failing(name: &str, nth: usize) -> Option<Script> {
         true => failure(status.parse().ok()?).header("retry-after", "1"),
         false => Script::text(SENTENCE),
     })
+}
+
+/// `f-pause-S`
+fn pausing(name: &str) -> Option<Script> {
+    let seconds = name.strip_prefix("f-pause-")?.parse().ok()?;
+    let pause = Duration::from_secs(seconds);
+    Some(Script::text(SENTENCE).pause_after(PAUSE_AFTER_EVENTS, pause))
 }
 
 fn failure(status: u16) -> Script {

@@ -23,6 +23,7 @@ pub struct Script {
     cut: Option<(After, End)>,
     hold: Option<(usize, Gate)>,
     pace: Option<Duration>,
+    pause: Option<(usize, Duration)>,
 }
 
 /// The place of a cut.
@@ -191,12 +192,20 @@ impl Script {
         self
     }
 
+    /// Sends `pieces` events (or writes), then waits so long.
+    #[must_use]
+    pub fn pause_after(mut self, pieces: usize, pause: Duration) -> Self {
+        self.pause = Some((pieces, pause));
+        self
+    }
+
     fn of(reply: Reply) -> Self {
         Self {
             reply,
             cut: None,
             hold: None,
             pace: None,
+            pause: None,
         }
     }
 
@@ -231,7 +240,10 @@ impl Script {
                 After::Events(events) => pieces.truncate(events),
             }
         }
-        let steps = schedule(pieces, self.hold, self.pace);
+        let mut steps = schedule(pieces, self.hold, self.pace);
+        if let Some((pieces, pause)) = self.pause {
+            steps.insert(pieces.min(steps.len()), Step::Delay(pause));
+        }
         Response { head, steps, end }
     }
 }

@@ -5,6 +5,7 @@ import { BRIDGE_KEY, claude, claudeOnce, questions } from './claude.mjs';
 
 const SENTENCE = 'The quick brown fox jumps over the lazy dog.';
 const CONCURRENCY = 3;
+const { SLOW } = process.env;
 
 describe('answers', { concurrency: CONCURRENCY }, () => {
   test('KC01 hello: streamed, with usage and cost', async (t) => {
@@ -66,6 +67,35 @@ describe('answers', { concurrency: CONCURRENCY }, () => {
     assert.equal(headers.authorization, `Bearer ${BRIDGE_KEY}`);
     assert.equal(headers['x-api-key'], undefined);
   });
+
+  test('KC90 a silence of 330 s is survived', { skip: !SLOW && 'SLOW=1 tests/run' }, async (t) => {
+    const { result, exchanges } = await claude(t, { model: 'f-pause-330', timeLimitMs: 400_000 });
+    assert.equal(result.result, SENTENCE);
+    assert.equal(questions({ exchanges }).length, 1);
+  });
+
+  test('/context counts without asking a model', async (t) => {
+    const { exchanges, result } = await claude(t, { model: 'f-text', prompts: ['/context'] });
+    assert.equal(result.is_error, false);
+    const counts = exchanges.filter(({ path }) => path.startsWith('/v1/messages/count_tokens'));
+    assert.ok(counts.length > 3, `${counts.length}`);
+    assert.deepEqual(counts.map(({ status }) => status), counts.map(() => 200));
+    assert.deepEqual(questions({ exchanges }).filter(({ path }) => !path.includes('count_tokens')), []);
+  });
+
+  for (const dialect of ['openai', 'qwen', 'vllm']) {
+    test(`what a provider that speaks ${dialect} cannot be told is named`, async (t) => {
+      const lostOf = async (environment) => {
+        const { result, exchanges } = await claude(t, { model: `f-as-${dialect}`, environment });
+        assert.equal(result.result, SENTENCE);
+        return questions({ exchanges })[0].answerHeaders['x-bridge-loss'];
+      };
+      const lost = await lostOf({});
+      console.log(`figure: lost of Claude Code's request towards ${dialect}: ${lost ?? 'nothing'}`);
+      assert.equal(lost, undefined);
+      assert.equal(await lostOf({ CLAUDE_CODE_EXTRA_BODY: '{"unheard_of":1}' }), 'unheard_of');
+    });
+  }
 
   test('models are discovered under names that Claude Code shows, and answer under them', async (t) => {
     const environment = {

@@ -28,10 +28,11 @@ const QUIET = {
  * `strangers` (see the recorder), and `read(name)`: a file of its folder, or null. `files` lie in that folder before.
  * A variable of `environment` that is undefined is taken away.
  */
-export async function claude(t, { model, prompts = ['Please go on.'], environment = {}, files = {} }) {
+export async function claude(t, options) {
+  const { model, prompts = ['Please go on.'], environment = {}, files = {}, timeLimitMs } = options;
   const arguments_ = ['-p', '--model', model, '--allowedTools', TOOLS.join(' ')];
   arguments_.push('--verbose', '--input-format', 'stream-json', '--output-format', 'stream-json');
-  const { child, folder, recorder, outcome } = await start(t, arguments_, environment, files);
+  const { child, folder, recorder, outcome } = await start(t, arguments_, environment, files, timeLimitMs);
 
   const events = [];
   const unsaid = [...prompts];
@@ -61,7 +62,7 @@ export async function claudeOnce(t, { model, prompt }) {
   return { result: JSON.parse(output), exitCode, exchanges: recorder.exchanges };
 }
 
-async function start(t, arguments_, environment = {}, files = {}) {
+async function start(t, arguments_, environment = {}, files = {}, timeLimitMs = TIME_LIMIT_MS) {
   const home = await mkdtemp(path.join(tmpdir(), 'claude-code-'));
   const folder = path.join(home, 'work');
   await mkdir(folder);
@@ -88,14 +89,14 @@ async function start(t, arguments_, environment = {}, files = {}) {
     recorder.close();
     await rm(home, { recursive: true, force: true });
   });
-  return { child, folder, recorder, outcome: outcomeOf(child) };
+  return { child, folder, recorder, outcome: outcomeOf(child, timeLimitMs) };
 }
 
 /** Rejects if Claude Code could not be started or had to be ended. */
-function outcomeOf(child) {
+function outcomeOf(child, timeLimitMs) {
   let errors = '';
   child.stderr.on('data', (piece) => (errors += piece));
-  const timer = setTimeout(() => child.kill('SIGKILL'), TIME_LIMIT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeLimitMs);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (exitCode, signal) => {

@@ -24,7 +24,7 @@ describe('tools', { concurrency: CONCURRENCY }, () => {
     assert.equal(run.result.result, 'The tools said: ran');
   });
 
-  test('a task of three tools', async (t) => {
+  test('KC04 a task of three tools: Write, Read of a text, Bash', async (t) => {
     const run = await claude(t, { model: 'f-cc-task' });
     succeeded(run);
     assert.deepEqual(namesOfCalls(run), ['Write', 'Read', 'Bash']);

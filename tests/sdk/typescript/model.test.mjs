@@ -1,8 +1,7 @@
 // The same questions to a real model, through the bridge and straight at it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import Anthropic from '@anthropic-ai/sdk';
-import { askModelDirectly, MODEL_NAME, MODEL_URL, waysToAsk } from './bed.mjs';
+import { Anthropic, askModelDirectly, MODEL_NAME, MODEL_URL, waysToAsk } from './bed.mjs';
 
 const PROMPTS = ['Say hello.', 'Name three colours.', 'Écris une phrase sur la mer — en français 🌊.'];
 const LIMITS = { max_tokens: 120, temperature: 0 };
