@@ -8,6 +8,7 @@ const CODES: &[&str] = &[
     "context_length_exceeded",
     "exceed_context_size_error",
     "string_above_max_length",
+    "model_max_prompt_tokens_exceeded",
 ];
 const PHRASES: &[&str] = &[
     "maximum context length",
@@ -20,6 +21,12 @@ const PHRASES: &[&str] = &[
     "input is too long",
     "prompt is too long",
     "reduce the length",
+    "`max_new_tokens` must be <=",
+    "`inputs` must have less than",
+    "maximum prompt length",
+    "model token limit",
+    "prompt token count of",
+    "prompt exceeds max length",
 ];
 
 /// The overflow that an error body speaks of, if it does. `code` is its code or type.
@@ -53,10 +60,16 @@ fn with_margin(estimate: u64) -> u64 {
 }
 
 fn completion_in(text: &str) -> Option<u64> {
-    [" in the completion", " in the output", " output tokens"]
-        .iter()
-        .find_map(|phrase| number_before(text, phrase))
-        .or_else(|| number_after(text, "is too large: "))
+    [
+        " in the completion",
+        " for the completion",
+        " in the output",
+        " output tokens",
+        " `max_new_tokens`",
+    ]
+    .iter()
+    .find_map(|phrase| number_before(text, phrase))
+    .or_else(|| number_after(text, "is too large: "))
 }
 
 fn limit_in(text: &str) -> Option<u64> {
@@ -70,6 +83,13 @@ fn limit_in(text: &str) -> Option<u64> {
         "tokens allowed (",
         "too large for model with ",
         "context length (",
+        "context length: ",
+        "must be <= ",
+        "must have less than ",
+        "maximum prompt length is ",
+        "model token limit: ",
+        "exceeds the limit of ",
+        "while limit is ",
         "> ",
     ];
     BEFORE
@@ -88,6 +108,12 @@ fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<
         "prompt contains at least ",
         "prompt contains ",
         "request has ",
+        "request contains ",
+        "the input (",
+        "current length is ",
+        "prompt token count of ",
+        "keep the first ",
+        "given: ",
         "prompt is too long: ",
     ];
     if let Some(found) =
@@ -202,6 +228,90 @@ mod tests {
             None,
         );
         assert!(detect("", "Invalid parameter: temperature", None, 1).is_none());
+    }
+
+    #[test]
+    fn h05_texts_of_more_servers() {
+        check(
+            "Requested token count exceeds the model's maximum context length of 8192 tokens. You requested a total of 9000 tokens: 7000 tokens from the input messages and 2000 tokens for the completion.",
+            7000,
+            Some(8192),
+            Some(2000),
+        );
+        check(
+            "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+            9000,
+            Some(8192),
+            None,
+        );
+        check(
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 3000 `inputs` tokens and 2000 `max_new_tokens`",
+            3000,
+            Some(4096),
+            Some(2000),
+        );
+        check(
+            "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000",
+            5000,
+            Some(4095),
+            None,
+        );
+        check(
+            "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+            537_812,
+            Some(131_072),
+            None,
+        );
+        check(
+            "Invalid request: Your request exceeded model token limit: 131072",
+            999,
+            Some(131_072),
+            None,
+        );
+        check(
+            "Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192",
+            9000,
+            Some(8192),
+            None,
+        );
+        check(
+            "The prompt is too long: 140000, model maximum context length: 131071",
+            140_000,
+            Some(131_071),
+            None,
+        );
+        check(
+            "prompt token count of 70000 exceeds the limit of 64000",
+            70_000,
+            Some(64_000),
+            None,
+        );
+        check(
+            "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens",
+            5000,
+            Some(4096),
+            None,
+        );
+        check(
+            "Prompt contains 33000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+            33_000,
+            Some(32_768),
+            None,
+        );
+        check("Input is too long for requested model.", 999, None, None);
+        check("invalid params, context window exceeds limit", 999, None, None);
+        check("Prompt exceeds max length", 999, None, None);
+    }
+
+    #[test]
+    fn a_limit_of_something_else_is_no_overflow() {
+        for message in [
+            "Rate limit reached on tokens per min. Limit: 30000, Used: 29000, Requested: 2500.",
+            "The tool name is too long",
+            "max_tokens is too large: 32000. This model supports at most 16384 completion tokens",
+        ] {
+            assert!(detect("", message, None, 1).is_none(), "{message}");
+        }
     }
 
     #[test]

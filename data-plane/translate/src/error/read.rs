@@ -22,6 +22,12 @@ const QUOTA_WORDS: &[&str] = &[
     "quota for the day",
     "daily quota",
     "quota exceeded per day",
+    "exceeded_current_quota",
+    "exceeded today's quota",
+    "free-models-per-day",
+    "accountoverdue",
+    "欠费",
+    "余额不足",
 ];
 const OVERLOAD_WORDS: &[&str] = &["overloaded", "at capacity", "insufficient_system_resource"];
 
