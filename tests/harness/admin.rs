@@ -3,13 +3,15 @@
 use anyhow::{Context, Result};
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{
-    ApiFormat, ApiKey, CreateApiKeyRequest, CreateProviderRequest, GetSettingsRequest, LoginRequest,
-    Provider, ProviderSecrets, Settings, TierModels, UpdateApiKeyRequest, UpdateProviderRequest,
-    UpdateSettingsRequest,
+    ApiFormat, ApiKey, CreateApiKeyRequest, CreateModelRuleRequest, CreateProviderRequest,
+    GetSettingsRequest, ListModelsRequest, LoginRequest, LossPolicy, Model, ModelRule, Provider,
+    ProviderSecrets, Settings, TierModels, UpdateApiKeyRequest, UpdateModelRuleRequest,
+    UpdateProviderRequest, UpdateSettingsRequest, UpstreamModel, model_rule::Target,
 };
 use prost_types::FieldMask;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -73,6 +75,10 @@ impl Admin {
         ProviderServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
+    pub fn models(&self) -> ModelServiceClient<Authorized> {
+        ModelServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
     pub fn settings(&self) -> SettingsServiceClient<Authorized> {
         SettingsServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
@@ -92,6 +98,19 @@ impl Admin {
         let answer = self.keys().create_api_key(request).await?.into_inner();
         let record = answer.api_key.context("a created key has no record")?;
         Ok((answer.key, record))
+    }
+
+    pub async fn set_loss_policy(&self, record: &ApiKey, policy: LossPolicy) -> Result<ApiKey> {
+        let request = UpdateApiKeyRequest {
+            api_key: Some(ApiKey {
+                loss_policy: policy.into(),
+                ..record.clone()
+            }),
+            update_mask: Some(mask("loss_policy")),
+            revision: record.revision,
+        };
+        let answer = self.keys().update_api_key(request).await?.into_inner();
+        answer.api_key.context("an updated key has no record")
     }
 
     pub async fn set_key_enabled(&self, record: &ApiKey, is_enabled: bool) -> Result<ApiKey> {
@@ -129,6 +148,43 @@ impl Admin {
         };
         let answer = self.providers().update_provider(request).await?.into_inner();
         answer.provider.context("an updated provider has no record")
+    }
+
+    /// A new rule behind all others.
+    pub async fn create_rule(&self, pattern: &str, target: Target) -> Result<ModelRule> {
+        let request = CreateModelRuleRequest {
+            rule: Some(ModelRule {
+                r#match: pattern.to_owned(),
+                target: Some(target),
+                ..ModelRule::default()
+            }),
+            idempotency_key: String::new(),
+        };
+        let answer = self.models().create_model_rule(request).await?.into_inner();
+        answer.rule.context("a created rule has no record")
+    }
+
+    /// Moves a rule to a place of the list, from 1.
+    pub async fn move_rule(&self, rule: &ModelRule, position: u32) -> Result<ModelRule> {
+        let request = UpdateModelRuleRequest {
+            rule: Some(ModelRule {
+                position,
+                ..rule.clone()
+            }),
+            update_mask: Some(mask("position")),
+            revision: 0,
+        };
+        let answer = self.models().update_model_rule(request).await?.into_inner();
+        answer.rule.context("a moved rule has no record")
+    }
+
+    /// The names that can be asked for.
+    pub async fn list_models(&self) -> Result<Vec<Model>> {
+        let request = ListModelsRequest {
+            page_size: 1000,
+            ..ListModelsRequest::default()
+        };
+        Ok(self.models().list_models(request).await?.into_inner().models)
     }
 
     /// Off, a provider's failures have no memory: breaker, quarantine and cool-down alike.
@@ -173,6 +229,14 @@ pub fn provider(name: &str, base_url: &str, model: &str) -> Provider {
         timeout: 10,
         ..Provider::default()
     }
+}
+
+/// A model of a provider, as the target of a rule; `*` keeps the name that was asked for.
+pub fn upstream(provider: &str, model: &str) -> Target {
+    Target::Upstream(UpstreamModel {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+    })
 }
 
 fn mask(field: &str) -> FieldMask {
