@@ -182,6 +182,8 @@ fn of_failure(failure: &Failure) -> Look {
         words: _,
         retry_after,
         native,
+        // Only the walk asks for it.
+        change: _,
     } = failure;
     let verdict = class.verdict();
     let (status, error_type) = match failure.verbatim() {

@@ -97,6 +97,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let ops_server = server(handler::ops(Arc::clone(&node)), OPS_DRAIN);
     info!(node.id = fleet.node_id, %public, %ops, "data plane started");
 
+    tasks.spawn_blocking({
+        let node = Arc::clone(&node);
+        move || node.upstreams.load_tokenizer()
+    });
     let watcher = Watcher {
         fleet,
         node,

@@ -1,6 +1,8 @@
 //! What the ops listener counts. Labels are providers, upstream models and classes:
 //! never a key, never a name that a client chose.
 
+mod loss_path;
+
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::{
@@ -13,6 +15,8 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+
+use self::loss_path::Labels;
 
 /// From 5 ms to about 5 minutes.
 const LATENCY_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 17);
@@ -41,6 +45,12 @@ pub(crate) struct TokenLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LossLabel {
+    /// One of a limited number.
+    pub(crate) path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ResultLabel {
     pub(crate) result: &'static str,
 }
@@ -56,6 +66,8 @@ pub(crate) struct Metrics {
     pub(crate) tokens: Family<TokenLabels, Counter>,
     pub(crate) latency: Latencies,
     pub(crate) first_token: Latencies,
+    pub(crate) losses: Family<LossLabel, Counter>,
+    pub(crate) loss_labels: Labels,
     pub(crate) process: Process,
     pub(crate) config: Config,
 }
@@ -86,6 +98,8 @@ impl Metrics {
             tokens: Family::default(),
             latency: latencies(),
             first_token: latencies(),
+            losses: Family::default(),
+            loss_labels: Labels::default(),
             process: Process::register(&mut registry),
             config: Config::register(&mut registry),
             registry: Registry::default(),
@@ -110,6 +124,11 @@ impl Metrics {
             "first_token_seconds",
             "Time to the first content",
             metrics.first_token.clone(),
+        );
+        registry.register(
+            "translation_losses",
+            "What translation could not carry, by its place in the request",
+            metrics.losses.clone(),
         );
         Self { registry, ..metrics }
     }

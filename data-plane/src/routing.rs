@@ -71,6 +71,13 @@ impl Candidate {
         of_model.into_iter().chain(of_provider).min()
     }
 
+    /// Whether a shorter answer is asked for where the wanted one does not fit.
+    pub(crate) fn shrinks_output(&self) -> bool {
+        self.known()
+            .and_then(|known| known.shrinks)
+            .unwrap_or(self.provider.traits.second_try.shrinks)
+    }
+
     fn known(&self) -> Option<&ModelTraits> {
         self.provider.traits.by_model.get(&*self.model)
     }

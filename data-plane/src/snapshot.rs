@@ -7,7 +7,10 @@
 pub(crate) mod decode;
 mod dialect;
 pub(crate) mod live;
+mod url_template;
 pub(crate) mod watch;
+
+pub(crate) use url_template::UrlTemplate;
 
 use std::{
     collections::HashMap,
@@ -113,14 +116,24 @@ pub(crate) struct Provider {
 
 /// Where a provider is called and how long it may take.
 pub(crate) struct Endpoint {
-    /// The full URL of the API's one method.
+    /// The full URL of the API's one method; with a template, that of no model.
     pub(crate) url: Url,
+    /// For providers that have the model in the path.
+    pub(crate) template: Option<UrlTemplate>,
     /// Everything that goes into each request's head, a configured credential included.
     pub(crate) headers: HeaderMap,
     pub(crate) credential: Credential,
     pub(crate) pace: Pace,
     /// What must never be shown, in the clear, for the redactor.
     pub(crate) secrets: Vec<secrecy::SecretString>,
+}
+
+impl Endpoint {
+    /// Where requests for a model go.
+    pub(crate) fn url_of(&self, model: &str) -> Url {
+        let filled = self.template.as_ref().map(|template| template.fill(model));
+        filled.unwrap_or_else(|| self.url.clone())
+    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -146,6 +159,8 @@ pub(crate) struct Pace {
     pub(crate) idle: Duration,
     /// Between the last word and the end of the stream.
     pub(crate) finish_grace: Duration,
+    /// How long a streaming client's head is held back for the first event.
+    pub(crate) hold_head: Duration,
 }
 
 /// What a provider's models can and cannot take.
@@ -155,7 +170,19 @@ pub(crate) struct Traits {
     pub(crate) max_tokens_limit: Option<u32>,
     /// Tell clients 503 instead of 529 when the provider says that it is overloaded.
     pub(crate) overload_is_503: bool,
+    pub(crate) second_try: SecondTry,
     pub(crate) by_model: HashMap<String, ModelTraits>,
+}
+
+/// When the same upstream is asked once more with a changed request.
+#[derive(Debug)]
+pub(crate) struct SecondTry {
+    /// Without the field that it refuses.
+    pub(crate) adapts: bool,
+    /// With a shorter answer, if the prompt fits and the wanted answer does not.
+    pub(crate) shrinks: bool,
+    /// Unchanged, after errors that are called this.
+    pub(crate) codes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -163,6 +190,8 @@ pub(crate) struct ModelTraits {
     pub(crate) dialect: Dialect,
     pub(crate) context_window: Option<u32>,
     pub(crate) max_output_tokens: Option<u32>,
+    /// `None`: as for the provider.
+    pub(crate) shrinks: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,10 @@
 pub(crate) mod address;
 pub(crate) mod admission;
 pub(crate) mod breaker;
+pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod failover;
+pub(crate) mod learnt;
 pub(crate) mod mask;
 pub(crate) mod native_count;
 mod native_head;
@@ -17,4 +19,5 @@ pub(crate) mod pass;
 pub(crate) mod probe;
 mod refusal;
 mod retry_after;
+pub(crate) mod tokenize;
 pub(crate) mod way_back;

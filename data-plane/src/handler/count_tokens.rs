@@ -1,5 +1,5 @@
-//! `POST /v1/messages/count_tokens`: a native provider's own count, else an estimate that
-//! calls nobody.
+//! `POST /v1/messages/count_tokens`: the count of a native provider or of a server that has
+//! its tokenizer on the wire, else an estimate that calls nobody.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use bridge_translate::{anthropic, tokens};
+use bridge_translate::{Target, anthropic, dialect::Tokenizer, tokens};
 use serde::Serialize;
 
 use super::{
@@ -22,8 +22,8 @@ use crate::{
     node::Node,
     off_reactor::off_reactor,
     request_id::RequestId,
-    routing,
-    upstream::{native_count, pass::Asked},
+    routing::{self, Candidate},
+    upstream::{admission::Upstreams, native_count, pass::Asked, tokenize},
     usage::meter::Meter,
 };
 
@@ -87,12 +87,34 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
             return Ok(counted);
         }
     }
-    // The first use loads the tables of the tokenizer, which takes a while.
-    let input_tokens = tokio::task::block_in_place(|| tokens::count(&request, &first.target(&snapshot)))?;
+    let input_tokens = match count_upstream(&node.upstreams, &request, &first.target(&snapshot), first).await
+    {
+        Some(counted) => counted,
+        None => {
+            // The first use may still have to load the tables of the tokenizer.
+            let count = || tokens::count(&request, &first.target(&snapshot));
+            let counted = tokio::task::block_in_place(count)?;
+            node.upstreams.learnt.correct_counted(first, counted)
+        }
+    };
     let counted = Counted {
         input_tokens,
         model: request.model(),
         context_management: None,
     };
     serde_json::to_vec(&counted).map_err(|_| Error::Internal)
+}
+
+/// By the upstream's own tokenizer, where it has one for everybody.
+async fn count_upstream(
+    upstreams: &Upstreams,
+    request: &anthropic::Request<'_>,
+    target: &Target<'_>,
+    candidate: &Candidate,
+) -> Option<u64> {
+    if candidate.is_native() || target.dialect.tokenizer != Tokenizer::Upstream {
+        return None;
+    }
+    let outbound = bridge_translate::request::to_openai(request, target).ok()?;
+    tokenize::count(upstreams, candidate, &outbound.body).await
 }

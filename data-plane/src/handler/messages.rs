@@ -1,11 +1,8 @@
 //! `POST /v1/messages`: the way of a request, on one screen.
 
 use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    future::pending,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,7 +16,7 @@ use bridge_translate::{Ids, anthropic, response};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::request::Parts;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::{metered, stamp};
 use crate::{
@@ -38,8 +35,9 @@ use crate::{
     usage::meter::Meter,
 };
 
-/// How long a streaming client's head is held back for a first event.
-const HEADER_HOLD: Duration = Duration::from_secs(15);
+/// How long a head is held back for a first event; none as long as nobody is known to want
+/// a stream.
+type Hold = Option<Duration>;
 
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
@@ -59,17 +57,10 @@ async fn serve(
         Ok(admitted) => admitted,
         Err(error) => return Err((meter, error)),
     };
-    let wants_stream = Arc::new(AtomicBool::new(false));
+    let (tell_hold, hold) = watch::channel(None);
     let id = meter.id().clone();
-    let walk = walk(
-        Arc::clone(node),
-        admitted,
-        meter,
-        arrived,
-        Arc::clone(&wants_stream),
-    )
-    .boxed();
-    Ok(hold(node, walk, &wants_stream, id).await)
+    let walk = walk(Arc::clone(node), admitted, meter, arrived, tell_hold).boxed();
+    Ok(answer(node, walk, hold, id).await)
 }
 
 /// A request whose caller is known, and what it is judged by.
@@ -121,7 +112,7 @@ async fn walk(
     admitted: Admitted,
     mut meter: Box<Meter>,
     arrived: Instant,
-    wants_stream: Arc<AtomicBool>,
+    tell_hold: watch::Sender<Hold>,
 ) -> Outcome {
     let Admitted {
         snapshot,
@@ -132,9 +123,12 @@ async fn walk(
     let result = async {
         let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
         let request = off_reactor(body.len(), || anthropic::Request::parse(&body))?;
-        wants_stream.store(request.is_stream(), Ordering::Relaxed);
         meter.asked(request.model(), request.is_stream());
         let mut plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
+        if request.is_stream() {
+            let first = plan.candidates.first();
+            tell_hold.send_replace(first.map(|first| first.provider.endpoint.pace.hold_head));
+        }
         if request.wants_no_output() {
             plan.candidates.retain(Candidate::is_native);
             if plan.candidates.is_empty() {
@@ -172,27 +166,21 @@ fn without_output(request: &anthropic::Request<'_>) -> Vec<u8> {
 }
 
 /// Waits for the walk; a streaming client gets its head after a while in any case.
-async fn hold(
+async fn answer(
     node: &Arc<Node>,
     mut walk: BoxFuture<'static, Outcome>,
-    wants_stream: &AtomicBool,
+    hold: watch::Receiver<Hold>,
     id: RequestId,
 ) -> Response {
-    let mut held_long_enough = pin!(sleep(HEADER_HOLD));
     let outcome = tokio::select! {
         // An answer that is there is better than a ping.
         biased;
         outcome = &mut walk => outcome,
-        () = &mut held_long_enough => {
-            if wants_stream.load(Ordering::Relaxed) {
-                let relay = Relay::waiting(walk, Arc::clone(&node.life), id);
-                return events(relay);
-            }
-            walk.await
+        () = head_is_due(hold.clone()) => {
+            return events(Relay::waiting(walk, Arc::clone(&node.life), id));
         }
     };
     let Outcome { mut meter, result } = outcome;
-    let is_stream = wants_stream.load(Ordering::Relaxed);
     match result {
         Err(error) => metered::refuse(meter, error),
         Ok(Committed::Flow(flow)) => {
@@ -204,13 +192,23 @@ async fn hold(
         Ok(Committed::Whole(bytes)) => {
             meter.succeeded();
             let mut response = Response::new(Body::from(bytes));
-            match is_stream {
-                true => stamp::events(response.headers_mut()),
-                false => stamp::json(response.headers_mut()),
+            if hold.borrow().is_some() {
+                stamp::events(response.headers_mut());
+            } else {
+                stamp::json(response.headers_mut());
             }
             stamp::trail(response.headers_mut(), meter.trail());
             response
         }
+    }
+}
+
+/// Never, for a client that wants no stream.
+async fn head_is_due(mut hold: watch::Receiver<Hold>) {
+    let told = hold.wait_for(Option::is_some).await.map(|hold| *hold);
+    match told {
+        Ok(Some(hold)) => sleep(hold).await,
+        Ok(None) | Err(_) => pending().await,
     }
 }
 

@@ -14,7 +14,6 @@ use crate::{
     error::Error,
     upstream::{
         admission::Admission,
-        breaker,
         client::Body,
         mask::mask,
         outcome::{Class, Failure},
@@ -157,13 +156,12 @@ impl Flow {
     }
 
     fn complete(&mut self, meter: &mut Meter) -> Step {
-        meter.used(self.stream.usage());
-        // Too late for a header; the metric still counts it.
-        if let Some(losses) = self.stream.losses().header() {
-            meter.lost_also(&losses);
-        }
+        let usage = self.stream.usage();
+        self.admission.succeed(&usage);
+        meter.used(usage);
+        // Too late for a header; log and metrics still tell it.
+        meter.lost_also(self.stream.losses());
         meter.succeeded();
-        self.admission.settle(breaker::Outcome::Success);
         Step::Complete(std::mem::take(&mut self.out).into())
     }
 

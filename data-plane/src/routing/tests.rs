@@ -202,6 +202,7 @@ fn with_sizes(provider: Provider, model: &str, window: u32, output: u32) -> Prov
         dialect: provider.traits.dialects.of_model(model).clone(),
         context_window: Some(window),
         max_output_tokens: Some(output),
+        shrinks: None,
     };
     provider.traits.by_model.insert(model.to_owned(), sizes);
     provider

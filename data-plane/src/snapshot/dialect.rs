@@ -29,6 +29,26 @@ pub(super) fn default_timeout(preset: &str) -> Duration {
     }
 }
 
+/// Errors that pass if the same request is sent again, by what the provider calls them.
+const RETRY_CODES: &[(&str, &[&str])] = &[("groq", &["tool_use_failed"])];
+/// Presets whose providers want the key in a header of their own.
+const AUTHS: &[(&str, Auth)] = &[("azure-openai", Auth::ApiKey)];
+/// Longest time without a head that clients bear with.
+const HOLD_HEAD_MAX: Duration = Duration::from_secs(240);
+
+/// The codes of a preset, unless an admin says others.
+pub(super) fn default_retry_codes(preset: &str) -> Vec<String> {
+    let found = RETRY_CODES.iter().find(|(known, _)| *known == preset);
+    let codes = found.map_or(&[][..], |(_, codes)| codes);
+    codes.iter().map(|code| (*code).to_owned()).collect()
+}
+
+/// Where the key of a preset goes, if not where its API format says.
+pub(super) fn default_auth(preset: &str) -> Option<Auth> {
+    let found = AUTHS.iter().find(|(known, _)| *known == preset);
+    found.map(|(_, auth)| *auth)
+}
+
 /// A preset by name; a name of a newer control plane means the one that assumes least.
 pub(super) fn preset(name: &str) -> Dialects {
     Dialects::preset(name).unwrap_or_default()
@@ -47,6 +67,11 @@ pub(super) struct Transport {
     pub(super) auth: Option<Auth>,
     pub(super) finish_grace: Option<Duration>,
     pub(super) overload_is_503: bool,
+    pub(super) hold_head: Option<Duration>,
+    pub(super) url_template: Option<String>,
+    pub(super) adaptive: Option<bool>,
+    pub(super) auto_shrink: Option<bool>,
+    pub(super) retry_codes: Option<Vec<String>>,
 }
 
 /// The header that carries the provider's key.
@@ -208,7 +233,6 @@ impl Reader {
             ("prompt_cache_key", value(prompt_cache_key)),
             ("service_tier", value(service_tier)),
             ("extra_body_passthrough", value(extra_body_passthrough)),
-            ("auto_shrink", value(auto_shrink)),
             ("max_tools", value(max_tools)),
             ("max_tool_description", value(max_tool_description)),
             ("schema_level", value(schema_level)),
@@ -264,22 +288,15 @@ impl Reader {
                 .map_err(|_| format!("{name} is not a JSON object"))?;
             self.body.insert(name.to_owned(), Value::Object(object));
         }
-        let later = [
-            ("url_template", url_template.is_some()),
-            ("hold_head_ms", hold_head_ms.is_some()),
-            ("adaptive", adaptive.is_some()),
-            ("retry_codes", retry_codes.is_some()),
-        ];
-        self.unhonoured.extend(
-            later
-                .into_iter()
-                .filter(|(_, is_set)| *is_set)
-                .map(|(name, _)| name),
-        );
         Ok(Transport {
             auth: auth.as_deref().map(read_auth).transpose()?,
             finish_grace: finish_grace_ms.map(|ms| Duration::from_millis(ms.into())),
             overload_is_503: overloaded_as.as_deref().map_or(Ok(false), read_overload)?,
+            hold_head: hold_head_ms.map(|ms| Duration::from_millis(ms.into()).min(HOLD_HEAD_MAX)),
+            url_template,
+            adaptive,
+            auto_shrink,
+            retry_codes: retry_codes.map(|codes| codes.values),
         })
     }
 }
@@ -360,13 +377,24 @@ mod tests {
     }
 
     #[test]
-    fn a_knob_for_later_does_no_harm() {
+    fn knobs_of_transport_stay_out_of_bodies() {
         let message = proto::Dialect {
-            adaptive: Some(true),
-            auto_shrink: Some(true),
+            adaptive: Some(false),
+            auto_shrink: Some(false),
+            hold_head_ms: Some(4_000_000),
+            retry_codes: Some(proto::StringList {
+                values: vec!["flaky".into()],
+            }),
             ..Default::default()
         };
-        assert_eq!(read(message), Ok(Dialect::default()));
+        let Overrides { body, transport } = Overrides::read(Some(message)).unwrap();
+        assert!(body.is_empty());
+        assert_eq!(
+            (transport.adaptive, transport.auto_shrink),
+            (Some(false), Some(false))
+        );
+        assert_eq!(transport.hold_head, Some(HOLD_HEAD_MAX));
+        assert_eq!(transport.retry_codes, Some(vec!["flaky".to_owned()]));
     }
 
     #[test]

@@ -8,9 +8,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use bridge_translate::{Usage, tokens};
+
 use super::{
     breaker::{self, Breakers, Permit},
     client::Client,
+    learnt::{Estimates, Learnt},
 };
 use crate::{
     metrics::Metrics,
@@ -22,6 +25,7 @@ use crate::{
 pub(crate) struct Upstreams {
     pub(crate) client: Client,
     breakers: Mutex<Breakers>,
+    pub(crate) learnt: Learnt,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -31,6 +35,7 @@ pub(crate) struct Admission {
     snapshot: Arc<Snapshot>,
     candidate: Candidate,
     permit: Option<Permit>,
+    estimates: Estimates,
 }
 
 impl Upstreams {
@@ -38,8 +43,15 @@ impl Upstreams {
         Self {
             client,
             breakers: Mutex::default(),
+            learnt: Learnt::default(),
             metrics,
         }
+    }
+
+    /// Before the first client has to wait for it.
+    pub(crate) fn load_tokenizer(&self) {
+        tokens::load();
+        self.learnt.tokenizer_is_loaded();
     }
 
     /// The breakers that are not simply closed, one by one.
@@ -75,6 +87,7 @@ impl Upstreams {
             snapshot: Arc::clone(snapshot),
             candidate: candidate.clone(),
             permit: Some(permit),
+            estimates: Estimates::default(),
         })
     }
 
@@ -87,6 +100,20 @@ impl Upstreams {
 impl Admission {
     pub(crate) fn provider(&self) -> &Provider {
         &self.candidate.provider
+    }
+
+    /// What the prompt was estimated at.
+    pub(crate) fn expects(&mut self, estimates: Estimates) {
+        self.estimates = estimates;
+    }
+
+    /// The answer is complete, and this is what the upstream says it cost.
+    pub(crate) fn succeed(&mut self, usage: &Usage) {
+        self.settle(breaker::Outcome::Success);
+        if !usage.is_estimated {
+            let learnt = &self.upstreams.learnt;
+            learnt.observe(&self.candidate, self.estimates, usage.prompt_tokens());
+        }
     }
 
     /// Tells the breaker how it went; only the first word counts.

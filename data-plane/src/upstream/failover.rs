@@ -39,9 +39,13 @@ struct Budget {
 impl Budget {
     /// Takes one call, if there is one left.
     fn take(&mut self, now: Instant) -> bool {
-        let is_left = self.attempts > 0 && now < self.deadline;
+        let is_left = self.is_left(now);
         self.attempts = self.attempts.saturating_sub(1);
         is_left
+    }
+
+    fn is_left(&self, now: Instant) -> bool {
+        self.attempts > 0 && now < self.deadline
     }
 }
 
@@ -56,6 +60,7 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
         },
         failures: Vec::new(),
         soonest_probe: None,
+        unfit: None,
     };
     for candidate in &plan.candidates {
         if let Some(committed) = walk.ask(candidate, meter).await? {
@@ -71,6 +76,8 @@ struct Walk<'a> {
     budget: Budget,
     failures: Vec<Failure>,
     soonest_probe: Option<Instant>,
+    /// Why the first candidate that cannot take the request cannot.
+    unfit: Option<Error>,
 }
 
 impl Walk<'_> {
@@ -89,18 +96,28 @@ impl Walk<'_> {
                     return Ok(None);
                 }
             };
+            let call = match &sent {
+                Some(sent) => sent,
+                None => match self.order.prepare(candidate, meter) {
+                    Ok(prepared) => sent.insert(prepared),
+                    // What one candidate cannot carry, the next one may.
+                    Err(error) => {
+                        self.unfit.get_or_insert(error);
+                        return Ok(None);
+                    }
+                },
+            };
             if !self.budget.take(now) {
                 let failures = std::mem::take(&mut self.failures);
                 return Err(outcome::worth_telling(failures).map_or(Error::Deadline, Error::Upstream));
             }
-            let call = match &sent {
-                Some(sent) => sent,
-                None => sent.insert(self.order.prepare(candidate, meter)?),
-            };
             meter.attempt(&candidate.provider.name, &candidate.model);
             let deadline = self.budget.deadline;
             let failure = match attempt::run(&self.order, candidate, call, admission, deadline, meter).await {
                 Ok(committed) => {
+                    if call.changes.is_changed() {
+                        upstreams.learnt.remember(candidate, call.changes.remedies());
+                    }
                     count(upstreams, candidate, "ok");
                     return Ok(Some(committed));
                 }
@@ -112,7 +129,9 @@ impl Walk<'_> {
                 request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
                 outcome = verdict.name, "attempt failed: {}", failure.message()
             );
-            if let Some(amended) = self.order.amend(candidate, call, &failure, meter) {
+            if self.budget.is_left(Instant::now())
+                && let Some(amended) = self.order.amend(candidate, call, &failure, meter)
+            {
                 sent = Some(amended);
                 continue;
             }
@@ -135,7 +154,7 @@ impl Walk<'_> {
             (None, Some(at)) => Error::AllOpen {
                 wait: at.saturating_duration_since(Instant::now()),
             },
-            (None, None) => Error::Deadline,
+            (None, None) => self.unfit.unwrap_or(Error::Deadline),
         }
     }
 }

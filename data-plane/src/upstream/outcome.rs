@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use bridge_translate::{anthropic::ErrorType, error::FaultKind, native::Verbatim};
 
-use super::breaker;
+use super::{breaker, change::Change};
 
 /// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
     /// Set by a provider that speaks the client's API.
     pub(crate) native: Option<Box<Native>>,
+    /// With what change the same candidate may take the request.
+    pub(crate) change: Option<Change>,
 }
 
 /// How a provider that speaks the client's API said it.
@@ -143,6 +145,7 @@ impl Failure {
             words: String::new(),
             retry_after: None,
             native: None,
+            change: None,
         }
     }
 

@@ -8,6 +8,7 @@ use bridge_translate::{
 };
 
 use super::{
+    change,
     mask::mask,
     outcome::{Class, Failure, Native},
 };
@@ -24,6 +25,7 @@ pub(crate) struct Advice {
 pub(crate) fn failure(candidate: &Candidate, refusal: Refusal, advice: Advice) -> Failure {
     let Refusal { fault, verbatim } = refusal;
     let refuses_thinking = native::refuses_thinking(&fault);
+    let change = change::find(candidate, &fault).filter(|_| !candidate.is_native());
     let UpstreamFault {
         kind,
         message,
@@ -52,6 +54,7 @@ pub(crate) fn failure(candidate: &Candidate, refusal: Refusal, advice: Advice) -
         words,
         retry_after: advice.wait.or(retry_after),
         native,
+        change,
         ..Failure::new(Class::Said(kind), Arc::clone(&provider.name))
     }
 }

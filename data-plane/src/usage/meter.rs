@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use bridge_translate::usage::Usage;
+use bridge_translate::{LossList, usage::Usage};
 use http::HeaderMap;
 use tracing::info;
 
 use crate::{
-    metrics::{Metrics, ProviderLabel, RequestLabels, TokenLabels},
+    metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, TokenLabels},
     request_id::RequestId,
     snapshot::KeyId,
 };
@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     started: Instant,
     caller: Caller,
     trail: Trail,
+    /// What the translation for the latest candidate could not carry.
+    losses: LossList,
     end: End,
 }
 
@@ -67,6 +69,7 @@ impl Meter {
             started: now,
             caller: Caller::default(),
             trail: Trail::default(),
+            losses: LossList::default(),
             end: End::default(),
         })
     }
@@ -103,18 +106,20 @@ impl Meter {
         self.trail.passed = headers;
     }
 
-    /// What the request lost on its way to the latest candidate.
-    pub(crate) fn lost(&mut self, losses: String) {
-        self.trail.losses = Some(losses);
+    /// What the latest candidate does not get.
+    pub(crate) fn lost(&mut self, losses: LossList) {
+        self.trail.losses = None;
+        self.losses = losses;
     }
 
     /// What its answer lost on the way back.
-    pub(crate) fn lost_also(&mut self, losses: &str) {
-        let all = self.trail.losses.get_or_insert_default();
-        if !all.is_empty() {
-            all.push_str(", ");
-        }
-        all.push_str(losses);
+    pub(crate) fn lost_also(&mut self, losses: LossList) {
+        self.losses.extend(losses);
+    }
+
+    /// The client wants to know all that was lost.
+    pub(crate) fn tells_losses(&mut self) {
+        self.trail.losses = self.losses.header();
     }
 
     /// The first content is there.
@@ -147,6 +152,7 @@ impl Drop for Meter {
             started,
             caller,
             trail,
+            losses,
             end,
         } = self;
         let (status, error) = match end.status {
@@ -166,8 +172,12 @@ impl Drop for Meter {
                 status,
             })
             .inc();
-        if trail.losses.is_some() {
+        if !losses.is_empty() {
             metrics.process.losses.inc();
+        }
+        for loss in losses.iter() {
+            let path = metrics.loss_labels.of(&loss.path);
+            metrics.losses.get_or_create(&LossLabel { path }).inc();
         }
         if trail.latest.is_some() {
             let label = ProviderLabel {
@@ -214,6 +224,7 @@ impl Drop for Meter {
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             cached_tokens = usage.cache_read_input_tokens,
+            losses = losses.header(),
             "request served"
         );
     }

@@ -22,6 +22,11 @@ const ENTRY_BYTES: usize = 96;
 const PART_BYTES: usize = 80;
 const CALL_BYTES: usize = 128;
 
+/// Gets the tokenizer ready, so that the first count does not have to.
+pub(crate) fn load() {
+    counter::load();
+}
+
 /// Tokens of a whole request, its texts run through the tokenizer.
 pub(crate) fn prompt(request: &Request<'_>, dialect: &Dialect) -> u64 {
     let mut counter = Counter::new(dialect.tokenizer);

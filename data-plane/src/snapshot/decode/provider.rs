@@ -11,7 +11,7 @@ use url::Url;
 
 use super::value::duration;
 use crate::snapshot::{
-    ApiFormat, Credential, Endpoint, ModelTraits, Pace, Provider, TierModels, Traits,
+    ApiFormat, Credential, Endpoint, ModelTraits, Pace, Provider, SecondTry, TierModels, Traits, UrlTemplate,
     dialect::{self, Auth, Overrides, Transport},
 };
 
@@ -20,6 +20,8 @@ const MESSAGES_PATH: &str = "/v1/messages";
 /// Native base URLs come with and without it.
 const MESSAGES_VERSION: &str = "/v1";
 const MAX_RETRIES_DEFAULT: u32 = 1;
+/// Clients retry HTTP errors, and nothing after a head.
+const HOLD_HEAD_DEFAULT: Duration = Duration::from_secs(15);
 const FINISH_GRACE_DEFAULT: Duration = Duration::from_secs(3);
 const USER_AGENT: &str = concat!("anthropic-openai-bridge/", env!("CARGO_PKG_VERSION"));
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -66,15 +68,26 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         auth,
         finish_grace,
         overload_is_503,
+        hold_head,
+        url_template,
+        adaptive,
+        auto_shrink,
+        retry_codes,
     } = transport;
+    let template = url_template
+        .map(|template| UrlTemplate::parse(&template, &base_url))
+        .transpose()?;
     let pace = Pace {
         idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
         finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
+        hold_head: hold_head.unwrap_or(HOLD_HEAD_DEFAULT),
     };
-    let auth = auth.unwrap_or(match format {
-        ApiFormat::OpenAi | ApiFormat::Unknown => Auth::Bearer,
-        ApiFormat::Anthropic => Auth::XApiKey,
-    });
+    let auth = auth
+        .or_else(|| dialect::default_auth(&preset))
+        .unwrap_or(match format {
+            ApiFormat::OpenAi | ApiFormat::Unknown => Auth::Bearer,
+            ApiFormat::Anthropic => Auth::XApiKey,
+        });
     let (mut headers, secrets) = head(api_key.into(), auth, custom_headers)?;
     let credential = match (auth, format) {
         (Auth::Bearer | Auth::XApiKey | Auth::ApiKey, _) => Credential::Configured,
@@ -104,7 +117,11 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         priority,
         format,
         endpoint: Endpoint {
-            url: url(&base_url, format)?,
+            url: match &template {
+                Some(template) => template.plain().clone(),
+                None => url(&base_url, format)?,
+            },
+            template,
             headers,
             credential,
             pace,
@@ -116,6 +133,11 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
             dialects,
             max_tokens_limit,
             overload_is_503,
+            second_try: SecondTry {
+                adapts: adaptive.unwrap_or(true),
+                shrinks: auto_shrink.unwrap_or(true),
+                codes: retry_codes.unwrap_or_else(|| dialect::default_retry_codes(&preset)),
+            },
             by_model,
         },
     })
@@ -206,10 +228,10 @@ fn model_traits(options: proto::ModelOptions, dialects: &Dialects) -> Result<(St
         max_output_tokens,
         dialect_overrides,
     } = options;
-    let overrides = Overrides::read(dialect_overrides)?.body;
+    let Overrides { body, transport } = Overrides::read(dialect_overrides)?;
     let dialect = dialects
         .of_model(&model)
-        .with_overrides(overrides)
+        .with_overrides(body)
         .map_err(dialect::unknown)?;
     Ok((
         model,
@@ -217,6 +239,7 @@ fn model_traits(options: proto::ModelOptions, dialects: &Dialects) -> Result<(St
             dialect,
             context_window,
             max_output_tokens,
+            shrinks: transport.auto_shrink,
         },
     ))
 }

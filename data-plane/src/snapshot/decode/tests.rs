@@ -23,6 +23,13 @@ pub(crate) fn provider(name: &str, priority: i32, big: &[&str], middle: &[&str])
     provider::read(provider_message(name, priority, big, middle)).unwrap()
 }
 
+/// A provider that speaks the dialect of a preset.
+pub(crate) fn provider_of(preset: &str) -> Provider {
+    let mut message = provider_message("p", 1, &["m"], &[]);
+    message.dialect = preset.to_owned();
+    provider::read(message).unwrap()
+}
+
 fn names(models: &[&str]) -> Vec<String> {
     models.iter().map(|model| (*model).to_owned()).collect()
 }

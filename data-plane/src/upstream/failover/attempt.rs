@@ -6,7 +6,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status};
+use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status, tokens};
 use http::{HeaderMap, header};
 
 use super::order::{Order, Sent};
@@ -18,6 +18,7 @@ use crate::{
         admission::Admission,
         breaker,
         client::{Accept, Answer, Body},
+        learnt::Estimates,
         native_head,
         outcome::{Class, Failure},
         refusal::{self, Advice},
@@ -57,9 +58,16 @@ pub(super) async fn run(
         sent,
         first_by: deadline.min(Instant::now() + candidate.provider.endpoint.pace.idle),
     };
-    match call.run(meter).await {
-        Ok(Reached::Whole(body)) => {
-            admission.settle(breaker::Outcome::Success);
+    // The upstream is asked first; the tokens of the prompt are counted while it thinks.
+    let (reached, counted) = tokio::join!(call.run(meter), call.sample());
+    admission.expects(Estimates {
+        rough: sent.rough_tokens,
+        counted,
+    });
+    match reached {
+        Ok(Reached::Whole(Whole { body, usage, losses })) => {
+            admission.succeed(&usage);
+            order.report_answer(losses, meter);
             Ok(Committed::Whole(body))
         }
         Ok(Reached::Begun {
@@ -71,7 +79,14 @@ pub(super) async fn run(
             body, stream, out, end, admission,
         )))),
         Err(failure) => {
-            admission.settle(failure.class.verdict().breaker);
+            let is_curable = failure
+                .change
+                .is_some_and(|change| sent.changes.clone().make(change));
+            admission.settle(if is_curable {
+                breaker::Outcome::Nothing
+            } else {
+                failure.class.verdict().breaker
+            });
             Err(failure)
         }
     }
@@ -79,7 +94,7 @@ pub(super) async fn run(
 
 #[expect(clippy::large_enum_variant, reason = "moved once, straight into the flow")]
 enum Reached {
-    Whole(Vec<u8>),
+    Whole(Whole),
     Begun {
         body: Body,
         stream: Stream,
@@ -122,6 +137,21 @@ impl Call<'_> {
             (Form::Document, _) => self.read(body, meter).await,
             (Form::Page, _) => Err(self.refusal(status, &headers, body).await),
         }
+    }
+
+    /// Counts the prompt with the tokenizer, now and then.
+    async fn sample(&self) -> Option<u64> {
+        let Order {
+            upstreams,
+            snapshot,
+            asked,
+            ..
+        } = self.order;
+        if self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
+            return None;
+        }
+        let target = self.candidate.target(snapshot);
+        off_reactor(asked.body.len(), || tokens::count(asked.request, &target)).ok()
     }
 
     /// Reads a stream up to its first content.
@@ -186,8 +216,7 @@ impl Call<'_> {
         }
         let answer = collector.end().map_err(|fault| self.said(fault))?;
         meter.used(answer.usage);
-        self.order.report_answer(&answer.losses, meter);
-        Ok(Reached::Whole(answer.body))
+        Ok(Reached::Whole(Whole::of(answer)))
     }
 
     /// Reads a whole answer.
@@ -198,7 +227,7 @@ impl Call<'_> {
             .await
             .map_err(|class| self.failure(class))?;
         let reply = &self.sent.reply;
-        let Whole { body, usage, losses } = off_reactor(whole.len(), || {
+        let whole = off_reactor(whole.len(), || {
             if self.order.asked.request.is_stream() {
                 reply.events(&whole)
             } else {
@@ -206,10 +235,9 @@ impl Call<'_> {
             }
         })
         .map_err(|fault| self.said(fault))?;
-        meter.used(usage);
+        meter.used(whole.usage);
         meter.first_token(Instant::now());
-        self.order.report_answer(&losses, meter);
-        Ok(Reached::Whole(body))
+        Ok(Reached::Whole(whole))
     }
 
     /// Bounds the wait for first content; comments and pings are no content.

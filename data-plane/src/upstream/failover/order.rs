@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bridge_translate::{loss::LossList, native::History};
+use bridge_translate::{loss::LossList, native::History, request::Target};
+use tracing::info;
 
 use crate::{
     error::Error,
@@ -11,6 +12,7 @@ use crate::{
     snapshot::{ApiFormat, ApiKey, LossPolicy, Snapshot},
     upstream::{
         admission::Upstreams,
+        change::{Change, Changes},
         client::{self, Accept},
         outcome::Failure,
         pass::{Asked, Passed, pass},
@@ -35,6 +37,10 @@ pub(super) struct Sent {
     pub(super) reply: Reply,
     /// What of earlier turns is in it.
     history: History,
+    /// What is different from what the dialect says.
+    pub(super) changes: Changes,
+    /// Tokens of the prompt, by its length.
+    pub(super) rough_tokens: u64,
 }
 
 impl Order<'_> {
@@ -42,7 +48,10 @@ impl Order<'_> {
     pub(super) fn prepare(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
         match candidate.provider.format {
             ApiFormat::Anthropic => self.pass(candidate, History::Signed, meter),
-            ApiFormat::OpenAi | ApiFormat::Unknown => self.translate(candidate, meter),
+            ApiFormat::OpenAi | ApiFormat::Unknown => {
+                let known = self.upstreams.learnt.remedies(candidate);
+                self.translate(candidate, Changes::known(known), meter)
+            }
         }
     }
 
@@ -54,23 +63,50 @@ impl Order<'_> {
         failure: &Failure,
         meter: &mut Meter,
     ) -> Option<Sent> {
+        // A key that loses nothing silently gets the refusal instead.
         let refuses_thinking = failure
             .native
             .as_ref()
             .is_some_and(|native| native.refuses_thinking);
-        if !refuses_thinking || sent.history == History::WithoutThinking {
+        if refuses_thinking && sent.history == History::Signed {
+            return self.pass(candidate, History::WithoutThinking, meter).ok();
+        }
+        let change = failure.change?;
+        let mut changes = sent.changes.clone();
+        if !changes.make(change) {
             return None;
         }
-        // A key that loses nothing silently gets the refusal instead.
-        self.pass(candidate, History::WithoutThinking, meter).ok()
+        let amended = self.translate(candidate, changes, meter).ok()?;
+        if change != Change::Again && amended.call.body == sent.call.body {
+            return None;
+        }
+        info!(
+            request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
+            %change, "asking once more"
+        );
+        Some(amended)
     }
 
-    fn translate(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
+    fn translate(&self, candidate: &Candidate, changes: Changes, meter: &mut Meter) -> Result<Sent, Error> {
         let target = candidate.target(self.snapshot);
+        let target = Target {
+            dialect: &changes.apply(target.dialect),
+            max_output_tokens: target
+                .max_output_tokens
+                .into_iter()
+                .chain(changes.output_max())
+                .min(),
+            ..target
+        };
         let outbound = off_reactor(self.asked.body.len(), || {
             bridge_translate::request::to_openai(self.asked.request, &target)
         })?;
-        self.report(&outbound.losses, meter)?;
+        self.report(outbound.losses, meter)?;
+        let rough_tokens = outbound.reply.estimate();
+        let learnt = &self.upstreams.learnt;
+        let reply = outbound
+            .reply
+            .with_estimate(learnt.correct_rough(candidate, rough_tokens));
         let accept = if outbound.upstream_streams {
             Accept::Events
         } else {
@@ -79,32 +115,37 @@ impl Order<'_> {
         let endpoint = &candidate.provider.endpoint;
         Ok(Sent {
             call: client::Request {
-                url: endpoint.url.clone(),
+                url: endpoint.url_of(&candidate.model),
                 headers: endpoint.headers.clone(),
                 accept,
                 body: outbound.body.into(),
             },
-            reply: Reply::Translated(outbound.reply),
+            reply: Reply::Translated(reply),
             history: History::Signed,
+            changes,
+            rough_tokens,
         })
     }
 
     /// The call for a provider that speaks the client's API.
     fn pass(&self, candidate: &Candidate, history: History, meter: &mut Meter) -> Result<Sent, Error> {
         let Passed { call, reply, losses } = pass(&self.asked, candidate, self.snapshot, history)?;
-        self.report(&losses, meter)?;
+        self.report(losses, meter)?;
         Ok(Sent {
             call,
             reply: Reply::Native(reply),
             history,
+            changes: Changes::default(),
+            // Whoever counts its own tokens needs no estimate.
+            rough_tokens: 0,
         })
     }
 
     /// An answer that is here already is not refused for what it lost.
-    pub(super) fn report_answer(&self, losses: &LossList, meter: &mut Meter) {
-        match (self.loss_policy(), losses.header()) {
-            (_, None) | (LossPolicy::Silent, Some(_)) => {}
-            (LossPolicy::Report | LossPolicy::Strict, Some(header)) => meter.lost_also(&header),
+    pub(super) fn report_answer(&self, losses: LossList, meter: &mut Meter) {
+        meter.lost_also(losses);
+        if self.loss_policy() != LossPolicy::Silent {
+            meter.tells_losses();
         }
     }
 
@@ -112,11 +153,14 @@ impl Order<'_> {
         self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy)
     }
 
-    fn report(&self, losses: &LossList, meter: &mut Meter) -> Result<(), Error> {
+    fn report(&self, losses: LossList, meter: &mut Meter) -> Result<(), Error> {
         match (self.loss_policy(), losses.header()) {
-            (_, None) | (LossPolicy::Silent, Some(_)) => {}
-            (LossPolicy::Report, Some(header)) => meter.lost(header),
             (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
+            (LossPolicy::Strict | LossPolicy::Report, _) => {
+                meter.lost(losses);
+                meter.tells_losses();
+            }
+            (LossPolicy::Silent, _) => meter.lost(losses),
         }
         Ok(())
     }

@@ -47,6 +47,11 @@ impl Counter {
     }
 }
 
+/// Makes the tables of the usual tokenizer, which takes a while.
+pub(super) fn load() {
+    o200k_base_singleton();
+}
+
 fn tokens(tokenizer: Tokenizer, text: &str) -> u64 {
     let tokens = match tokenizer {
         Tokenizer::O200k | Tokenizer::Upstream => o200k_base_singleton().count_ordinary(text),

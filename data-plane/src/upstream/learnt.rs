@@ -1,0 +1,257 @@
+//! What this process has learnt about upstreams from their answers: fields that they
+//! refuse, and how far estimates of their tokens are off.
+//!
+//! Kept by provider and model for the life of the process. A provider that moves to another
+//! address is a stranger again.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bridge_translate::{error::Remedy, tokens::Calibration};
+use url::Url;
+
+use crate::routing::Candidate;
+
+/// Upstreams that are remembered. Names of models may come from clients, so there is a limit.
+const UPSTREAMS_MAX: usize = 1000;
+/// Remedies for one upstream.
+const REMEDIES_MAX: usize = 16;
+/// This often a request is counted with the tokenizer to learn from its usage: at first
+/// always, then now and then.
+const SAMPLES_AT_FIRST: u32 = 8;
+const SAMPLE_EVERY: u32 = 64;
+/// How long an upstream that did not count a prompt is not asked to.
+const TOKENIZER_PAUSE: Duration = Duration::from_secs(30);
+
+/// Token counts of one prompt, as made before it was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Estimates {
+    /// By its length.
+    pub(crate) rough: u64,
+    /// With the tokenizer, if this request is a sample.
+    pub(crate) counted: Option<u64>,
+}
+
+type Lessons = HashMap<Arc<str>, HashMap<Arc<str>, Lesson>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Learnt {
+    lessons: Mutex<Lessons>,
+    /// No request waits for the tables of the tokenizer.
+    is_tokenizer_loaded: AtomicBool,
+}
+
+/// What is known about one upstream.
+#[derive(Debug, Clone)]
+struct Lesson {
+    url: Url,
+    remedies: Vec<Remedy>,
+    rough: Calibration,
+    counted: Calibration,
+    answers: u32,
+    tokenizes_from: Option<Instant>,
+}
+
+impl Learnt {
+    /// What to change in every request for the candidate.
+    pub(crate) fn remedies(&self, candidate: &Candidate) -> Vec<Remedy> {
+        self.read(candidate, |lesson| lesson.remedies.clone())
+            .unwrap_or_default()
+    }
+
+    /// A changed request was answered.
+    pub(crate) fn remember(&self, candidate: &Candidate, remedies: &[Remedy]) {
+        self.write(candidate, |lesson| {
+            if remedies.len() <= REMEDIES_MAX {
+                lesson.remedies = remedies.to_vec();
+            }
+        });
+    }
+
+    /// Whether the next prompt should be counted with the tokenizer.
+    pub(crate) fn wants_sample(&self, candidate: &Candidate) -> bool {
+        let is_due = |lesson: &Lesson| {
+            lesson.answers < SAMPLES_AT_FIRST || lesson.answers.is_multiple_of(SAMPLE_EVERY)
+        };
+        self.is_tokenizer_loaded.load(Ordering::Relaxed) && self.read(candidate, is_due).unwrap_or(true)
+    }
+
+    pub(crate) fn tokenizer_is_loaded(&self) {
+        self.is_tokenizer_loaded.store(true, Ordering::Relaxed);
+    }
+
+    /// The upstream has counted the prompt itself.
+    pub(crate) fn observe(&self, candidate: &Candidate, estimates: Estimates, prompt_tokens: u64) {
+        let Estimates { rough, counted } = estimates;
+        self.write(candidate, |lesson| {
+            lesson.answers = lesson.answers.saturating_add(1);
+            lesson.rough.observe(rough, prompt_tokens);
+            if let Some(counted) = counted {
+                lesson.counted.observe(counted, prompt_tokens);
+            }
+        });
+    }
+
+    /// An estimate by length, corrected.
+    pub(crate) fn correct_rough(&self, candidate: &Candidate, estimate: u64) -> u64 {
+        self.read(candidate, |lesson| lesson.rough.apply(estimate))
+            .unwrap_or(estimate)
+    }
+
+    /// A count of the tokenizer, corrected.
+    pub(crate) fn correct_counted(&self, candidate: &Candidate, count: u64) -> u64 {
+        self.read(candidate, |lesson| lesson.counted.apply(count))
+            .unwrap_or(count)
+    }
+
+    /// Whether the upstream may be asked to count.
+    pub(crate) fn may_tokenize(&self, candidate: &Candidate, now: Instant) -> bool {
+        self.read(candidate, |lesson| {
+            lesson.tokenizes_from.is_none_or(|from| from <= now)
+        })
+        .unwrap_or(true)
+    }
+
+    /// It was asked to count, and could not.
+    pub(crate) fn cannot_tokenize(&self, candidate: &Candidate, now: Instant) {
+        self.write(candidate, |lesson| {
+            lesson.tokenizes_from = Some(now + TOKENIZER_PAUSE);
+        });
+    }
+
+    fn read<T>(&self, candidate: &Candidate, read: impl FnOnce(&Lesson) -> T) -> Option<T> {
+        let Candidate { provider, model } = candidate;
+        let lessons = self.lock();
+        let lesson = lessons.get(&provider.name)?.get(model)?;
+        (lesson.url == provider.endpoint.url).then(|| read(lesson))
+    }
+
+    fn write(&self, candidate: &Candidate, write: impl FnOnce(&mut Lesson)) {
+        let Candidate { provider, model } = candidate;
+        let mut lessons = self.lock();
+        let known: usize = lessons.values().map(HashMap::len).sum();
+        let models = lessons.entry(Arc::clone(&provider.name)).or_default();
+        if known >= UPSTREAMS_MAX && !models.contains_key(model) {
+            tracing::debug!(%model, "no room to remember an upstream");
+            return;
+        }
+        let lesson = models
+            .entry(Arc::clone(model))
+            .or_insert_with(|| Lesson::new(&provider.endpoint.url));
+        if lesson.url != provider.endpoint.url {
+            *lesson = Lesson::new(&provider.endpoint.url);
+        }
+        write(lesson);
+    }
+
+    /// A panic elsewhere leaves at worst one lesson half learnt.
+    fn lock(&self) -> MutexGuard<'_, Lessons> {
+        self.lessons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lesson {
+    fn new(url: &Url) -> Self {
+        Self {
+            url: url.clone(),
+            remedies: Vec::new(),
+            rough: Calibration::default(),
+            counted: Calibration::default(),
+            answers: 0,
+            tokenizes_from: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_translate::dialect::Field;
+
+    use super::*;
+    use crate::snapshot::decode::tests::provider;
+
+    fn candidate(name: &str, model: &str) -> Candidate {
+        Candidate {
+            provider: provider(name, 1, &[model], &[]).into(),
+            model: model.into(),
+        }
+    }
+
+    #[test]
+    fn lessons_belong_to_one_model_at_one_address() {
+        let learnt = Learnt::default();
+        let one = candidate("p", "m");
+        let remedies = [Remedy::Without(Field::StreamOptions)];
+        learnt.remember(&one, &remedies);
+        assert_eq!(learnt.remedies(&one), remedies);
+        assert_eq!(learnt.remedies(&candidate("p", "n")), []);
+        assert_eq!(learnt.remedies(&candidate("q", "m")), []);
+
+        let mut moved = provider("p", 1, &["m"], &[]);
+        moved.endpoint.url.set_path("/elsewhere");
+        let moved = Candidate {
+            provider: moved.into(),
+            ..one.clone()
+        };
+        assert_eq!(learnt.remedies(&moved), []);
+        learnt.remember(&moved, &[]);
+        assert_eq!(learnt.remedies(&one), [], "it is a stranger again");
+    }
+
+    #[test]
+    fn estimates_are_corrected_each_by_its_own_error() {
+        let learnt = Learnt::default();
+        let one = candidate("p", "m");
+        assert_eq!(
+            (learnt.correct_rough(&one, 900), learnt.correct_counted(&one, 900)),
+            (900, 900)
+        );
+        let estimates = Estimates {
+            rough: 1000,
+            counted: Some(2000),
+        };
+        learnt.observe(&one, estimates, 3000);
+        assert_eq!(learnt.correct_rough(&one, 1000), 3000);
+        assert_eq!(learnt.correct_counted(&one, 1000), 1500);
+    }
+
+    #[test]
+    fn samples_grow_rare() {
+        let learnt = Learnt::default();
+        let one = candidate("p", "m");
+        assert!(!learnt.wants_sample(&one));
+        learnt.tokenizer_is_loaded();
+        let mut samples = 0;
+        for _ in 0..SAMPLE_EVERY * 3 {
+            samples += u32::from(learnt.wants_sample(&one));
+            learnt.observe(&one, Estimates::default(), 1000);
+        }
+        assert_eq!(samples, SAMPLES_AT_FIRST + 2);
+    }
+
+    #[test]
+    fn a_missing_tokenizer_is_left_alone_for_a_while() {
+        let learnt = Learnt::default();
+        let (one, now) = (candidate("p", "m"), Instant::now());
+        assert!(learnt.may_tokenize(&one, now));
+        learnt.cannot_tokenize(&one, now);
+        assert!(!learnt.may_tokenize(&one, now));
+        assert!(learnt.may_tokenize(&one, now + TOKENIZER_PAUSE));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let learnt = Learnt::default();
+        for n in 0..UPSTREAMS_MAX + 10 {
+            learnt.observe(&candidate("p", &format!("m{n}")), Estimates::default(), 1);
+        }
+        let known: usize = learnt.lock().values().map(HashMap::len).sum();
+        assert_eq!(known, UPSTREAMS_MAX);
+    }
+}
