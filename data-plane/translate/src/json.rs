@@ -4,6 +4,7 @@ pub(crate) mod cursor;
 pub(crate) mod escaped;
 pub(crate) mod fault;
 pub(crate) mod fields;
+pub(crate) mod halves;
 pub(crate) mod lenient;
 mod place;
 pub(crate) mod scan;

@@ -88,7 +88,7 @@ fn no_output() -> (End, Usage) {
 
 fn read_whole<S: Sink>(body: &[u8], reply: &Reply, core: &mut Core<S>) -> Result<(), UpstreamFault> {
     let text = String::from_utf8_lossy(body);
-    let mut carry = Carry::default();
+    let mut carry = Carry::of_whole();
     parse::with_chunk(text.trim(), &mut carry, |chunk, _| {
         if chunk.is_error() || !chunk.has_first_choice() {
             return Err(error::from_body(body, reply));

@@ -144,10 +144,12 @@ impl<S: Sink> Reader<S> {
     }
 
     fn end_normally(&mut self) {
-        if self.carry.is_left() {
-            self.core.lost_character();
-        }
-        self.state = match self.core.end() {
+        let mended = if self.carry.is_left() {
+            self.core.broken_character()
+        } else {
+            Ok(())
+        };
+        self.state = match mended.and_then(|()| self.core.end()) {
             Ok((end, usage)) => State::Ended(end, usage),
             Err(fault) => State::Failed(fault),
         };

@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 /// Stands for arguments that are no object.
 const REPLACED_INPUT: &str = r#"{"replaced":true}"#;
 
-/// What the parser says of JSON that is right and does not fit into its trees: too deep, a
-/// number that no machine has, half a surrogate pair.
-const UNREAD: &[&str] = &["recursion limit", "number out of range", "hex escape"];
+/// What the parser says of JSON that is right and does not fit into its trees: too deep, or a
+/// number that no machine has. Models may write both into their calls.
+const UNREAD: &[&str] = &["recursion limit", "number out of range"];
+
+/// What the parser says of half a surrogate pair.
+const HALF_CHARACTER: &str = "hex escape";
 
 /// The stream put together as a client would.
 pub(super) fn transcript(client: &[u8]) -> Result<Transcript> {
@@ -25,13 +28,14 @@ pub(super) fn transcript(client: &[u8]) -> Result<Transcript> {
         events.extend(Event::take_whole(&mut frame).context("a stream of broken events")?);
         ensure!(frame.is_empty(), "half an event at the end");
     }
-    replace_odd_arguments(&mut events);
+    replace_odd_arguments(&mut events)?;
     Transcript::parse(events).context("a stream against the grammar")
 }
 
 /// Arguments go to the client as the model wrote them, and any bytes write no object. The
-/// judge of scenarios insists on one, so those that are none are replaced.
-fn replace_odd_arguments(events: &mut [Event]) {
+/// judge of scenarios insists on one, so those that are none are replaced. Half a character
+/// is never among them, since clients die of it.
+fn replace_odd_arguments(events: &mut [Event]) -> Result<()> {
     let mut calls: BTreeMap<u64, String> = BTreeMap::new();
     for event in &mut *events {
         if let (Some(call), Some(piece)) = (index(event), piece(event)) {
@@ -41,17 +45,28 @@ fn replace_odd_arguments(events: &mut [Event]) {
                 .push_str(piece.as_str().unwrap_or_default());
         }
     }
-    let is_object = |text: &String| serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object());
-    calls.retain(|_, arguments| !is_object(arguments));
+    let mut odd = BTreeMap::new();
+    for (call, arguments) in calls {
+        match serde_json::from_str::<Value>(&arguments) {
+            Ok(Value::Object(_)) => continue,
+            Ok(_) => {}
+            Err(error) => ensure!(
+                !error.to_string().contains(HALF_CHARACTER),
+                "half a character in arguments"
+            ),
+        }
+        odd.insert(call, arguments);
+    }
     for event in events {
         if let Some(call) = index(event)
             && let Some(piece) = piece(event)
-            && let Some(arguments) = calls.get_mut(&call)
+            && let Some(arguments) = odd.get_mut(&call)
         {
             *piece = json!(if arguments.is_empty() { "" } else { REPLACED_INPUT });
             arguments.clear();
         }
     }
+    Ok(())
 }
 
 fn index(event: &Event) -> Option<u64> {
@@ -63,8 +78,7 @@ fn piece(event: &mut Event) -> Option<&mut Value> {
     event.payload.get_mut("delta")?.get_mut("partial_json")
 }
 
-/// JSON as a tree; none if it does not fit into one, which only what translation hands on
-/// unread (schemas, inputs) may do.
+/// JSON as a tree; none if it does not fit into one, which only inputs may do.
 pub(super) fn tree(json: &[u8]) -> Result<Option<Value>> {
     match serde_json::from_slice(json) {
         Ok(tree) => Ok(Some(tree)),

@@ -9,7 +9,6 @@ use bridge_translate::anthropic::Request;
 use bridge_translate::{Dialect, request, response, tokens};
 use rand::seq::IndexedRandom as _;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{dice, judge};
@@ -20,8 +19,7 @@ use crate::fixtures::{Fixtures, ids, target};
 struct Sent<'a> {
     #[serde(borrow)]
     messages: Vec<Message<'a>>,
-    /// Schemas go up unread.
-    tools: Option<Vec<IgnoredAny>>,
+    tools: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -96,9 +94,12 @@ fn translate(request: &Request<'_>, dialect: &Dialect) -> Result<Option<Vec<u8>>
     let body = outbound.body;
     let sent: Sent<'_> = serde_json::from_slice(&body).context("a body of another shape")?;
     ensure!(
-        sent.tools.is_none_or(|tools| !tools.is_empty()),
+        sent.tools.as_ref().is_none_or(|tools| !tools.is_empty()),
         "an empty list of tools"
     );
+    for tool in sent.tools.into_iter().flatten() {
+        judge::tree(tool.get().as_bytes()).context("a tool that cannot be read")?;
+    }
     belongs_together(&sent.messages)?;
     Ok(Some(body))
 }
@@ -123,7 +124,7 @@ fn belongs_together(messages: &[Message<'_>]) -> Result<()> {
         ensure!(is_role, "a role that does not exist");
         for Call { id, function } in message.tool_calls.iter().flatten() {
             ensure!(!function.name.is_empty(), "a call without a name");
-            serde_json::from_str::<IgnoredAny>(&function.arguments).context("arguments that are no JSON")?;
+            judge::tree(function.arguments.as_bytes()).context("arguments that cannot be read")?;
             waiting.push_back(id);
         }
     }

@@ -5,13 +5,20 @@
 //! is parsed: a high half at the end of a string is carried to the next chunk, a low
 //! half at the start of a string takes it up, anything else becomes U+FFFD.
 
-const REPLACEMENT: &str = "\\ufffd";
+use std::borrow::Cow;
+
+pub(super) const REPLACEMENT: &str = "\\ufffd";
 /// Length of `\u1234`.
 pub(super) const ESCAPE_BYTES: usize = 6;
 
 /// Whether a text can hold a surrogate escape at all.
-pub(crate) fn may_have_surrogates(json: &str) -> bool {
-    json.contains("\\ud") || json.contains("\\uD")
+fn may_have_surrogates(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    memchr::memchr(b'\\', bytes).is_some_and(|from| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        let find = |escape| memchr::memmem::find(rest, escape).is_some();
+        find(b"\\ud") || find(b"\\uD")
+    })
 }
 
 /// The high half of a character, between two chunks.
@@ -21,9 +28,19 @@ pub(crate) struct Carry {
     pub(crate) waiting: Option<u16>,
     /// For the chunk after.
     next: Option<u16>,
+    /// No chunk comes after.
+    is_last: bool,
 }
 
 impl Carry {
+    /// For a text that is a whole.
+    pub(crate) fn of_whole() -> Self {
+        Carry {
+            is_last: true,
+            ..Carry::default()
+        }
+    }
+
     /// Begins the next chunk.
     pub(crate) fn turn(&mut self) {
         self.waiting = self.next.take();
@@ -36,7 +53,10 @@ impl Carry {
 }
 
 /// Rewrites lone surrogate escapes of one chunk.
-pub(crate) fn mend(json: &str, carry: &mut Carry) -> String {
+pub(crate) fn mend<'j>(json: &'j str, carry: &mut Carry) -> Cow<'j, str> {
+    if !may_have_surrogates(json) {
+        return Cow::Borrowed(json);
+    }
     let bytes = json.as_bytes();
     let mut out = String::with_capacity(json.len());
     let (mut from, mut at) = (0, 0);
@@ -58,7 +78,7 @@ pub(crate) fn mend(json: &str, carry: &mut Carry) -> String {
         out.push_str(json.get(from..here).unwrap_or_default());
         from = at;
         let opens_string = here > 0 && bytes.get(here - 1) == Some(&b'"');
-        if is_high(unit) && bytes.get(at) == Some(&b'"') {
+        if is_high(unit) && bytes.get(at) == Some(&b'"') && !carry.is_last {
             carry.next = Some(unit);
         } else if let (true, Some(high)) = (is_low(unit) && opens_string, carry.waiting.take()) {
             out.extend(join(high, unit));
@@ -67,7 +87,7 @@ pub(crate) fn mend(json: &str, carry: &mut Carry) -> String {
         }
     }
     out.push_str(json.get(from..).unwrap_or_default());
-    out
+    Cow::Owned(out)
 }
 
 /// The character that two halves make.
@@ -82,7 +102,7 @@ pub(super) fn is_half(unit: u16) -> bool {
     is_high(unit) || is_low(unit)
 }
 
-fn is_high(unit: u16) -> bool {
+pub(super) fn is_high(unit: u16) -> bool {
     (0xd800..0xdc00).contains(&unit)
 }
 
@@ -122,5 +142,9 @@ mod tests {
             r#"{"c":"x\ufffd \ufffdy \\ud83e \ud83e\udd80"}"#
         );
         assert_eq!(carry, Carry::default());
+        assert_eq!(
+            mend(r#"{"c":"a\ud83e"}"#, &mut Carry::of_whole()),
+            r#"{"c":"a\ufffd"}"#
+        );
     }
 }

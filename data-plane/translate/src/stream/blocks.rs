@@ -49,6 +49,8 @@ pub(crate) struct Blocks<S> {
     sent_ids: HashSet<String>,
     /// Everything that ever had to wait, which bounds what waits now.
     waited_bytes: usize,
+    /// The slot that was written to last.
+    last_call: usize,
     sealing: Sealing,
 }
 
@@ -64,6 +66,7 @@ impl<S: Sink> Blocks<S> {
             queue: VecDeque::new(),
             sent_ids: HashSet::new(),
             waited_bytes: 0,
+            last_call: 0,
         }
     }
 
@@ -119,6 +122,7 @@ impl<S: Sink> Blocks<S> {
             .unwrap_or_default();
         let arguments = function.map(|function| function.arguments()).unwrap_or_default();
         let n = self.slot_for(delta, name, &arguments);
+        self.last_call = n;
         let Some(slot) = self.slots.get_mut(n) else {
             return Ok(());
         };
@@ -128,10 +132,27 @@ impl<S: Sink> Blocks<S> {
         if slot.name.is_empty() {
             name.clone_into(&mut slot.name);
         }
-        slot.scan.push(&arguments);
         if let Some(raw) = delta.extra_content {
             self.sealing.extra(raw, slot, self.reply.rules());
         }
+        self.arguments(n, &arguments)
+    }
+
+    /// Half a character was lost in the arguments that came last.
+    pub(super) fn broken_arguments(&mut self) -> Result<(), UpstreamFault> {
+        let slot = self.slots.get(self.last_call);
+        if slot.is_some_and(|slot| slot.scan.is_in_string()) {
+            self.arguments(self.last_call, "\u{fffd}")?;
+        }
+        Ok(())
+    }
+
+    fn arguments(&mut self, n: usize, arguments: &str) -> Result<(), UpstreamFault> {
+        let Some(slot) = self.slots.get_mut(n) else {
+            return Ok(());
+        };
+        let arguments = slot.halves.push(arguments);
+        slot.scan.push(&arguments);
         match slot.stage {
             Stage::Closed if arguments.trim().is_empty() => return Ok(()),
             Stage::Closed => return Err(error::nonsense("a tool call went on after it was complete")),
@@ -363,6 +384,9 @@ impl<S: Sink> Blocks<S> {
                 self.sink.signature(&signature);
             }
             Open::Tool(n) => {
+                let Some(slot) = self.slots.get_mut(n) else { return };
+                let held = slot.halves.finish();
+                self.write_arguments(n, &held);
                 let Some(slot) = self.slots.get_mut(n) else { return };
                 if slot.stage != (Stage::Live { has_written: true }) {
                     // A call without arguments still needs an object.

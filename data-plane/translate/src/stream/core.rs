@@ -43,8 +43,16 @@ struct Outcome {
     emitted: String,
     has_text: bool,
     has_content: bool,
-    /// Half a character was lost between two chunks.
-    has_broken_character: bool,
+    last: Last,
+}
+
+/// What the last piece of the answer was.
+#[derive(Debug, Clone, Copy, Default)]
+enum Last {
+    #[default]
+    Text,
+    Thinking,
+    Arguments,
 }
 
 impl<S: Sink> Core<S> {
@@ -90,14 +98,14 @@ impl<S: Sink> Core<S> {
         self.blocks.empty_delta();
     }
 
-    /// Half a character was lost before the next text.
-    pub(crate) fn broken_character(&mut self) {
-        self.outcome.has_broken_character = true;
-    }
-
-    /// Half a character was left when the stream ended.
-    pub(crate) fn lost_character(&mut self) {
-        self.text("\u{fffd}");
+    /// The other half of the last character never came.
+    pub(crate) fn broken_character(&mut self) -> Result<(), UpstreamFault> {
+        match self.outcome.last {
+            Last::Text => self.text("\u{fffd}"),
+            Last::Thinking => self.thinking("\u{fffd}"),
+            Last::Arguments => return self.blocks.broken_arguments(),
+        }
+        Ok(())
     }
 
     /// One chunk: reasoning first, then text, then tools, as a server that puts several
@@ -266,6 +274,7 @@ impl<S: Sink> Core<S> {
 
     fn tool(&mut self, call: &ToolDelta<'_>) -> Result<(), UpstreamFault> {
         self.outcome.has_content = true;
+        self.outcome.last = Last::Arguments;
         if let Some(function) = &call.function {
             self.remember(function.name.as_deref().unwrap_or_default());
             self.remember(&function.arguments());
@@ -278,9 +287,9 @@ impl<S: Sink> Core<S> {
             return;
         }
         self.outcome.has_content = true;
+        self.outcome.last = Last::Thinking;
         self.remember(text);
         if self.reply().rules().shows_thinking {
-            self.mend_character(Blocks::thinking);
             self.blocks.thinking(text);
         }
     }
@@ -290,8 +299,8 @@ impl<S: Sink> Core<S> {
             return;
         }
         self.outcome.has_content = true;
+        self.outcome.last = Last::Text;
         self.remember(text);
-        self.mend_character(Blocks::text);
         if self.echo.is_decided() {
             return self.tagged_text(text);
         }
@@ -323,12 +332,6 @@ impl<S: Sink> Core<S> {
             ..
         } = self;
         think.finish(&mut |piece| write_piece(blocks, outcome, piece))
-    }
-
-    fn mend_character(&mut self, write: fn(&mut Blocks<S>, &str)) {
-        if std::mem::take(&mut self.outcome.has_broken_character) {
-            write(&mut self.blocks, "\u{fffd}");
-        }
     }
 
     fn remember(&mut self, text: &str) {

@@ -39,7 +39,7 @@ pub(super) fn event<S: Sink>(
             return Err(fault(core));
         }
         if is_half_lost {
-            core.broken_character();
+            core.broken_character()?;
         }
         let is_tail = chunk.choices.is_empty && chunk.usage.is_some();
         core.chunk(chunk)?;
@@ -60,14 +60,8 @@ pub(crate) fn with_chunk<T>(
     carry: &mut Carry,
     then: impl FnOnce(Chunk<'_>, bool) -> T,
 ) -> Option<T> {
-    if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) {
-        return Some(then(chunk, carry.waiting.is_some()));
-    }
-    let mended = if surrogate::may_have_surrogates(json) {
-        surrogate::mend(json, carry)
-    } else {
-        json.to_owned()
-    };
+    // Not only if the parser minds: it skips what it does not look into.
+    let mended = surrogate::mend(json, carry);
     let is_half_lost = carry.waiting.is_some();
     if let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(&mended) {
         return Some(then(chunk, is_half_lost));

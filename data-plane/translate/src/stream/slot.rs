@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::json::{Compact, push_str, scan::Scan};
+use crate::json::{Compact, halves::Halves, push_str, scan::Scan};
 
 /// Key under which arguments that are no JSON are handed to the client.
 const INVALID_KEY: &str = "__invalid_json";
@@ -32,6 +32,7 @@ pub(super) struct Slot {
     /// Arguments that were not written yet.
     pub(super) pending: String,
     pub(super) scan: Scan,
+    pub(super) halves: Halves,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
