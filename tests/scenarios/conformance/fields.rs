@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use bridge_proto::admin::v1::{CreateApiKeyRequest, LossPolicy};
 use bridge_tests::anthropic::{Answer, ask, read_answer};
 use bridge_tests::fake_upstream::Script;
 use flate2::{Compression, write::GzEncoder};
@@ -242,6 +243,42 @@ async fn c024_too_many_tools_are_counted_out() -> Result<()> {
     let answer = bed.refused(&body, 400, "invalid_request_error").await?;
     for figure in [TOOLS_MAX, TOOLS_MAX + 1] {
         assert!(answer.error_message().contains(&figure.to_string()), "{answer:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn c025_what_a_key_says_of_losses_counts() -> Result<()> {
+    let bed = Bed::start().await?;
+    let body = with(ask("haiku", "Hi"), "top_k", json!(5));
+    let answer = bed.ask(Script::text("Fine."), &body).await?;
+    assert_eq!((answer.status, losses(&answer)), (200, vec!["top_k"]));
+
+    for policy in [LossPolicy::Strict, LossPolicy::Silent] {
+        let request = CreateApiKeyRequest {
+            name: policy.as_str_name().to_owned(),
+            loss_policy: policy.into(),
+            ..CreateApiKeyRequest::default()
+        };
+        let key = bed
+            .stage
+            .admin
+            .keys()
+            .create_api_key(request)
+            .await?
+            .into_inner()
+            .key;
+        bed.stage.bridge.wait_until_accepted(&key).await?;
+        bed.once(Script::text("Fine."));
+        let before = bed.calls();
+        let answer = bed.stage.bridge.client(0, &key)?.messages(&body).await?;
+        if policy == LossPolicy::Silent {
+            assert_eq!((answer.status, losses(&answer)), (200, vec![]));
+        } else {
+            check_error(&answer, 400, "invalid_request_error", "strict");
+            assert!(answer.error_message().contains("top_k"), "{answer:?}");
+            assert_eq!(bed.calls(), before);
+        }
     }
     Ok(())
 }
