@@ -1,7 +1,7 @@
 //! The numbered cases of the translation, black box: real planes before the scripted upstream.
 //!
 //! One function for each number, `cNNN_KNN_…`; the table in `data-plane/translate/README.md`
-//! names them all, and `architecture` holds that none is missing. A case says what a client sends
+//! names them all, and `table` holds that none is missing. A case says what a client sends
 //! and sees and what an upstream gets; how translation comes to it is tested beside its code.
 
 mod answers;
@@ -13,9 +13,11 @@ mod failures;
 mod fields;
 mod messages;
 mod presets;
+mod remedies;
 mod requests;
 mod silence;
 mod stream_ends;
 mod streaming;
+mod table;
 mod turns;
 mod usage;

@@ -17,6 +17,7 @@ mod mapping;
 mod messages;
 mod models;
 mod native;
+mod pains;
 mod restart;
 mod streaming;
 mod tools;

@@ -204,7 +204,7 @@ async fn the_forms_of_upstream_and_client_may_differ() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_the_upstream_request_along() -> Result<()> {
+async fn p22_a_client_that_leaves_takes_the_upstream_request_along() -> Result<()> {
     let stage = Stage::start().await?;
     stage
         .upstream

@@ -137,7 +137,7 @@ async fn what_arrived_together_leaves_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_filled_with_pings_and_then_broken_off() {
+async fn p21_silence_is_filled_with_pings_and_then_broken_off() {
     let mut stage = Stage::streaming();
     stage.next().await.unwrap();
     let started = Instant::now();
@@ -155,7 +155,7 @@ async fn silence_is_filled_with_pings_and_then_broken_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_keep_the_upstream_alive_and_an_empty_delta_the_client() {
+async fn c075_comments_keep_the_upstream_alive_and_an_empty_delta_the_client() {
     let mut stage = Stage::streaming();
     stage.next().await.unwrap();
     let started = Instant::now();
@@ -192,7 +192,7 @@ async fn a_cut_connection_ends_in_one_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_does_not_come_is_not_waited_for_long() {
+async fn p20_an_end_that_does_not_come_is_not_waited_for_long() {
     let mut stage = Stage::streaming();
     stage.next().await.unwrap();
     stage.upstream.send(Ok(finish())).unwrap();
