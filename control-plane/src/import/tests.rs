@@ -151,6 +151,21 @@ fn mistakes_in_knobs_are_told_together_with_their_place() {
 }
 
 #[test]
+fn the_example_is_accepted_without_a_warning() {
+    let example = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/provider.example.json"
+    ));
+    let imported = provider_json(example, &|_| Some("a-secret".to_owned())).unwrap();
+    assert_eq!(imported.warnings, Vec::<String>::new());
+    let options = imported
+        .providers
+        .iter()
+        .map(|provider| provider.spec.models.options.len());
+    assert_eq!((imported.rules.len(), options.sum::<usize>()), (3, 2));
+}
+
+#[test]
 fn a_missing_variable_names_provider_and_variable() {
     let violations = import(&with_provider(r#""api_key": "${NOT_SET}""#)).unwrap_err();
     assert_eq!(
