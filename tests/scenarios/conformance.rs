@@ -12,6 +12,7 @@ mod errors;
 mod failures;
 mod fields;
 mod messages;
+mod pains;
 mod presets;
 mod remedies;
 mod requests;

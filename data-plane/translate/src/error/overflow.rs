@@ -103,6 +103,7 @@ fn limit_in(text: &str) -> Option<u64> {
 fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<u64> {
     const BEFORE: &[&str] = &[
         "resulted in ",
+        "the input (",
         "input token count (",
         "input token count is ",
         "prompt contains at least ",

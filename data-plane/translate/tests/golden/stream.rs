@@ -185,7 +185,7 @@ fn e16_after_output_a_failure_is_one_error_event_and_nothing_is_closed() {
 }
 
 #[test]
-fn e3_keep_alives_fit_into_the_stream() {
+fn p21_e3_keep_alives_fit_into_the_stream() {
     let mut translator = Translator::new(case::reply(&case::dialect(None), None), case::ids());
     let mut out = Vec::new();
     translator.keep_alive(KeepAlive::EmptyDelta, &mut out);

@@ -23,7 +23,7 @@ fn user(content: Value) -> Value {
 }
 
 #[test]
-fn i01_everything_that_is_sent_counts() {
+fn p56_i01_everything_that_is_sent_counts() {
     let bare = count(&json!({}));
     assert_eq!(bare, count(&json!({})), "equal input, equal count");
     let tool = json!([{"name": "Read", "description": "Reads a file.", "input_schema": {"type": "object"}}]);
