@@ -212,6 +212,59 @@ fn p21_e3_keep_alives_fit_into_the_stream() {
     assert_eq!(grammar.text(), "Hello");
 }
 
+/// The pieces that a client sees of one silent moment.
+fn silence_behind(request: Option<&Value>, so_far: &str) -> String {
+    let mut translator = Translator::new(case::reply(&case::dialect(None), request), case::ids());
+    let mut out = Vec::new();
+    push(&mut translator, so_far, &mut out);
+    translator.force_head(&mut out);
+    let before = out.len();
+    translator.keep_alive(KeepAlive::EmptyDelta, &mut out);
+    let silence = String::from_utf8(out[before..].to_vec()).unwrap();
+    Grammar::check(&out);
+    push(&mut translator, &[HELLO, STOP, DONE].concat(), &mut out);
+    assert!(Grammar::check(&out).is_whole());
+    silence
+}
+
+#[test]
+fn e3_an_empty_delta_fits_whatever_is_open() {
+    let thinking = serde_json::json!({"thinking": {"type": "adaptive"}});
+    let reasoning = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"Hm\"}}]}\n\n";
+    let call = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n";
+    let check = |request, so_far, blocks: usize, delta: &str| {
+        let silence = silence_behind(request, so_far);
+        assert_eq!(
+            silence.matches("content_block_start\n").count(),
+            blocks,
+            "{silence}"
+        );
+        assert!(silence.contains(delta), "{silence}");
+    };
+    check(None, "", 1, "{\"type\":\"text_delta\",\"text\":\"\"}");
+    check(None, HELLO, 0, "{\"type\":\"text_delta\",\"text\":\"\"}");
+    check(
+        None,
+        call,
+        0,
+        "{\"type\":\"input_json_delta\",\"partial_json\":\"\"}",
+    );
+    // Hidden reasoning opens nothing: the client sees text when it comes.
+    check(None, reasoning, 1, "{\"type\":\"text_delta\",\"text\":\"\"}");
+    check(
+        Some(&thinking),
+        "",
+        1,
+        "{\"type\":\"thinking_delta\",\"thinking\":\"\"}",
+    );
+    check(
+        Some(&thinking),
+        reasoning,
+        0,
+        "{\"type\":\"thinking_delta\",\"thinking\":\"\"}",
+    );
+}
+
 #[test]
 fn r1_another_candidate_goes_on_after_a_forced_head() {
     let reply = case::reply(&case::dialect(None), None);
