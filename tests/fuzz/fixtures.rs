@@ -154,15 +154,18 @@ fn setting(case: &Value, name: &str) -> String {
     case.get(name).map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
-/// A preset by name, or an object of knobs over the one that it names.
+/// A preset by name, or an object of knobs over the preset, and the model of it, that it names.
 fn parse_dialect(text: &str) -> Result<Dialect> {
-    let preset = |name: &str| Dialect::preset(name).with_context(|| format!("no preset {name}"));
+    let preset = |name: &str, model: &str| {
+        Dialect::preset_for(name, model).with_context(|| format!("no preset {name}"))
+    };
     match serde_json::from_str(text)? {
-        Value::String(name) => preset(&name),
+        Value::String(name) => preset(&name, ""),
         Value::Object(mut knobs) => {
-            let name = knobs.remove("preset");
+            let [name, model] = ["preset", "model"].map(|key| knobs.remove(key));
             let name = name.as_ref().and_then(Value::as_str).unwrap_or("generic");
-            Ok(preset(name)?.with_overrides(knobs)?)
+            let model = model.as_ref().and_then(Value::as_str).unwrap_or_default();
+            Ok(preset(name, model)?.with_overrides(knobs)?)
         }
         other => Err(anyhow!("not a dialect: {other}")),
     }

@@ -183,6 +183,10 @@ fn start_block(payload: &Value, message: &mut Value) -> Result<()> {
     let is_empty = match block["type"].as_str() {
         Some("text") => block["text"] == "",
         Some("thinking") => block["thinking"] == "" && block["signature"] == "",
+        // Only we know what is in it, and it comes whole.
+        Some("redacted_thinking") => block["data"]
+            .as_str()
+            .is_some_and(|data| data.starts_with("brg1.")),
         Some("tool_use") => block["input"] == json!({}) && block["id"].is_string(),
         _ => bail!("a block of an unknown type"),
     };

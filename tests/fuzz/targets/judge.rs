@@ -114,7 +114,7 @@ pub(super) fn same_message(transcript: &Transcript, answer: &[u8]) -> Result<()>
         "stream and answer differ in the number of blocks"
     );
     for (whole, pieced) in answer.iter().zip(streamed) {
-        for key in ["type", "text", "thinking", "signature", "id", "name"] {
+        for key in ["type", "text", "thinking", "signature", "data", "id", "name"] {
             ensure!(whole[key] == pieced[key], "stream and answer differ in a block");
         }
         let is_replaced = pieced["input"]["replaced"] == true;
