@@ -1,50 +1,51 @@
-//! URLs with the model in their path, as some providers want them.
+//! URLs with the model in their path or query, as some providers want them.
 
-use url::{Origin, Url};
+use url::Url;
 
 const MODEL: &str = "{model}";
-const BASE: &str = "{base_url}";
 /// Stands for a model while a template is checked.
 const ANY_MODEL: &str = "model";
 
 /// A checked template: filled with any name, it is a URL at the provider's own address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UrlTemplate {
-    before: String,
-    after: String,
-    /// Filled with a plain name, for what cannot happen.
+    whole: String,
+    /// Filled with a plain name.
     plain: Url,
 }
 
 impl UrlTemplate {
-    /// `base` is the provider's base URL: the template may begin with it, written as
-    /// `{base_url}`, and must lead to the same address, since that is where the key belongs.
+    /// A path below the provider's base URL, or a whole URL that leads to the same address,
+    /// since that is where the key belongs.
     pub(super) fn parse(template: &str, base: &str) -> Result<Self, String> {
-        let full = template.replacen(BASE, base.trim_end_matches('/'), 1);
-        let (before, after) = full.split_once(MODEL).ok_or("url_template has no {model}")?;
-        if after.contains(['{', '}']) || before.contains(['{', '}']) {
-            return Err("url_template has other marks than {base_url} and one {model}".into());
-        }
-        let plain =
-            Url::parse(&format!("{before}{ANY_MODEL}{after}")).map_err(|_| "url_template is not a URL")?;
+        let whole = if template.starts_with('/') {
+            format!("{}{template}", base.trim_end_matches('/'))
+        } else {
+            template.to_owned()
+        };
+        let plain = Url::parse(&whole.replace(MODEL, ANY_MODEL)).map_err(|_| "url_template is not a URL")?;
         let is_plain =
             plain.username().is_empty() && plain.password().is_none() && plain.fragment().is_none();
         if !is_plain {
             return Err("url_template must be without user info and fragment".into());
         }
-        if origin(before).as_ref() != Some(&plain.origin()) || origin(base) != Some(plain.origin()) {
+        let is_at_home = Url::parse(base).is_ok_and(|base| base.origin() == plain.origin());
+        if !is_at_home {
             return Err("url_template leads to another address than the base URL".into());
         }
-        Ok(Self {
-            before: before.to_owned(),
-            after: after.to_owned(),
-            plain,
-        })
+        let (_, place) = whole.split_once("://").unwrap_or(("", &whole));
+        let is_placed = place
+            .find(MODEL)
+            .is_some_and(|at| place[..at].contains(['/', '?']));
+        if !is_placed {
+            return Err("url_template has no {model} in its path or query".into());
+        }
+        Ok(Self { whole, plain })
     }
 
     /// The URL for a model; its name stays one segment whatever it holds.
     pub(crate) fn fill(&self, model: &str) -> Url {
-        let text = format!("{}{}{}", self.before, segment(model), self.after);
+        let text = self.whole.replace(MODEL, &segment(model));
         Url::parse(&text).unwrap_or_else(|_| self.plain.clone())
     }
 
@@ -52,10 +53,6 @@ impl UrlTemplate {
     pub(super) fn plain(&self) -> &Url {
         &self.plain
     }
-}
-
-fn origin(url: &str) -> Option<Origin> {
-    Url::parse(url).ok().map(|url| url.origin())
 }
 
 fn segment(model: &str) -> String {
@@ -81,7 +78,7 @@ mod tests {
     use super::*;
 
     const BASE_URL: &str = "https://us.example.com/openai/";
-    const AZURE: &str = "{base_url}/deployments/{model}/chat/completions?api-version=2024-10-21";
+    const AZURE: &str = "/deployments/{model}/chat/completions?api-version=2024-10-21";
 
     #[test]
     fn the_model_goes_into_the_path() {
@@ -102,28 +99,36 @@ mod tests {
         ] {
             assert_eq!(template.fill(model).as_str(), url, "{model}");
         }
-        let whole = "https://us.example.com/x/{model}/chat";
-        assert_eq!(
-            UrlTemplate::parse(whole, BASE_URL).unwrap().fill("m").path(),
-            "/x/m/chat"
-        );
+        for (template, url) in [
+            (
+                "https://us.example.com/x/{model}/chat",
+                "https://us.example.com/x/m/chat",
+            ),
+            (
+                "/chat?model={model}",
+                "https://us.example.com/openai/chat?model=m",
+            ),
+        ] {
+            assert_eq!(
+                UrlTemplate::parse(template, BASE_URL).unwrap().fill("m").as_str(),
+                url
+            );
+        }
     }
 
     #[test]
     fn a_template_that_leads_away_is_refused() {
         for template in [
             "",
-            "{base_url}/chat",
-            "/deployments/{model}",
+            "/chat",
+            "{model}",
             "https://elsewhere.example.com/{model}",
             "http://us.example.com/{model}",
             "https://us.example.com:444/{model}",
             "https://{model}.example.com/",
-            "https://us.example.com{model}/",
+            "https://us.example.com@elsewhere.example.com/{model}",
             "https://user@us.example.com/{model}",
-            "{base_url}/{model}/{model}",
-            "{base_url}/{deployment}/{model}",
-            "{base_url}/{model}#x",
+            "/{model}#x",
         ] {
             assert!(UrlTemplate::parse(template, BASE_URL).is_err(), "{template}");
         }
