@@ -11,15 +11,24 @@ use serde_json::{Map, Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data-plane/translate/fixtures");
 
+/// A provider of an older version of Anthropic's API.
+const DOWNGRADED: &str = r#"{"preset": "anthropic", "mid_system": "user", "strip_billing_header": true,
+    "strip_fields": ["context_management", "output_config.format"], "strip_cache_ttl": true,
+    "thinking_adaptive": "enabled"}"#;
+
 pub(crate) struct Fixtures {
     pub(crate) requests: Vec<Vec<u8>>,
     pub(crate) responses: Vec<Vec<u8>>,
     pub(crate) streams: Vec<Vec<u8>>,
     pub(crate) errors: Vec<Vec<u8>>,
+    /// What is passed on without translation: requests, and streams of native providers.
+    pub(crate) passed: Vec<Vec<u8>>,
     /// Every preset.
     pub(crate) presets: Vec<Dialect>,
     /// What fixtures change in presets.
     pub(crate) variants: Vec<Dialect>,
+    /// Native providers, of those who take everything and of those who take little.
+    pub(crate) natives: Vec<Dialect>,
     /// What the way back may know of the request that asked.
     pub(crate) replies: Vec<Reply>,
 }
@@ -79,8 +88,15 @@ impl Fixtures {
             .iter()
             .filter_map(|(dialect, request)| reply(dialect, request).transpose())
             .collect::<Result<_>>()?;
+        let native_streams = texts("native")?.into_iter().map(String::into_bytes);
+        let requests = bodies(requests);
         Ok(Self {
-            requests: bodies(requests),
+            passed: requests.iter().cloned().chain(native_streams).collect(),
+            natives: [r#""anthropic""#, DOWNGRADED]
+                .map(parse_dialect)
+                .into_iter()
+                .collect::<Result<_>>()?,
+            requests,
             responses: bodies(responses),
             streams: streams.into_iter().map(|case| case.upstream).collect(),
             errors: bodies(errors),

@@ -33,7 +33,7 @@ const RESIDENT_MEBIBYTES_MAX: f64 = 512.0;
 
 #[derive(Parser)]
 struct Arguments {
-    /// request, response, stream, sse or error; all of them without it.
+    /// request, response, stream, sse, native or error; all of them without it.
     #[arg(long)]
     target: Option<String>,
 

@@ -66,3 +66,8 @@ fn any_bytes_give_the_same_events_however_they_are_cut() {
 fn any_error_body_is_read_as_some_fault() {
     check("error", INPUTS).unwrap();
 }
+
+#[test]
+fn any_bytes_pass_a_native_provider_unharmed() {
+    check("native", INPUTS).unwrap();
+}

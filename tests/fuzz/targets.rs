@@ -3,6 +3,7 @@
 
 mod error;
 mod judge;
+mod native;
 mod request;
 mod response;
 mod sse;
@@ -42,6 +43,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "sse",
         seeds: |fixtures| &fixtures.streams,
         run: sse::run,
+    },
+    Target {
+        name: "native",
+        seeds: |fixtures| &fixtures.passed,
+        run: native::run,
     },
     Target {
         name: "error",

@@ -17,6 +17,8 @@ mod case;
 mod error;
 #[path = "golden/grammar.rs"]
 mod grammar;
+#[path = "golden/native.rs"]
+mod native;
 #[path = "golden/pains.rs"]
 mod pains;
 #[path = "golden/pretty.rs"]

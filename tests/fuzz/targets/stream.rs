@@ -89,7 +89,7 @@ fn translate<'p>(
     Ok((out, status))
 }
 
-fn cut<'i>(mut input: &'i [u8], dice: &mut SmallRng) -> Vec<&'i [u8]> {
+pub(super) fn cut<'i>(mut input: &'i [u8], dice: &mut SmallRng) -> Vec<&'i [u8]> {
     if dice.random_ratio(1, 8) {
         return input.chunks(1).collect();
     }
