@@ -8,6 +8,7 @@ mod image;
 
 use crate::dialect::{Dialect, Tokenizer};
 use crate::json::write::Text;
+use crate::openai::chunk::ReasoningDetail;
 use crate::openai::request::{Call, DataUrl, Param, Part, Request, Tool};
 
 use self::counter::{BYTES_PER_TOKEN, Counter};
@@ -126,6 +127,11 @@ fn each_message_text(request: &Request<'_>, count: &mut dyn FnMut(&Text<'_>)) {
             if let Part::Text { text, .. } = part {
                 count(text);
             }
+        }
+        // What is encrypted has no tokens that we could know.
+        let details = message.reasoning_details.iter();
+        for text in details.filter_map(|detail| ReasoningDetail::read(detail)) {
+            count(&Text::Plain(text));
         }
         for text in message.reasoning.iter().flat_map(|(_, texts)| texts) {
             count(text);

@@ -57,6 +57,7 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
     {
         out.content.push(Part::text(*text));
     }
+    let wants_thinking = luggage::wants_thinking(cx.dialect());
     // Texts that were cut apart belong together; texts around something else do not.
     let mut glue = PARAGRAPH;
     for (place, block) in message.content.blocks().iter().enumerate() {
@@ -75,6 +76,8 @@ fn one<'r>(message: &'r Message<'r>, n: usize, cx: &mut Context<'r>) -> wire::Me
                     });
                 }
             }
+            // Signatures are checked only for whom the thinking is of use.
+            Block::Thinking { .. } | Block::RedactedThinking { .. } if !wants_thinking => {}
             Block::Thinking { thinking, .. } => {
                 let opened = luggage::open(block);
                 let is_ours = opened.is_some() || cx.dialect().foreign_reasoning;

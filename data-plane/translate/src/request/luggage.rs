@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::context::Target;
 use crate::anthropic::{Block, Request};
-use crate::dialect::{ReasoningDetails, ToolExtra};
+use crate::dialect::{Dialect, ReasoningBack, ReasoningDetails, ToolExtra};
 use crate::openai::request as wire;
 use crate::signature::{self, Opened};
 
@@ -35,6 +35,11 @@ impl Extras {
     pub(super) fn of_call<'r>(&self, id: &str) -> Option<Cow<'r, RawValue>> {
         self.0.get(id).cloned().map(Cow::Owned)
     }
+}
+
+/// Whether anything of earlier thinking goes up again.
+pub(super) fn wants_thinking(dialect: &Dialect) -> bool {
+    dialect.reasoning_back != ReasoningBack::Never || dialect.reasoning_details != ReasoningDetails::Off
 }
 
 /// The signature of a block, if it is one of ours and still fits its text.
