@@ -114,6 +114,34 @@ async fn a_model_has_the_last_word_about_itself() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_template_puts_the_model_into_the_path() -> Result<()> {
+    let stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("Hi"));
+    let template = |url: &str| Provider {
+        dialect_overrides: Some(Dialect {
+            url_template: Some(url.to_owned()),
+            ..Dialect::default()
+        }),
+        ..stage.provider.clone()
+    };
+    let away = template("http://127.0.0.1:1/{model}");
+    assert!(
+        stage
+            .admin
+            .update_provider(away, "dialect_overrides")
+            .await
+            .is_err()
+    );
+    let here = template("{base_url}/deployments/{model}/chat?api-version=1");
+    stage.admin.update_provider(here, "dialect_overrides").await?;
+    stage.settle().await?;
+    sent(&stage, 0, "haiku", MODEL).await?;
+    let path = &stage.upstream.requests_for(MODEL)[0].path;
+    assert_eq!(path, "/v1/deployments/m/chat?api-version=1");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_wrong_word_is_refused_with_the_right_ones_and_changes_nothing() -> Result<()> {
     let stage = Stage::start().await?;
     stage.upstream.always(MODEL, Script::text("Hi"));
