@@ -70,6 +70,7 @@ pub enum Fate {
 #[derive(Default)]
 struct State {
     scripts: Mutex<HashMap<String, Scripts>>,
+    by_path: Mutex<HashMap<String, Script>>,
     recorded: Mutex<Vec<Recorded>>,
     connections: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -127,6 +128,11 @@ impl FakeUpstream {
     pub fn always(&self, model: &str, script: Script) {
         let mut scripts = lock(&self.state.scripts);
         scripts.entry(model.to_owned()).or_default().always = Some(script);
+    }
+
+    /// Every request at this path gets this answer, whatever model it names.
+    pub fn at_path(&self, path: &str, script: Script) {
+        lock(&self.state.by_path).insert(path.to_owned(), script);
     }
 
     pub fn requests(&self) -> Vec<Recorded> {
@@ -201,6 +207,9 @@ impl State {
         }
         if let Some(model) = request.path.strip_prefix(FATES_PATH) {
             return Script::body(200, "application/json", self.fates_for(model));
+        }
+        if let Some(script) = lock(&self.by_path).get(&request.path) {
+            return script.clone();
         }
         let Some(model) = request.model() else {
             return canned::without_model(&request.path);

@@ -6,6 +6,7 @@ mod admin_listener;
 mod auth;
 mod bad_input;
 mod conformance;
+mod counting;
 mod dialects;
 mod durability;
 mod encoded_bodies;
