@@ -84,6 +84,9 @@ pub(crate) struct Delta<'a> {
     pub(crate) tool_calls: List<ToolDelta<'a>>,
     #[serde(borrow)]
     pub(crate) function_call: Option<FunctionDelta<'a>>,
+    /// It came as a whole message.
+    #[serde(skip)]
+    pub(crate) is_whole: bool,
 }
 
 /// The part of a reasoning detail that people read.
@@ -160,6 +163,7 @@ impl<'a> Choice<'a> {
             .message
             .take()
             .map_or_else(Delta::default, |message| *message);
+        message.is_whole = true;
         for (place, call) in message.tool_calls.0.iter_mut().enumerate() {
             call.index = Some(place as u64);
         }

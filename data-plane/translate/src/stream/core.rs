@@ -16,6 +16,7 @@ use super::citations::Citations;
 use super::echo::Echo;
 use super::ending::Ending;
 use super::sink::{MessageSink, Sink};
+use super::snapshots::Snapshots;
 use super::think::{Piece, Think};
 
 /// Output beyond this many bytes is no longer kept for estimating tokens.
@@ -27,6 +28,8 @@ const UNCLOSED_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Core<S> {
     blocks: Blocks<S>,
+    texts: Snapshots,
+    thoughts: Snapshots,
     echo: Echo,
     think: Think,
     message_id: String,
@@ -58,6 +61,8 @@ enum Last {
 impl<S: Sink> Core<S> {
     pub(crate) fn new(reply: Reply, ids: Ids, sink: S) -> Self {
         Core {
+            texts: Snapshots::default(),
+            thoughts: Snapshots::default(),
             echo: Echo::new(reply.shared().prefill.as_deref()),
             think: Think::new(reply.rules().think_tags),
             message_id: ids.message(),
@@ -206,7 +211,13 @@ impl<S: Sink> Core<S> {
             .into_iter()
             .find(|text| !text.is_empty())
         {
-            self.thinking(text);
+            self.release_text();
+            let new = if delta.is_whole {
+                self.thoughts.whole(text)
+            } else {
+                self.thoughts.piece(text)
+            };
+            self.thinking(&new);
         } else {
             for text in reasoning_details
                 .0
@@ -238,7 +249,16 @@ impl<S: Sink> Core<S> {
     fn content(&mut self, delta: &Delta<'_>) {
         match &delta.content {
             Parts::Absent => {}
-            Parts::Text(text) => self.text(text),
+            Parts::Text(text) if text.is_empty() => {}
+            Parts::Text(text) => {
+                self.release_thinking();
+                let new = if delta.is_whole {
+                    self.texts.whole(text)
+                } else {
+                    self.texts.piece(text)
+                };
+                self.text(&new);
+            }
             Parts::List(parts) => {
                 let texts = parts
                     .iter()
@@ -253,6 +273,10 @@ impl<S: Sink> Core<S> {
     }
 
     fn tools(&mut self, delta: &Delta<'_>) -> Result<(), UpstreamFault> {
+        // A whole message at the end repeats the calls that came in pieces.
+        if delta.is_whole && self.blocks.has_tools() {
+            return Ok(());
+        }
         if !delta.tool_calls.0.is_empty() || delta.function_call.is_some() {
             self.flush_text();
         }
@@ -280,6 +304,20 @@ impl<S: Sink> Core<S> {
             self.remember(&function.arguments());
         }
         self.blocks.tool(call)
+    }
+
+    /// Reasoning whose chunk was not sure to be new.
+    fn release_thinking(&mut self) {
+        if let Some(waiting) = self.thoughts.flush() {
+            self.thinking(&waiting);
+        }
+    }
+
+    /// The same for text.
+    fn release_text(&mut self) {
+        if let Some(waiting) = self.texts.flush() {
+            self.text(&waiting);
+        }
     }
 
     fn thinking(&mut self, text: &str) {
@@ -322,6 +360,8 @@ impl<S: Sink> Core<S> {
     /// Text that was held back comes out, before a tool or the end. Gives back thinking
     /// whose closing tag never came.
     fn flush_text(&mut self) -> Option<String> {
+        self.release_thinking();
+        self.release_text();
         if let Some(held) = self.echo.finish() {
             self.tagged_text(&held);
         }

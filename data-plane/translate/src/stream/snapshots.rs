@@ -1,0 +1,154 @@
+//! Servers that send everything so far where only what is new belongs: in each chunk, or
+//! once more as a whole message at the end.
+//!
+//! A chunk that begins with all that was said before it is suspicious but no proof (`ha`,
+//! `haha`), so that it waits for the next one. Other streams, which are nearly all, never
+//! wait: their second chunk decides.
+
+use std::borrow::Cow;
+
+/// Texts up to this length may well begin with the one before by chance, in bytes.
+const CHANCE_BYTES_MAX: usize = 12;
+/// A first chunk below this says nothing about a second and last one, in bytes.
+const FIRST_BYTES_MIN: usize = 4;
+/// What is kept for comparison, in bytes.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// One kind of text of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    /// Everything that was let through.
+    so_far: String,
+    mode: Mode,
+}
+
+#[derive(Debug, Default)]
+enum Mode {
+    #[default]
+    Unknown,
+    /// It begins with all so far, and longer.
+    Suspicious(String),
+    Pieces,
+    Snapshots,
+}
+
+impl Snapshots {
+    /// What is new in a chunk; nothing while that is not sure.
+    pub(super) fn piece<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        let extends = |shorter: &str| text.len() > shorter.len() && text.starts_with(shorter);
+        let (mode, new) = match std::mem::take(&mut self.mode) {
+            Mode::Unknown if self.so_far.is_empty() => (Mode::Unknown, Cow::Borrowed(text)),
+            Mode::Unknown if extends(&self.so_far) => (Mode::Suspicious(text.to_owned()), Cow::Borrowed("")),
+            Mode::Suspicious(last) if last == text => (Mode::Suspicious(last), Cow::Borrowed("")),
+            Mode::Suspicious(last) if extends(&last) && text.len() <= CHANCE_BYTES_MAX => {
+                (Mode::Suspicious(text.to_owned()), Cow::Borrowed(""))
+            }
+            Mode::Suspicious(last) if extends(&last) => (Mode::Snapshots, self.rest(text)),
+            Mode::Suspicious(last) => (Mode::Pieces, Cow::Owned(last + text)),
+            Mode::Snapshots if self.so_far.starts_with(text) => (Mode::Snapshots, Cow::Borrowed("")),
+            Mode::Snapshots if extends(&self.so_far) => (Mode::Snapshots, self.rest(text)),
+            Mode::Unknown | Mode::Pieces | Mode::Snapshots => (Mode::Pieces, Cow::Borrowed(text)),
+        };
+        self.mode = mode;
+        self.keep(&new);
+        new
+    }
+
+    /// What is new in a whole message.
+    pub(super) fn whole<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        if let Mode::Suspicious(last) = &self.mode
+            && text.starts_with(last.as_str())
+        {
+            self.mode = Mode::Snapshots;
+        }
+        if self.so_far.is_empty() || !text.starts_with(&self.so_far) {
+            return self.piece(text);
+        }
+        let new = self.rest(text);
+        self.keep(&new);
+        new
+    }
+
+    /// What waited when something else comes, or the end.
+    pub(super) fn flush(&mut self) -> Option<String> {
+        let Mode::Suspicious(last) = &mut self.mode else {
+            return None;
+        };
+        let last = std::mem::take(last);
+        let is_snapshot = self.so_far.len() >= FIRST_BYTES_MIN;
+        let new = if is_snapshot {
+            self.rest(&last).into_owned()
+        } else {
+            last
+        };
+        self.mode = if is_snapshot {
+            Mode::Snapshots
+        } else {
+            Mode::Pieces
+        };
+        self.keep(&new);
+        Some(new)
+    }
+
+    fn rest<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        Cow::Borrowed(text.get(self.so_far.len()..).unwrap_or_default())
+    }
+
+    fn keep(&mut self, new: &str) {
+        if self.so_far.len() + new.len() <= KEPT_BYTES_MAX {
+            self.so_far.push_str(new);
+        } else {
+            // Too long to compare: from here on everything is taken as new.
+            self.mode = Mode::Pieces;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pieces: &[&str], expect: &[&str]) {
+        let mut snapshots = Snapshots::default();
+        let mut told: Vec<String> = pieces
+            .iter()
+            .map(|piece| snapshots.piece(piece).into_owned())
+            .collect();
+        told.extend(snapshots.flush());
+        told.retain(|text| !text.is_empty());
+        assert_eq!(told, expect, "{pieces:?}");
+    }
+
+    #[test]
+    fn pieces_pass_as_they_come() {
+        check(&["The", " user", " asks"], &["The", " user", " asks"]);
+        check(&["-", "-", "-"], &["-", "-", "-"]);
+        check(&["a", "and", " so"], &["a", "and so"]);
+        check(&["ha", "haha"], &["ha", "haha"]);
+    }
+
+    #[test]
+    fn of_snapshots_only_the_new_passes() {
+        check(
+            &[
+                "The",
+                "The user",
+                "The user asks",
+                "The user asks",
+                "The user asks me",
+            ],
+            &["The", " user asks", " me"],
+        );
+        check(&["Hello", "Hello you"], &["Hello", " you"]);
+    }
+
+    #[test]
+    fn a_whole_message_behind_its_pieces_is_no_news() {
+        let mut snapshots = Snapshots::default();
+        assert_eq!(snapshots.piece("Hel"), "Hel");
+        assert_eq!(snapshots.piece("lo"), "lo");
+        assert_eq!(snapshots.whole("Hello"), "");
+        assert_eq!(snapshots.whole("Hello!"), "!");
+        assert_eq!(snapshots.whole("Other"), "Other");
+    }
+}
