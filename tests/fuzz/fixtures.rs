@@ -1,12 +1,13 @@
 //! What fuzzing starts from: the inputs of the translation's own fixtures, and the requests
 //! and dialects that they name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bridge_translate::anthropic::Request;
 use bridge_translate::{Dialect, Ids, Reply, Target, TokenLimits, request};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data-plane/translate/fixtures");
@@ -107,6 +108,9 @@ impl Fixtures {
     }
 }
 
+/// A JSON file's fields, unread: there are cases that no tree can hold.
+type Case = BTreeMap<String, Box<RawValue>>;
+
 /// A file under `stream/`: settings as comments, then the upstream's bytes, then the client's.
 struct StreamCase {
     dialect: String,
@@ -134,20 +138,37 @@ impl StreamCase {
 }
 
 /// Every case of a folder of JSON files, and its `field` as it would come over the wire.
-fn documents(folder: &str, field: &str) -> Result<Vec<(Value, Vec<u8>)>> {
+fn documents(folder: &str, field: &str) -> Result<Vec<(Case, Vec<u8>)>> {
     let document = |text: &String| {
-        let case: Value = serde_json::from_str(text)?;
-        let body = match &case[field] {
-            Value::Null => return Err(anyhow!("a case without {field} in {folder}")),
-            Value::String(text) => text.clone(),
-            tree => tree.to_string(),
+        let case: Case = serde_json::from_str(text)?;
+        let body = case
+            .get(field)
+            .with_context(|| format!("a case without {field} in {folder}"))?
+            .get();
+        let body = if body.starts_with('"') {
+            serde_json::from_str(body)?
+        } else {
+            compact(body)
         };
         Ok((case, body.into_bytes()))
     };
     texts(folder)?.iter().map(document).collect()
 }
 
-fn bodies(documents: Vec<(Value, Vec<u8>)>) -> Vec<Vec<u8>> {
+/// JSON without the white space that files have for people.
+fn compact(json: &str) -> String {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        if *c == '"' && !is_escaped {
+            in_string = !in_string;
+        }
+        is_escaped = in_string && *c == '\\' && !is_escaped;
+        in_string || !c.is_ascii_whitespace()
+    };
+    json.chars().filter(is_kept).collect()
+}
+
+fn bodies(documents: Vec<(Case, Vec<u8>)>) -> Vec<Vec<u8>> {
     documents.into_iter().map(|(_, body)| body).collect()
 }
 
@@ -166,8 +187,8 @@ fn texts(folder: &str) -> Result<Vec<String>> {
         .collect()
 }
 
-fn setting(case: &Value, name: &str) -> String {
-    case.get(name).map_or_else(|| "{}".to_owned(), Value::to_string)
+fn setting(case: &Case, name: &str) -> String {
+    case.get(name).map_or("{}", |raw| raw.get()).to_owned()
 }
 
 /// A preset by name, or an object of knobs over the preset, and the model of it, that it names.
