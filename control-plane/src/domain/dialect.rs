@@ -79,6 +79,9 @@ const BY_PORT: &[(&str, Dialect)] = &[
     (":8000", Dialect::Vllm),
 ];
 
+/// Domains of networks at home and in containers.
+const LOCAL_DOMAINS: [&str; 4] = [".internal", ".local", ".lan", ".home.arpa"];
+
 impl Dialect {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let found = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == text);
@@ -107,9 +110,12 @@ impl Dialect {
     }
 }
 
-/// A literal address, or a name without a dot as in containers.
+/// A literal address, a name without a dot as in containers, or one that no public
+/// name server knows.
 fn is_local(host: &str) -> bool {
-    !host.contains('.') || host.parse::<std::net::Ipv4Addr>().is_ok()
+    !host.contains('.')
+        || host.parse::<std::net::Ipv4Addr>().is_ok()
+        || LOCAL_DOMAINS.iter().any(|domain| host.ends_with(domain))
 }
 
 #[cfg(test)]
@@ -128,6 +134,8 @@ mod tests {
         check("https://notz.ai/v1", Dialect::Generic);
         check("http://localhost:11434/v1", Dialect::Ollama);
         check("http://10.0.0.7:8080/v1", Dialect::LlamaCpp);
+        check("http://host.docker.internal:11434/v1", Dialect::Ollama);
+        check("http://[::1]:1234/v1", Dialect::LmStudio);
         check("https://llm.example.com:8080/v1", Dialect::Generic);
         check("https://api.example.com/v1", Dialect::Generic);
     }

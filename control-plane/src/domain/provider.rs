@@ -22,6 +22,9 @@ const RETRIES_MAX: u32 = 10;
 /// record with the secrets stays below the store's limit.
 const WEIGHT_MAX: usize = 7 * 1024;
 
+/// Forwards the caller's own credential, which only a native provider knows.
+const CLIENT_AUTH: &str = "client";
+
 /// The protocol that an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiFormat {
@@ -98,6 +101,14 @@ impl Draft {
         let base_url = endpoint.as_ref().map(|endpoint| &endpoint.base_url);
         let dialect_overrides =
             overrides::check_provider(&mut violations, "dialect_overrides", dialect_overrides, base_url);
+        let forwards_credentials =
+            dialect_overrides.get("auth") == Some(&KnobValue::Text(CLIENT_AUTH.to_owned()));
+        if forwards_credentials && *api_format == ApiFormat::Openai {
+            violations.add(
+                "dialect_overrides.auth",
+                "client is for providers with api_format anthropic",
+            );
+        }
         let models = Models {
             by_tier: check_models(&mut violations, models),
             options: model_options::check(&mut violations, model_options),
@@ -463,6 +474,21 @@ mod tests {
             ..draft()
         };
         assert_eq!(without_models.check().unwrap_err()[0].field, "models");
+    }
+
+    #[test]
+    fn only_a_native_provider_knows_the_callers_credential() {
+        let forwarding = Draft {
+            dialect_overrides: [("auth".to_owned(), KnobValue::Text(CLIENT_AUTH.into()))].into(),
+            ..draft()
+        };
+        let said = forwarding.check().unwrap_err();
+        assert_eq!(said[0].field, "dialect_overrides.auth");
+        let native = Draft {
+            api_format: ApiFormat::Anthropic,
+            ..forwarding
+        };
+        assert!(native.check().is_ok());
     }
 
     #[test]

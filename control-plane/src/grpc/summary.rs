@@ -177,3 +177,81 @@ pub(crate) fn settings(settings: Settings) -> Summary {
         default_tier.map_or("none", Tier::as_str),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Times;
+    use crate::domain::model::{self, RuleId};
+    use crate::domain::provider::{ApiFormat, KnobValue, ModelOptionsDraft, ModelsDraft};
+
+    fn tuned() -> Provider {
+        let draft = provider::Draft {
+            name: "qwen".into(),
+            enabled: true,
+            priority: 1,
+            api_format: ApiFormat::Openai,
+            base_url: "http://a.example".into(),
+            dialect: "vllm".into(),
+            dialect_overrides: [
+                ("drop_params".into(), KnobValue::List(vec!["stop".into()])),
+                ("mid_system".into(), KnobValue::Text("top".into())),
+            ]
+            .into(),
+            models: ModelsDraft {
+                big: vec!["m".into()],
+                ..ModelsDraft::default()
+            },
+            model_options: vec![ModelOptionsDraft {
+                model: "m".into(),
+                context_window: Some(8_192),
+                max_output_tokens: None,
+                dialect_overrides: [("vision".into(), KnobValue::Flag(false))].into(),
+            }],
+            timeout_s: 0,
+            max_retries: None,
+            max_tokens_limit: None,
+        };
+        Provider {
+            spec: draft.check().unwrap(),
+            credentials: provider::Credentials::default(),
+            times: Times::new(std::time::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn a_provider_says_its_knobs_and_those_of_its_models() {
+        let said = provider(&tuned());
+        for part in [
+            r#"dialect="vllm" dialect_overrides={drop_params=["stop"] mid_system="top"}"#,
+            "model_options=[{model=m context_window=Some(8192) max_output_tokens=None dialect_overrides={vision=false}}]",
+        ] {
+            assert!(said.as_str().contains(part), "{}", said.as_str());
+        }
+    }
+
+    #[test]
+    fn rules_that_go_with_a_provider_are_named() {
+        let draft = model::Draft {
+            pattern: "gpt-*".into(),
+            tier: None,
+            provider: Some("qwen".into()),
+            model: Some("*".into()),
+        };
+        let (pattern, target) = draft.check().unwrap();
+        let rule = ModelRule {
+            id: RuleId::imported(1),
+            position: 1,
+            pattern,
+            target,
+        };
+        let stored = Stored {
+            value: rule,
+            revision: 3,
+        };
+        let said = provider_and_rules(&tuned(), &[stored]);
+        let expected = r#"rules=[match="gpt-*" provider=qwen model="*"] enabled=true"#;
+        assert!(said.as_str().starts_with(expected), "{}", said.as_str());
+        assert_eq!(provider_and_rules(&tuned(), &[]), provider(&tuned()));
+    }
+}
