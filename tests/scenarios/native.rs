@@ -460,7 +460,7 @@ async fn headers_come_back_by_a_list() -> Result<()> {
 }
 
 #[tokio::test]
-async fn knobs_fit_a_request_to_a_provider_that_knows_less() -> Result<()> {
+async fn p49_knobs_fit_a_request_to_a_provider_that_knows_less() -> Result<()> {
     let stage = stage_with(Dialect {
         mid_system: Some("user".into()),
         strip_fields: list(&["context_management"]),

@@ -38,7 +38,10 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
         boot_id: boot_id.to_owned(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         schema_max: SCHEMA_MAX,
-        capabilities: vec![proto::Capability::Probe.into()],
+        capabilities: vec![
+            proto::Capability::Probe.into(),
+            proto::Capability::AnthropicProviders.into(),
+        ],
         held: held.map(|held| version(held.version)),
         held_state_hash: held.map(|held| held.state_hash.to_vec()).unwrap_or_default(),
         public_address: String::new(),

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unwanted_betas_go() {
+    fn p50_only_unwanted_betas_go() {
         let values = ["effort-2025-11-24, context-1m-2025-08-07", "tools-1"];
         let strip = |unwanted: &[&str]| {
             let unwanted: Vec<_> = unwanted.iter().map(|text| (*text).to_owned()).collect();
