@@ -52,6 +52,7 @@ pub fn to_openai(request: &anthropic::Request<'_>, target: &Target<'_>) -> Resul
         call_ids: _,
         thinking: _,
         extras: _,
+        schema_budget: _,
         searches,
     } = context;
     if target.dialect.lossy == Lossy::Strict

@@ -4,6 +4,7 @@
 mod basic;
 mod inline;
 mod node;
+mod strict;
 
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use crate::json::escaped::{Escaped, Raw};
 use crate::json::fields::Member;
 use crate::json::write::Object;
 
+pub(crate) use self::inline::Budget;
 use self::node::Node;
 
 /// Annotations that say nothing about values and that some servers refuse.
@@ -45,23 +47,28 @@ pub(crate) enum Words<'a> {
 impl<'a> Schema<'a> {
     /// The parameters of a tool: always an object with `properties`. `words` are the members of
     /// `raw`, if it is an object.
-    pub(crate) fn of_tool(raw: Raw<'a>, words: Option<&'a [Member<'a>]>, level: SchemaLevel) -> Self {
+    pub(crate) fn of_tool(
+        raw: Raw<'a>,
+        words: Option<&'a [Member<'a>]>,
+        level: SchemaLevel,
+        budget: &mut Budget,
+    ) -> Self {
         let words = words.map(Words::Borrowed);
         match level {
             SchemaLevel::Full => Self::without_annotations(words, true),
-            SchemaLevel::Openai => Self::inlined(raw, words, true),
-            SchemaLevel::Basic => Self::basic(raw),
+            SchemaLevel::Openai => Self::inlined(raw, words, true, budget),
+            SchemaLevel::Basic => Self::basic(raw, budget),
         }
     }
 
     /// The schema of an answer.
-    pub(crate) fn of_answer(raw: Raw<'a>, level: SchemaLevel) -> Self {
+    pub(crate) fn of_answer(raw: Raw<'a>, level: SchemaLevel, budget: &mut Budget) -> Self {
         let members = Cursor::new(raw.get()).members();
         let words = members.ok().and_then(|(_, words)| words).map(Words::Owned);
         match level {
             SchemaLevel::Full => Self::without_annotations(words, false),
-            SchemaLevel::Openai => Self::inlined(raw, words, false),
-            SchemaLevel::Basic => Self::basic(raw),
+            SchemaLevel::Openai => Self::inlined(raw, words, false, budget),
+            SchemaLevel::Basic => Self::basic(raw, budget),
         }
     }
 
@@ -79,14 +86,14 @@ impl<'a> Schema<'a> {
     }
 
     /// Local references written out; a schema without any is not taken apart.
-    fn inlined(raw: Raw<'a>, words: Option<Words<'a>>, is_tool: bool) -> Self {
+    fn inlined(raw: Raw<'a>, words: Option<Words<'a>>, is_tool: bool, budget: &mut Budget) -> Self {
         if !has_references(raw) {
             return Self::without_annotations(words, is_tool);
         }
         let Ok(mut node) = Node::read(raw) else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
-        inline::expand(&mut node);
+        inline::expand(&mut node, budget);
         if let Node::Object(words) = &mut node {
             words.retain(|(word, _)| !ANNOTATIONS.contains(&word.as_str()));
             if is_tool {
@@ -96,12 +103,12 @@ impl<'a> Schema<'a> {
         Schema::Tree(node)
     }
 
-    fn basic(raw: Raw<'a>) -> Self {
+    fn basic(raw: Raw<'a>, budget: &mut Budget) -> Self {
         let Ok(mut node) = Node::read(raw) else {
             return Schema::Fixed(EMPTY_OBJECT);
         };
         if has_references(raw) {
-            inline::expand(&mut node);
+            inline::expand(&mut node, budget);
         }
         let mut node = basic::reduce(node);
         if let Node::Object(words) = &mut node {
@@ -164,6 +171,11 @@ fn is_annotation(name: Escaped<'_>) -> bool {
     ANNOTATIONS.iter().any(|word| name.is(word))
 }
 
+/// Whether an upstream that is strict takes this schema.
+pub(crate) fn takes_strict(raw: Raw<'_>) -> bool {
+    Node::read(raw).is_ok_and(|schema| strict::takes(&schema))
+}
+
 fn has_references(raw: Raw<'_>) -> bool {
     memchr::memmem::find(raw.get().as_bytes(), b"$ref").is_some()
 }
@@ -183,7 +195,7 @@ mod tests {
     fn check(level: SchemaLevel, schema: &str, expect: &str) {
         let (raw, words) = Cursor::new(schema).members().unwrap();
         let mut out = Vec::new();
-        Schema::of_tool(raw, words.as_deref(), level).write(&mut out);
+        Schema::of_tool(raw, words.as_deref(), level, &mut Budget::default()).write(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expect, "{schema}");
     }
 
@@ -202,6 +214,37 @@ mod tests {
         );
         check(full, "{}", r#"{"type":"object","properties":{}}"#);
         check(full, "true", EMPTY_OBJECT);
+    }
+
+    #[test]
+    fn only_closed_schemas_are_strict() {
+        let closed = r#"{"type":"object","properties":{"a":{"type":"array","items":{"type":"object","properties":{},"additionalProperties":false}}},"required":["a"],"additionalProperties":false}"#;
+        let rows = [
+            (closed, true),
+            (
+                r#"{"type":"object","properties":{"a":{}},"additionalProperties":false}"#,
+                false,
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{}},"required":["a"]}"#,
+                false,
+            ),
+            (r#"{"type":"object","additionalProperties":false}"#, false),
+            (
+                r#"{"type":"object","properties":{"a":{"oneOf":[]}},"required":["a"],"additionalProperties":false}"#,
+                false,
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"object"}},"required":["a"],"additionalProperties":false}"#,
+                false,
+            ),
+            (r#"{"anyOf":[]}"#, false),
+            ("true", false),
+        ];
+        for (schema, expected) in rows {
+            let raw = Cursor::new(schema).members().unwrap().0;
+            assert_eq!(takes_strict(raw), expected, "{schema}");
+        }
     }
 
     #[test]

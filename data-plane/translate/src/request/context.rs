@@ -2,6 +2,7 @@
 
 use crate::dialect::{Dialect, Effort, Param};
 use crate::loss::LossList;
+use crate::openai::schema::Budget;
 
 use super::call_ids::CallIds;
 use super::luggage::Extras;
@@ -49,6 +50,8 @@ pub(crate) struct Context<'r> {
     pub(crate) thinking: Wish,
     /// What went with earlier calls.
     pub(crate) extras: Extras,
+    /// What is left for rewriting schemas.
+    pub(crate) schema_budget: Budget,
     /// The upstream is asked to search the web.
     pub(crate) searches: bool,
     /// The start of the answer that the upstream is asked to continue.
@@ -64,6 +67,7 @@ impl<'r> Context<'r> {
             call_ids: CallIds::new(target.dialect.tool_id_format),
             thinking,
             extras: Extras::default(),
+            schema_budget: Budget::default(),
             searches: false,
             prefill: None,
         }

@@ -6,7 +6,7 @@ use crate::anthropic::{Raw, Request};
 use crate::dialect::{MaxTokensField, Param as Refused, PrefillFlag, StructuredOutput};
 use crate::error::BadRequest;
 use crate::openai::request::Param;
-use crate::openai::schema::Schema;
+use crate::openai::schema::{Schema, takes_strict};
 
 use super::context::Context;
 use super::{reasoning, user_id};
@@ -168,14 +168,9 @@ fn answer_schema<'r>(request: &'r Request<'r>, cx: &mut Context<'r>, params: &mu
     let name = Cow::Borrowed("response_format");
     match dialect.structured_output {
         StructuredOutput::JsonSchema => {
-            let schema = Schema::of_answer(schema, dialect.schema_level);
-            params.push((
-                name,
-                Param::AnswerSchema {
-                    schema,
-                    is_strict: dialect.strict_schema,
-                },
-            ));
+            let is_strict = dialect.strict_schema && takes_strict(schema);
+            let schema = Schema::of_answer(schema, dialect.schema_level, &mut cx.schema_budget);
+            params.push((name, Param::AnswerSchema { schema, is_strict }));
         }
         StructuredOutput::JsonObject => {
             params.push((name, Param::Object(vec![("type", Param::word("json_object"))])))

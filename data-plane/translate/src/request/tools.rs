@@ -6,7 +6,7 @@ use crate::error::BadRequest;
 use crate::json::Compact;
 use crate::json::write::Text;
 use crate::openai::request as wire;
-use crate::openai::schema::Schema;
+use crate::openai::schema::{Schema, takes_strict};
 
 use super::context::Context;
 use super::offered::{self, Offer, Place};
@@ -74,8 +74,9 @@ fn one<'r>(
                     input_schema.raw,
                     input_schema.words.as_deref(),
                     cx.dialect().schema_level,
+                    &mut cx.schema_budget,
                 ),
-                is_strict: *is_strict && cx.dialect().strict_tools,
+                is_strict: *is_strict && cx.dialect().strict_tools && takes_strict(input_schema.raw),
                 mark,
             }))
         }

@@ -3,6 +3,8 @@
 //! All or nothing: if a reference leads nowhere, to itself, or to more than fits, the
 //! schema stays as it is, for the upstream to judge.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::node::Node;
@@ -17,39 +19,54 @@ const MAPS: &[&str] = &[
 ];
 /// Where local references usually point.
 const DEFINITIONS: &[&str] = &["$defs", "definitions"];
-/// Nodes of a schema with all references written out.
-const NODES_MAX: usize = 20_000;
+/// What all schemas of a request may cost: nodes copied, and names looked at to find them.
+const STEPS_MAX: usize = 200_000;
 /// Levels of a schema with all references written out.
 const DEPTH_MAX: u32 = 128;
 
+/// What is left of the work that one request may make.
+#[derive(Debug)]
+pub(crate) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget(STEPS_MAX)
+    }
+}
+
+impl Budget {
+    fn spend(&mut self, steps: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(steps)?;
+        Some(())
+    }
+}
+
 /// Writes out the references of a whole schema.
-pub(super) fn expand(root: &mut Node) {
+pub(super) fn expand(root: &mut Node, budget: &mut Budget) {
     let mut expansion = Expansion {
         root,
         open: Vec::new(),
-        nodes: 0,
+        budget,
         depth: 0,
     };
-    let Some(Node::Object(mut words)) = expansion.schema(root, true) else {
-        return;
-    };
-    words.retain(|(word, _)| !DEFINITIONS.contains(&word.as_str()));
-    *root = Node::Object(words);
+    if let Some(expanded) = expansion.schema(root, true) {
+        *root = expanded;
+    }
 }
 
-struct Expansion<'n> {
+struct Expansion<'n, 'b> {
     root: &'n Node,
     /// References being written out.
     open: Vec<&'n str>,
-    nodes: usize,
+    budget: &'b mut Budget,
     depth: u32,
 }
 
-impl<'n> Expansion<'n> {
+impl<'n> Expansion<'n, '_> {
     /// A copy without references; none if it cannot be.
     fn schema(&mut self, node: &'n Node, is_root: bool) -> Option<Node> {
-        self.nodes += 1;
-        if self.nodes > NODES_MAX || self.depth > DEPTH_MAX {
+        self.budget.spend(1)?;
+        if self.depth > DEPTH_MAX {
             return None;
         }
         self.depth += 1;
@@ -78,23 +95,12 @@ impl<'n> Expansion<'n> {
                 (word, value) => out.push((word.to_owned(), self.schema(value, false)?)),
             }
         }
-        let Some(to) = target else {
-            return Some(Node::Object(out));
-        };
-        if self.open.contains(&to.as_str()) {
-            return None;
-        }
-        let found = find(self.root, to)?;
-        self.open.push(to);
-        let found = self.schema(found, false);
-        self.open.pop();
-        // What stands beside the reference says it better than what it points to.
-        if let Node::Object(more) = found? {
-            for (word, value) in more {
-                if !out.iter().any(|(known, _)| *known == word) {
-                    out.push((word, value));
-                }
-            }
+        if let Some(to) = target
+            && let Node::Object(more) = self.referenced(to)?
+        {
+            // What stands beside the reference says it better than what it points to.
+            let said: HashSet<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+            out.extend(more.into_iter().filter(|(word, _)| !said.contains(word.as_str())));
         }
         Some(Node::Object(out))
     }
@@ -105,20 +111,36 @@ impl<'n> Expansion<'n> {
             .map(|(name, schema)| Some((name.clone(), self.schema(schema, false)?)));
         entries.collect::<Option<_>>().map(Node::Object)
     }
-}
 
-/// Follows a pointer into this document, such as `#/$defs/Name`.
-fn find<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
-    let path = pointer.strip_prefix('#')?;
-    if path.is_empty() {
-        return Some(root);
-    }
-    path.strip_prefix('/')?.split('/').try_fold(root, |node, step| {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        match node {
-            Node::Object(words) => words.iter().find(|(word, _)| *word == step).map(|(_, node)| node),
-            Node::List(list) => list.get(step.parse::<usize>().ok()?),
-            Node::Leaf(_) => None,
+    fn referenced(&mut self, to: &'n str) -> Option<Node> {
+        if self.open.contains(&to) {
+            return None;
         }
-    })
+        let found = self.find(to)?;
+        self.open.push(to);
+        let copy = self.schema(found, false);
+        self.open.pop();
+        copy
+    }
+
+    /// Follows a pointer into this document, such as `#/$defs/Name`.
+    fn find(&mut self, pointer: &str) -> Option<&'n Node> {
+        let path = pointer.strip_prefix('#')?;
+        if path.is_empty() {
+            return Some(self.root);
+        }
+        path.strip_prefix('/')?
+            .split('/')
+            .try_fold(self.root, |node, step| {
+                let step = step.replace("~1", "/").replace("~0", "~");
+                match node {
+                    Node::Object(words) => {
+                        self.budget.spend(words.len())?;
+                        words.iter().find(|(word, _)| *word == step).map(|(_, node)| node)
+                    }
+                    Node::List(list) => list.get(step.parse::<usize>().ok()?),
+                    Node::Leaf(_) => None,
+                }
+            })
+    }
 }
