@@ -11,9 +11,9 @@ use std::{
 };
 
 use bridge_translate::{
-    Dialect, Dialects, Ids, Outbound, Target, TokenLimits, anthropic,
+    Dialect, Dialects, Ids, LossList, Outbound, Target, TokenLimits, anthropic,
     error::{self, BadRequest, UpstreamFault},
-    request, response,
+    native, request, response,
     stream::{Status, Translator},
 };
 use serde::Serialize;
@@ -27,6 +27,17 @@ const WRONG_INPUT: u8 = 2;
 const UPSTREAM_FAILED: u8 = 1;
 /// Ids are the same at every run, so that outputs can be compared.
 const SEED: [u8; 32] = [0; 32];
+/// Knobs that shape no body.
+const TRANSPORT_KNOBS: [&str; 8] = [
+    "adaptive",
+    "auth",
+    "auto_shrink",
+    "finish_grace_ms",
+    "hold_head_ms",
+    "overloaded_as",
+    "retry_codes",
+    "url_template",
+];
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -44,6 +55,9 @@ pub struct Args {
     /// Preset of what the provider can take
     #[arg(long, default_value = "generic", value_name = "PRESET")]
     dialect: String,
+    /// What the provider speaks; for one that speaks the client's API, shows what is changed in the request
+    #[arg(long, value_enum, default_value_t = ApiFormat::Openai)]
+    api_format: ApiFormat,
     /// JSON file with knobs that replace the preset's, as in a provider's `dialect_overrides`
     #[arg(long, value_name = "FILE")]
     dialect_overrides: Option<PathBuf>,
@@ -66,11 +80,24 @@ pub struct Args {
     #[arg(long)]
     strict: bool,
     /// Translate an answer to the request in this file
-    #[arg(long, value_name = "REQUEST")]
+    #[arg(long, value_name = "REQUEST", conflicts_with = "api_format")]
     answer: Option<PathBuf>,
     /// The HTTP status of that answer
     #[arg(long, default_value_t = 200, requires = "answer")]
     status: u16,
+}
+
+/// The API of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ApiFormat {
+    Openai,
+    Anthropic,
+}
+
+/// What goes up, and what of the request does not.
+struct Fitted {
+    body: Vec<u8>,
+    losses: LossList,
 }
 
 /// Why there is no translation.
@@ -150,7 +177,13 @@ impl Args {
 
     fn request(&self, dialects: &Dialects, body: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
         let request = anthropic::Request::parse(body)?;
-        let Outbound { body, losses, .. } = self.outbound(dialects, &request)?;
+        let Fitted { body, losses } = match self.api_format {
+            ApiFormat::Openai => {
+                let Outbound { body, losses, .. } = self.outbound(dialects, &request)?;
+                Fitted { body, losses }
+            }
+            ApiFormat::Anthropic => self.edit(dialects, &request, body)?,
+        };
         if let Some(lost) = losses.header().filter(|_| self.strict) {
             return Err(Error::Lossy(lost));
         }
@@ -196,15 +229,37 @@ impl Args {
     }
 
     fn outbound(&self, dialects: &Dialects, request: &anthropic::Request<'_>) -> Result<Outbound, Error> {
+        Ok(request::to_openai(request, &self.target(dialects, request)?)?)
+    }
+
+    /// For a provider that speaks the client's API.
+    fn edit(
+        &self,
+        dialects: &Dialects,
+        request: &anthropic::Request<'_>,
+        body: &[u8],
+    ) -> Result<Fitted, Error> {
+        let target = self.target(dialects, request)?;
+        let edited = native::edit(body, request, &target, native::History::Signed)?;
+        Ok(Fitted {
+            body: edited.body.unwrap_or_else(|| body.to_vec()),
+            losses: edited.losses,
+        })
+    }
+
+    fn target<'a>(
+        &'a self,
+        dialects: &'a Dialects,
+        request: &'a anthropic::Request<'_>,
+    ) -> Result<Target<'a>, Error> {
         let model = self.model.as_deref().unwrap_or(request.model());
-        let target = Target {
+        Ok(Target {
             provider: &self.provider,
             model,
             dialect: dialects.of_model(model),
             token_limits: self.token_limits()?,
             max_output_tokens: self.max_output_tokens,
-        };
-        Ok(request::to_openai(request, &target)?)
+        })
     }
 
     fn token_limits(&self) -> Result<TokenLimits, Error> {
@@ -234,6 +289,8 @@ impl Args {
             let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
             overrides.insert(knob.trim().to_owned(), value);
         }
+        // A provider's file may say how it is called, too.
+        overrides.retain(|knob, _| !TRANSPORT_KNOBS.contains(&knob.as_str()));
         preset.with_overrides(&overrides).map_err(Error::Knob)
     }
 }

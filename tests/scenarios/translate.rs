@@ -85,7 +85,8 @@ fn a_request_becomes_the_upstreams_with_what_is_lost() -> Result<()> {
 
 #[test]
 fn presets_files_and_single_knobs_apply_in_that_order() -> Result<()> {
-    let overrides = file(r#"{"top_k": false, "max_tokens_field": "max_completion_tokens"}"#)?;
+    let overrides =
+        file(r#"{"top_k": false, "max_tokens_field": "max_completion_tokens", "adaptive": false}"#)?;
     let preset = translate(&["--dialect", "vllm"], &request().to_string())?.json()?;
     assert_eq!(
         (&preset["upstream"]["top_k"], &preset["losses"]),
@@ -108,6 +109,29 @@ fn presets_files_and_single_knobs_apply_in_that_order() -> Result<()> {
         (&single["upstream"]["top_k"], &single["upstream"]["max_tokens"]),
         (&json!(5), &json!(20))
     );
+    Ok(())
+}
+
+#[test]
+fn of_a_native_provider_the_edits_are_shown() -> Result<()> {
+    let body = request().to_string();
+    let native = ["--api-format", "anthropic", "--dialect", "anthropic"];
+    let same = translate(&native, &body)?;
+    assert_eq!(
+        same.out,
+        format!("{{\"dialect\":\"anthropic\",\"upstream\":{body},\"losses\":[]}}\n"),
+        "{}",
+        same.err
+    );
+    let flags = [
+        &native[..],
+        &["--model", "m", "--set", "strip_fields=[\"top_k\"]"],
+    ]
+    .concat();
+    let told = translate(&flags, &body)?.json()?;
+    assert_eq!(told["upstream"]["model"], "m");
+    assert_eq!(told["upstream"]["top_k"], Value::Null);
+    assert_eq!(told["losses"][0]["path"], "top_k");
     Ok(())
 }
 
