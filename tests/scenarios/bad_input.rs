@@ -34,7 +34,7 @@ async fn a_wrong_body_is_named_field_by_field() -> Result<()> {
     let wrong = [
         ("", "JSON"),
         ("{", "JSON"),
-        ("[]", "JSON"),
+        ("[]", "object"),
         (
             r#"{"max_tokens":1,"messages":[{"role":"user","content":"x"}]}"#,
             "model",
