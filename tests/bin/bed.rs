@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use bridge_proto::admin::v1::TierModels;
+use bridge_proto::admin::v1::{ApiFormat, TierModels};
 use bridge_tests::admin;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_upstream::{FakeUpstream, agent, canned};
@@ -57,6 +57,14 @@ async fn main() -> Result<()> {
         ..TierModels::default()
     });
     admin.create_provider(agents).await?;
+    let mut native = admin::provider("native", &upstream.base_url(), "n-text");
+    native.priority = 3;
+    native.api_format = ApiFormat::Anthropic.into();
+    native.models = Some(TierModels {
+        big: canned::NATIVE.iter().map(|name| (*name).to_owned()).collect(),
+        ..TierModels::default()
+    });
+    admin.create_provider(native).await?;
     for (model, dialect) in canned::DIALECTS {
         let mut provider = admin::provider(dialect, &upstream.base_url(), model);
         provider.priority = 3;

@@ -53,6 +53,7 @@ Models that work through Claude Code's tools, then tell what the tools said:
   f-cc-search     WebSearch
   f-cc-agent      Agent, of the kind Explore, with haiku
 With @N after the name, the stream of the first of these steps is cut after N bytes.
+n-text, n-think and n-tools are f-text, f-think and f-tools of a provider that speaks Anthropic's API.
 Any other name is answered with 404.";
 
 /// One name of each kind, for a provider that offers them all.
@@ -100,6 +101,9 @@ const PAUSE_AFTER_EVENTS: usize = 2;
 
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
 
+/// Models of a provider that speaks Anthropic's API.
+pub const NATIVE: &[&str] = &["n-text", "n-think", "n-tools"];
+
 /// A model for each dialect that clients in other languages look at.
 pub const DIALECTS: &[(&str, &str)] = &[
     ("f-as-openai", "openai"),
@@ -116,13 +120,13 @@ pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
     let place: usize = place.parse().unwrap_or_default();
     let after = After::Bytes(place);
     match name {
-        "f-text" => Script::text(SENTENCE),
+        "f-text" | "n-text" => Script::text(SENTENCE),
         "f-echo" => Script::echo(),
         "f-small" | "f-middle" | "f-big" => Script::text(&format!("This is {name}.")),
         "f-long" => Script::text(&"word ".repeat(2000)),
         "f-slow" => Script::text(SENTENCE).paced(Duration::from_millis(50)),
-        "f-think" => Script::answer(Answer::text(SENTENCE).reasoning("A pangram is wanted.")),
-        "f-tools" => Script::tools_then(SENTENCE),
+        "f-think" | "n-think" => Script::answer(Answer::text(SENTENCE).reasoning("A pangram is wanted.")),
+        "f-tools" | "n-tools" => Script::tools_then(SENTENCE),
         "f-cached" => Script::answer(Answer::text(SENTENCE).usage(Usage {
             prompt_tokens: 100,
             cached_tokens: 64,

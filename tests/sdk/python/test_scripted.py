@@ -164,6 +164,35 @@ class Answers(unittest.TestCase):
             self.assertEqual(body["response_format"]["json_schema"]["schema"], schema)
 
 
+class NativeProvider(unittest.TestCase):
+    """A provider that speaks the SDK's own API, behind the same bridge."""
+
+    def test_text_and_a_count_in_both_forms(self):
+        body = ask("n-text")
+        for message in both_ways(body):
+            self.assertEqual((message.content[0].text, message.model), (SENTENCE, "n-text"))
+            self.assertEqual((message.usage.input_tokens, message.usage.output_tokens), (20, 10))
+        counted = client().messages.count_tokens(model="n-text", messages=body["messages"])
+        self.assertEqual(counted.input_tokens, 20)
+
+    def test_thinking_and_tools_go_there_and_back(self):
+        body = ask("n-tools", "Weather in Paris and Oslo?") | {"tools": [WEATHER]}
+        for calls in both_ways(body):
+            self.assertEqual([call.input["city"] for call in calls.content], ["Paris", "Oslo"])
+            results = [
+                {"type": "tool_result", "tool_use_id": call.id, "content": "12 degrees"} for call in calls.content
+            ]
+            turns = [{"role": "assistant", "content": calls.content}, {"role": "user", "content": results}]
+            for final in both_ways(body | {"messages": body["messages"] + turns}):
+                self.assertEqual(final.content[0].text, SENTENCE)
+        for message in both_ways(ask("n-think")):
+            self.assertEqual([block.type for block in message.content], ["thinking", "text"])
+            turns = [{"role": "assistant", "content": message.content}, {"role": "user", "content": "Go on."}]
+            final_message(ask("n-think") | {"messages": [{"role": "user", "content": "Hi"}, *turns]})
+            sent = upstream_bodies("n-think")[-1]["messages"][1]["content"]
+            self.assertEqual(sent[0]["signature"], message.content[0].signature)
+
+
 class Failures(unittest.TestCase):
     def refused(self, model, error_class, status, kind):
         for call in (lambda: client().messages.create(**ask(model)), lambda: final_message(ask(model))):

@@ -55,6 +55,16 @@ for (const [way, answer] of Object.entries(waysToAsk)) {
     assert.deepEqual(unasked.content.map((block) => block.type), ['text']);
   });
 
+  test(`a native provider, ${way}: text, thinking and tools`, async () => {
+    const text = await answer(ask('n-text'));
+    assert.deepEqual([text.content[0].text, text.model, text.usage.output_tokens], [SENTENCE, 'n-text', 10]);
+    const { content } = await answer(ask('n-think'));
+    assert.deepEqual(content.map((block) => block.type), ['thinking', 'text']);
+    assert.ok(content[0].signature);
+    const calls = await answer({ ...ask('n-tools'), tools: [WEATHER] });
+    assert.deepEqual(calls.content.map((block) => block.input.city), ['Paris', 'Oslo']);
+  });
+
   const failures = [
     ['gpt-unheard-of', Anthropic.NotFoundError, 404, 'not_found_error'],
     ['f-status-429', Anthropic.RateLimitError, 429, 'rate_limit_error'],
