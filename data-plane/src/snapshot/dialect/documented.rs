@@ -82,3 +82,17 @@ fn every_documented_word_is_taken_and_no_other() {
         assert!(taken.is_err(), "{}: {taken:?}", knob.name);
     }
 }
+
+/// What an admin may choose must mean something here.
+#[test]
+fn every_preset_of_the_control_plane_is_known() {
+    const CHOICES: &str = include_str!("../../../../control-plane/src/domain/dialect.rs");
+    let (_, choices) = CHOICES.split_once("dialects! {").unwrap();
+    let (choices, _) = choices.split_once('}').unwrap();
+    let names: Vec<&str> = choices.split('"').skip(1).step_by(2).collect();
+    assert!(names.len() > 20, "the list was not understood: {names:?}");
+    for name in &names {
+        assert!(Dialect::preset(name).is_some(), "{name}");
+    }
+    assert_eq!(Dialect::presets().count(), names.len());
+}
