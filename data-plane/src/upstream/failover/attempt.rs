@@ -32,6 +32,8 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Longest error body; what it says fits into less.
 const ERROR_BYTES_MAX: usize = 1 << 20;
+/// Longest request whose tokens are counted to learn from it.
+const SAMPLE_BYTES_MAX: usize = 256 << 10;
 
 const SHOULD_RETRY: &str = "x-should-retry";
 
@@ -139,7 +141,8 @@ impl Call<'_> {
         }
     }
 
-    /// Counts the prompt with the tokenizer, now and then.
+    /// Counts the prompt with the tokenizer, now and then. Large ones teach no more than others, and
+    /// their answer would have to wait for the count.
     async fn sample(&self) -> Option<u64> {
         let Order {
             upstreams,
@@ -147,7 +150,8 @@ impl Call<'_> {
             asked,
             ..
         } = self.order;
-        if self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
+        let is_small = asked.body.len() <= SAMPLE_BYTES_MAX;
+        if !is_small || self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
             return None;
         }
         let target = self.candidate.target(snapshot);
