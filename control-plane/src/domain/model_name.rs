@@ -35,9 +35,9 @@ pub(super) fn is_covered(pattern: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a model that a provider lists is meant by another listed name.
-pub(super) fn is_meant(model: &str, name: &str) -> bool {
-    model.eq_ignore_ascii_case(name) || undated(model).eq_ignore_ascii_case(name)
+/// Whether a model is the one of this name with a date behind it.
+pub(super) fn is_dated_form(model: &str, name: &str) -> bool {
+    undated(model).eq_ignore_ascii_case(name)
 }
 
 /// Without a date in the style of `-20251001` or `@20251001`.
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_dated_model_is_meant_by_its_plain_name() {
-        assert!(is_meant("Qwen-Max", "qwen-max") && is_meant("m-20250101", "m"));
-        assert!(!is_meant("m", "m-20250101"));
+        assert!(is_dated_form("M-20250101", "m"));
+        assert!(!is_dated_form("m", "m-20250101"));
     }
 }

@@ -3,9 +3,11 @@
 //! Rules come first, then names that providers list, then the words of tiers: as the
 //! data planes do it, but for chance, breakers and what single keys may use.
 
+use std::collections::HashSet;
+
 use super::{
-    model::{ModelRule, RuleId, Target, Tier, UpstreamModel},
-    model_name::{FAMILIES, is_covered, is_meant},
+    model::{ModelName, ModelRule, RuleId, Target, Tier, UpstreamModel},
+    model_name::{FAMILIES, is_covered, is_dated_form},
     provider::{ModelOptions, ProviderName, Spec, TierModels},
 };
 
@@ -36,44 +38,82 @@ pub struct Reachable {
     pub max_output_tokens: Option<u32>,
 }
 
-/// Every name: of rules without a `*`, of providers, and of families. `rules` are in
-/// their order; disabled providers count for nothing.
-#[must_use]
-pub fn reachable(rules: &[ModelRule], providers: &[Spec]) -> Vec<Reachable> {
-    let mut enabled: Vec<&Spec> = providers.iter().filter(|provider| provider.enabled).collect();
-    enabled.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    let of_rules = rules.iter().map(|rule| rule.pattern.as_str());
-    let listed = enabled.iter().flat_map(|provider| provider.models.by_tier.all());
-    let names = of_rules
-        .filter(|pattern| !pattern.contains('*'))
-        .chain(listed.map(|model| model.as_str()))
-        .chain(FAMILIES.iter().map(|(family, _)| *family));
-    let mut found: Vec<Reachable> = Vec::new();
-    for name in names {
-        if found.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
-            continue;
-        }
-        if let Some((source, destinations)) = lead(rules, &enabled, name) {
-            found.push(with_sizes(&enabled, name, source, destinations));
-        }
-    }
-    found
+/// What names are resolved against.
+pub struct Reach<'a> {
+    /// In their order.
+    rules: &'a [ModelRule],
+    /// The enabled ones, in the order of priorities.
+    providers: Vec<&'a Spec>,
 }
 
-fn lead(rules: &[ModelRule], providers: &[&Spec], name: &str) -> Option<(Source, Vec<Destination>)> {
-    if let Some(rule) = rules.iter().find(|rule| is_covered(rule.pattern.as_str(), name)) {
-        let destinations = match &rule.target {
-            Target::Tier(tier) => of_tier(providers, *tier),
-            Target::Upstream { provider, model } => of_upstream(providers, provider, model, name),
-        };
-        return Some((Source::Rule(rule.id.clone()), destinations));
+impl<'a> Reach<'a> {
+    /// `rules` are in their order; disabled providers count for nothing.
+    #[must_use]
+    pub fn new(rules: &'a [ModelRule], providers: &'a [Spec]) -> Self {
+        let mut enabled: Vec<_> = providers.iter().filter(|provider| provider.enabled).collect();
+        enabled.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
+        Self {
+            rules,
+            providers: enabled,
+        }
     }
-    let listed = of_list(providers, name);
-    if !listed.is_empty() {
-        return Some((Source::Listed, listed));
+
+    /// Every name once: of rules without a `*`, of providers, and of families.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'a str> {
+        let of_rules = self.rules.iter().map(|rule| rule.pattern.as_str());
+        let listed = self
+            .providers
+            .iter()
+            .flat_map(|provider| provider.models.by_tier.all());
+        let names = of_rules
+            .filter(|pattern| !pattern.contains('*'))
+            .chain(listed.map(ModelName::as_str))
+            .chain(FAMILIES.iter().map(|(family, _)| *family));
+        let mut seen = HashSet::new();
+        names
+            .filter(|name| seen.insert(name.to_ascii_lowercase()))
+            .collect()
     }
-    let (_, tier) = FAMILIES.iter().find(|(family, _)| *family == name)?;
-    Some((Source::Tier(*tier), of_tier(providers, *tier)))
+
+    /// Where a name leads; `None` if nothing maps it.
+    #[must_use]
+    pub fn lead(&self, name: &str) -> Option<Reachable> {
+        let mut rules = self.rules.iter();
+        if let Some(rule) = rules.find(|rule| is_covered(rule.pattern.as_str(), name)) {
+            let destinations = match &rule.target {
+                Target::Tier(tier) => of_tier(&self.providers, *tier),
+                Target::Upstream { provider, model } => of_upstream(&self.providers, provider, model, name),
+            };
+            return Some(self.reachable(name, Source::Rule(rule.id.clone()), destinations));
+        }
+        let listed = of_list(&self.providers, name);
+        if !listed.is_empty() {
+            return Some(self.reachable(name, Source::Listed, listed));
+        }
+        let (_, tier) = FAMILIES.iter().find(|(family, _)| *family == name)?;
+        Some(self.reachable(name, Source::Tier(*tier), of_tier(&self.providers, *tier)))
+    }
+
+    fn reachable(&self, name: &str, source: Source, destinations: Vec<Destination>) -> Reachable {
+        let known: Vec<_> = destinations.iter().filter_map(|to| self.options(to)).collect();
+        Reachable {
+            name: name.to_owned(),
+            source,
+            context_window: known.iter().filter_map(|options| options.context_window).min(),
+            max_output_tokens: known.iter().filter_map(|options| options.max_output_tokens).min(),
+            destinations,
+        }
+    }
+
+    fn options(&self, destination: &Destination) -> Option<&ModelOptions> {
+        let provider = self
+            .providers
+            .iter()
+            .find(|provider| provider.name == destination.provider)?;
+        let mut options = provider.models.options.iter();
+        options.find(|options| options.model.as_str() == destination.model)
+    }
 }
 
 fn of_tier(providers: &[&Spec], tier: Tier) -> Vec<Destination> {
@@ -112,10 +152,14 @@ fn of_upstream(
         .collect()
 }
 
+/// The name itself goes before its dated forms.
 fn of_list(providers: &[&Spec], name: &str) -> Vec<Destination> {
     let lists = |provider: &&Spec| {
-        let mut models = provider.models.by_tier.all();
-        let model = models.find(|model| is_meant(model.as_str(), name))?;
+        let models = &provider.models.by_tier;
+        let exact = models
+            .all()
+            .find(|model| model.as_str().eq_ignore_ascii_case(name));
+        let model = exact.or_else(|| models.all().find(|model| is_dated_form(model.as_str(), name)))?;
         Some(destination(provider, model.as_str()))
     };
     providers.iter().filter_map(lists).collect()
@@ -125,24 +169,6 @@ fn destination(provider: &Spec, model: &str) -> Destination {
     Destination {
         provider: provider.name.clone(),
         model: model.to_owned(),
-    }
-}
-
-fn with_sizes(providers: &[&Spec], name: &str, source: Source, destinations: Vec<Destination>) -> Reachable {
-    let options = |destination: &Destination| {
-        let mut all = providers
-            .iter()
-            .filter(|provider| provider.name == destination.provider)
-            .flat_map(|provider| &provider.models.options);
-        all.find(|options| options.model.as_str() == destination.model)
-    };
-    let known: Vec<&ModelOptions> = destinations.iter().filter_map(options).collect();
-    Reachable {
-        name: name.to_owned(),
-        source,
-        context_window: known.iter().filter_map(|options| options.context_window).min(),
-        max_output_tokens: known.iter().filter_map(|options| options.max_output_tokens).min(),
-        destinations,
     }
 }
 
@@ -213,7 +239,9 @@ mod tests {
                 .map_or(String::new(), |window| format!(" ({window})"));
             format!("{} {source}: {}{window}", reachable.name, to.join(" "))
         };
-        reachable(rules, providers).into_iter().map(line).collect()
+        let reach = Reach::new(rules, providers);
+        let names = reach.names().into_iter();
+        names.map(|name| line(reach.lead(name).unwrap())).collect()
     }
 
     #[test]
@@ -242,5 +270,15 @@ mod tests {
             "mythos big: first/max first/mini-20250101 second/max second/plus (1000)",
         ];
         assert_eq!(lines(&rules, &providers), expected);
+    }
+
+    #[test]
+    fn a_name_goes_before_its_dated_form() {
+        let providers = [provider("a", 1, &[("m-20250101", None), ("M", None)])];
+        let reach = Reach::new(&[], &providers);
+        let to = |name: &str| reach.lead(name).map(|to| to.destinations[0].model.clone());
+        assert_eq!(to("m").as_deref(), Some("M"));
+        assert_eq!(to("m-20250101").as_deref(), Some("m-20250101"));
+        assert_eq!(to("unheard-of"), None);
     }
 }

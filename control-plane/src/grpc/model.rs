@@ -9,7 +9,7 @@ use bridge_proto::admin::v1::model_service_server::ModelService;
 use tonic::{Request, Response, Status};
 
 use crate::domain::model::{Draft, ModelRule, RULES_MAX, RuleId, Target};
-use crate::domain::reach::{Destination, Reachable, Source, reachable};
+use crate::domain::reach::{Destination, Reach, Reachable, Source};
 use crate::domain::{FieldViolation, Invalid, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
@@ -116,11 +116,14 @@ impl ModelService for Models {
             .collect();
         let providers = configuration.providers.into_iter();
         let providers: Vec<_> = providers.map(|provider| provider.value.spec).collect();
-        let mut models = reachable(&rules, &providers);
-        models.retain(|model| matches_query(&request.query, &[&model.name]));
-        let page = ask.cut(models, |model| (model.name.to_lowercase(), model.name.clone()));
+        let reach = Reach::new(&rules, &providers);
+        let mut names = reach.names();
+        names.retain(|name| matches_query(&request.query, &[name]));
+        // Only what is shown is resolved.
+        let page = ask.cut(names, |name| (name.to_lowercase(), (*name).to_owned()));
+        let models = page.items.into_iter().filter_map(|name| reach.lead(name));
         Ok(Response::new(admin::ListModelsResponse {
-            models: page.items.into_iter().map(model_to_proto).collect(),
+            models: models.map(model_to_proto).collect(),
             next_page_token: page.next_page_token,
             total_size: page.total_size,
         }))
