@@ -132,7 +132,7 @@ async fn a_template_puts_the_model_into_the_path() -> Result<()> {
             .await
             .is_err()
     );
-    let here = template("{base_url}/deployments/{model}/chat?api-version=1");
+    let here = template("/deployments/{model}/chat?api-version=1");
     stage.admin.update_provider(here, "dialect_overrides").await?;
     stage.settle().await?;
     sent(&stage, 0, "haiku", MODEL).await?;

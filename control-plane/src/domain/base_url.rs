@@ -14,10 +14,8 @@ use super::Invalid;
 
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 512;
-/// What a template of a URL has in place of the model and, at its start, of this URL.
+/// What a template of a URL has in place of the model, and a model to try it with.
 const MODEL: &str = "{model}";
-const BASE: &str = "{base_url}";
-/// A model to try a template with.
 const ANY_MODEL: &str = "m";
 /// Metadata services of clouds outside the link-local range.
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
@@ -48,7 +46,7 @@ impl BaseUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Invalid::new("must have neither `?` nor `#`"));
         }
-        let (Some(host), Some(origin)) = (url.host(), origin(&url)) else {
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(Invalid::new("must name a host"));
         };
         check_host(&host)?;
@@ -58,7 +56,7 @@ impl BaseUrl {
         }
         Ok(Self {
             text,
-            origin,
+            origin: format!("{}://{host}:{port}", url.scheme()),
             host: host.to_string(),
         })
     }
@@ -69,31 +67,30 @@ impl BaseUrl {
         if template.len() > URL_BYTES_MAX {
             return Err(Invalid::new(format!("must have at most {URL_BYTES_MAX} bytes")));
         }
-        let whole = match template.strip_prefix(BASE) {
-            Some(rest) => format!("{}{rest}", self.text),
-            None => template.to_owned(),
+        let filled = template.replace(MODEL, ANY_MODEL);
+        let whole = if filled.starts_with('/') {
+            format!("{}{filled}", self.text)
+        } else {
+            filled
         };
-        let marks =
-            || Invalid::new("must have {model} once, may begin with {base_url}, and have no other marks");
-        let (before, after) = whole.split_once(MODEL).ok_or_else(marks)?;
-        if [before, after].iter().any(|part| part.contains(['{', '}'])) {
-            return Err(marks());
+        let url = Url::parse(&whole)
+            .map_err(|error| Invalid::new(format!("must be a path or an absolute URL: {error}")))?;
+        let origin = match (url.host(), url.port_or_known_default()) {
+            (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+            (None, _) | (_, None) => String::new(),
+        };
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        if origin != self.origin || !is_plain {
+            return Err(Invalid::new(format!("must lead to {}", self.origin)));
         }
-        let filled = Url::parse(&format!("{before}{ANY_MODEL}{after}"))
-            .map_err(|error| Invalid::new(format!("must be a URL: {error}")))?;
-        let is_plain =
-            filled.username().is_empty() && filled.password().is_none() && filled.fragment().is_none();
-        // Without the model as well: it must not be a part of the host.
-        let leads_here = [Ok(filled), Url::parse(before)]
-            .into_iter()
-            .all(|url| url.is_ok_and(|url| origin(&url).as_ref() == Some(&self.origin)));
-        if is_plain && leads_here {
+        let (_, place) = template.split_once("://").unwrap_or(("", template));
+        let is_placed = place
+            .find(MODEL)
+            .is_some_and(|at| place[..at].contains(['/', '?']));
+        if is_placed {
             Ok(())
         } else {
-            Err(Invalid::new(format!(
-                "must lead to {}, without user info and fragment",
-                self.origin
-            )))
+            Err(Invalid::new("must have {model} in its path or query"))
         }
     }
 
@@ -119,12 +116,6 @@ impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// Scheme, host and port, the port always told.
-fn origin(url: &Url) -> Option<String> {
-    let (host, port) = (url.host()?, url.port_or_known_default()?);
-    Some(format!("{}://{host}:{port}", url.scheme()))
 }
 
 /// `url` has normalised decimal, octal and hexadecimal forms to addresses by now.
@@ -203,8 +194,8 @@ mod tests {
     fn a_template_stays_on_the_origin_and_names_the_model() {
         let base = BaseUrl::parse("https://m.example/openai").unwrap();
         for good in [
-            "{base_url}/deployments/{model}/chat/completions?api-version=2024-10-21",
-            "{base_url}/chat?model={model}",
+            "/deployments/{model}/chat/completions?api-version=2024-10-21",
+            "/chat?model={model}",
             "https://m.example/x/{model}",
             "https://M.example:443/x/{model}",
         ] {
@@ -212,20 +203,15 @@ mod tests {
         }
         for bad in [
             "",
-            "{base_url}/chat/completions",
-            "/deployments/{model}",
+            "/chat/completions",
             "{model}",
-            "{base_url}/{model}/{model}",
-            "{base_url}/{deployment}/{model}",
-            "https://m.example/{base_url}/{model}",
-            "https://m.example{model}/",
             "https://{model}.example/x",
             "https://evil.example/{model}",
             "http://m.example/{model}",
             "https://m.example@evil.example/{model}",
             "https://user@m.example/{model}",
             "https://m.example:444/{model}",
-            "{base_url}/{model}#there",
+            "/x/{model}#there",
             "file:///{model}",
         ] {
             assert!(base.check_template(bad).is_err(), "{bad}");

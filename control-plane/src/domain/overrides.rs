@@ -229,7 +229,7 @@ mod tests {
             ("empty_tool_result", text("-")),
             ("strip_betas", list(&["a-2025-01-01"])),
             ("extra_body", text("{}")),
-            ("url_template", text("{base_url}/deployments/{model}/chat?v=1")),
+            ("url_template", text("/deployments/{model}/chat?v=1")),
         ] {
             assert_eq!(said(name, value), None);
         }
@@ -298,7 +298,7 @@ mod tests {
         let mut violations = Violations::default();
         let draft = Draft::from([
             ("auth".to_owned(), text("bearer")),
-            ("url_template".to_owned(), text("{base_url}/{model}")),
+            ("url_template".to_owned(), text("/{model}")),
             ("vision".to_owned(), Value::Flag(true)),
         ]);
         let checked = check_model(&mut violations, "o", &draft);
