@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use bridge_proto::admin::v1::Provider;
+use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::anthropic::ask;
 use bridge_tests::fake_upstream::answer::Answer;
 use bridge_tests::fake_upstream::script::{After, End};
@@ -249,5 +251,32 @@ async fn many_streams_at_once_stay_apart() -> Result<()> {
     let transcripts = futures_util::future::try_join_all(streams).await?;
     let texts: Vec<String> = transcripts.iter().map(|transcript| transcript.text()).collect();
     assert_eq!(texts, prompts);
+    Ok(())
+}
+
+#[tokio::test]
+async fn s20_a_client_gets_its_head_when_the_provider_takes_its_time() -> Result<()> {
+    let knobs = Dialect {
+        hold_head_ms: Some(300),
+        ..Dialect::default()
+    };
+    let stage = Box::pin(Stage::without_memory_of(|provider| Provider {
+        dialect_overrides: Some(knobs),
+        ..provider
+    }))
+    .await?;
+    let gate = Gate::closed();
+    stage
+        .upstream
+        .once(MODEL, Script::text(STORY).hold_after(0, &gate));
+    let mut stream = stage.client()?.stream(&ask("haiku", "A story")).await?;
+    assert_eq!(stream.status, 200);
+    assert!(
+        !stream.headers.contains_key("x-bridge-provider"),
+        "nobody is chosen yet"
+    );
+    assert_eq!(stream.next_of("ping").await?.kind, "ping");
+    gate.open();
+    assert_eq!(stream.to_end().await?.text(), STORY);
     Ok(())
 }

@@ -148,6 +148,18 @@ impl Stream {
         }
     }
 
+    /// Begins the answer without a word of it, for clients that wait no longer. From here on
+    /// nobody else can give it. Does nothing where the words are the provider's own.
+    pub(crate) fn begin_wordless(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Translated(translator) => {
+                translator.force_head(out);
+                translator.keep_alive(KeepAlive::EmptyDelta, out);
+            }
+            Self::Native(_) => {}
+        }
+    }
+
     /// Whether content has gone out.
     pub(crate) fn is_committed(&self) -> bool {
         match self {

@@ -174,14 +174,6 @@ impl Translator {
         }
     }
 
-    /// For a candidate that takes over after [`Translator::force_head`] of an earlier one: the
-    /// client already has its `message_start`.
-    pub fn after_head(reply: Reply, ids: Ids) -> Self {
-        let mut translator = Translator::new(reply, ids);
-        translator.reader.core.sink_mut().has_head = true;
-        translator
-    }
-
     /// Feeds upstream bytes, cut anywhere; appends client bytes to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Status {
         self.drive(out, |reader| reader.push(bytes))
@@ -213,8 +205,8 @@ impl Translator {
         });
     }
 
-    /// Sends the head although no content came, because the client must not wait longer.
-    /// The answer is still uncommitted: see [`Translator::after_head`].
+    /// Sends the head although no content came, because the client must not wait longer. The
+    /// client has a message then, which nobody but this upstream can go on with.
     pub fn force_head(&mut self, out: &mut Vec<u8>) {
         self.with_out(out, |reader| reader.core.sink_mut().head());
     }

@@ -2,12 +2,14 @@
 
 use std::{
     future::Future,
+    pin::pin,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status, tokens};
 use http::{HeaderMap, header};
+use tokio::time::sleep_until;
 
 use super::order::{Order, Sent};
 use crate::{
@@ -28,6 +30,9 @@ use crate::{
     usage::meter::Meter,
 };
 
+/// Some clients give up on a stream after five minutes without an event, and pings are none.
+/// Servers that evaluate a long prompt may take longer.
+const WORDLESS_MAX: Duration = Duration::from_secs(200);
 /// Longest whole answer.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Longest error body; what it says fits into less.
@@ -162,12 +167,23 @@ impl Call<'_> {
     async fn begin(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
         let mut stream = self.sent.reply.stream();
         let mut out = Vec::new();
+        let mut patience = pin!(sleep_until((self.order.arrived + WORDLESS_MAX).into()));
+        let mut is_patient = true;
         loop {
-            let progress = match self
-                .in_time(body.chunk())
-                .await
-                .map_err(|class| self.failure(class))?
-            {
+            let chunk = tokio::select! {
+                // What the upstream says is better than what we say.
+                biased;
+                chunk = self.in_time(body.chunk()) => chunk,
+                () = &mut patience, if is_patient => {
+                    is_patient = false;
+                    stream.begin_wordless(&mut out);
+                    if !stream.is_committed() {
+                        continue;
+                    }
+                    return Ok(Reached::Begun { body, stream, out, end: None });
+                }
+            };
+            let progress = match chunk.map_err(|class| self.failure(class))? {
                 Some(Ok(bytes)) => stream.push(&bytes, &mut out),
                 Some(Err(class)) => return Err(self.failure(class)),
                 None => stream.end(&mut out),

@@ -7,6 +7,8 @@ use bridge_translate::anthropic;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 use crate::{
     metrics::Metrics,
@@ -53,7 +55,11 @@ impl Stage {
 
     /// Runs one request and tells how often an upstream was asked.
     async fn run(self) -> (Result<Committed, Error>, u32) {
-        let request = anthropic::Request::parse(REQUEST).unwrap();
+        self.run_since(REQUEST, Instant::now()).await
+    }
+
+    async fn run_since(self, body: &'static [u8], arrived: Instant) -> (Result<Committed, Error>, u32) {
+        let request = anthropic::Request::parse(body).unwrap();
         let plan = routing::plan(&self.snapshot, &self.key, request.model(), &mut rand::rng()).unwrap();
         let mut meter = Meter::start(&self.upstreams.metrics, RequestId::new(), Instant::now());
         let snapshot = Arc::new(self.snapshot);
@@ -63,11 +69,11 @@ impl Stage {
             key: &self.key,
             asked: Asked {
                 request: &request,
-                body: &Bytes::from_static(REQUEST),
+                body: &Bytes::from_static(body),
                 headers: &HeaderMap::new(),
                 query: None,
             },
-            arrived: Instant::now(),
+            arrived,
         };
         let result = run(order, plan, &mut meter).await;
         (result, meter.trail().attempts)
@@ -176,4 +182,34 @@ async fn an_address_that_is_denied_is_never_called() {
         panic!("it must not be called")
     };
     assert_eq!(failure.class, Class::DeniedAddress);
+}
+
+/// Answers one request with a head and the role of the answer, and then says nothing.
+async fn say_no_word(listener: tokio::net::TcpListener) {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+        data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    let (mut socket, _) = listener.accept().await.unwrap();
+    socket.read_u8().await.unwrap();
+    socket.write_all(HEAD).await.unwrap();
+    // Its end is the client's.
+    socket.read_to_end(&mut Vec::new()).await.ok();
+}
+
+#[tokio::test]
+async fn p21_a_client_that_waits_no_longer_gets_a_beginning_without_words() {
+    const STREAMED: &[u8] =
+        br#"{"model":"opus","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut provider = fixture::provider("slow", 1, &["big-1"], &[]);
+    let address = listener.local_addr().unwrap();
+    provider.endpoint.url = format!("http://{address}/").parse().unwrap();
+    let mut stage = Stage::down();
+    stage.snapshot.providers = vec![Arc::new(provider)];
+    let minutes_ago = Instant::now().checked_sub(Duration::from_secs(200)).unwrap();
+    let asked = async {
+        let (result, attempts) = stage.run_since(STREAMED, minutes_ago).await;
+        (matches!(result, Ok(Committed::Flow(_))), attempts)
+    };
+    let (begun, ()) = tokio::join!(asked, say_no_word(listener));
+    assert_eq!(begun, (true, 1));
 }

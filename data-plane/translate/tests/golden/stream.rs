@@ -266,18 +266,6 @@ fn e3_an_empty_delta_fits_whatever_is_open() {
 }
 
 #[test]
-fn r1_another_candidate_goes_on_after_a_forced_head() {
-    let reply = case::reply(&case::dialect(None), None);
-    let mut out = Vec::new();
-    let mut first = Translator::new(reply.clone(), case::ids());
-    first.force_head(&mut out);
-    assert!(matches!(first.end(&mut out), Status::Failed(_)));
-    let mut second = Translator::after_head(reply, case::ids());
-    push(&mut second, &[HELLO, STOP, DONE].concat(), &mut out);
-    assert!(Grammar::check(&out).is_whole());
-}
-
-#[test]
 fn s12_large_deltas_and_too_large_events() {
     let reply = case::reply(&case::dialect(None), None);
     let big = "x".repeat(1_000_000);
