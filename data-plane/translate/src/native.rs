@@ -7,6 +7,7 @@
 
 mod answer;
 mod betas;
+mod draft;
 mod edits;
 mod event;
 mod fault;
@@ -18,9 +19,10 @@ mod walk;
 
 pub use answer::{Answer, answer};
 pub use betas::strip_betas;
+pub use draft::History;
 pub use fault::{Refusal, Verbatim, refusal, refuses_thinking};
 pub use reply::Reply;
-pub use request::{History, Outbound, edit};
+pub use request::{Outbound, edit};
 pub use stream::{Status, Stream};
 
 #[cfg(test)]

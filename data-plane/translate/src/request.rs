@@ -13,6 +13,7 @@ mod params;
 mod reasoning;
 mod run;
 mod system;
+mod target;
 mod tool_choice;
 mod tools;
 mod user;
@@ -28,8 +29,8 @@ use crate::reply::{Reply, Rules, Shared, UsedIds};
 use crate::signature::Signer;
 
 use self::context::Context;
-pub use self::context::{Target, TokenLimits};
 use self::luggage::Extras;
+pub use self::target::{Target, TokenLimits};
 
 /// What goes to the upstream, and what is needed when it answers.
 #[derive(Debug)]

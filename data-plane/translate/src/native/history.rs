@@ -9,7 +9,7 @@ use crate::ids;
 use crate::json;
 use crate::signature::is_ours;
 
-use super::request::{Draft, History};
+use super::draft::{Draft, History};
 use super::walk::{Member, Span};
 
 const ID_PREFIX: &str = "toolu_";

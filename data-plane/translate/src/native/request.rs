@@ -8,6 +8,7 @@ use crate::json;
 use crate::loss::LossList;
 use crate::request::Target;
 
+use super::draft::{Draft, History};
 use super::edits::Edits;
 use super::history;
 use super::reply::Reply;
@@ -22,15 +23,6 @@ const BUDGET_XHIGH: u64 = 32_768;
 const BUDGET_MIN: u64 = 1_024;
 const OFF: &str = "{\"type\":\"disabled\"}";
 
-/// What becomes of thinking in earlier turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum History {
-    /// Only thinking that no provider of this API has signed is left out.
-    Signed,
-    /// All thinking is left out, because the provider refused it.
-    WithoutThinking,
-}
-
 /// What goes to the provider, and what is needed when it answers.
 #[derive(Debug)]
 pub struct Outbound {
@@ -38,14 +30,6 @@ pub struct Outbound {
     pub body: Option<Vec<u8>>,
     pub losses: LossList,
     pub reply: Reply,
-}
-
-/// A body on its way.
-pub(super) struct Draft<'d> {
-    pub(super) text: Text<'d>,
-    pub(super) target: &'d Target<'d>,
-    pub(super) edits: Edits,
-    pub(super) losses: LossList,
 }
 
 /// Fits a body to one candidate. `request` is what `body` was parsed to.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::context::Target;
+use super::target::Target;
 use crate::anthropic::{Block, Request};
 use crate::dialect::{Dialect, ReasoningBack, ReasoningDetails, ToolExtra};
 use crate::openai::request as wire;
