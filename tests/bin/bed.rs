@@ -7,6 +7,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use bridge_proto::admin::v1::{ApiFormat, TierModels};
+use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::admin;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_upstream::{FakeUpstream, agent, canned};
@@ -71,6 +72,17 @@ async fn main() -> Result<()> {
         provider.dialect = (*dialect).to_owned();
         admin.create_provider(provider).await?;
     }
+    let mut unshrunk = admin::provider("unshrunk", &upstream.base_url(), "f-text");
+    unshrunk.priority = 3;
+    unshrunk.models = Some(TierModels {
+        big: canned::UNSHRUNK.iter().map(|name| (*name).to_owned()).collect(),
+        ..TierModels::default()
+    });
+    unshrunk.dialect_overrides = Some(Dialect {
+        auto_shrink: Some(false),
+        ..Dialect::default()
+    });
+    admin.create_provider(unshrunk).await?;
     let mut patient = admin::provider("patient", &upstream.base_url(), canned::PAUSING);
     patient.priority = 3;
     patient.timeout = PATIENCE_S;

@@ -111,6 +111,14 @@ pub const DIALECTS: &[(&str, &str)] = &[
     ("f-as-vllm", "vllm"),
 ];
 
+/// For a provider that leaves it to clients to ask again for less.
+pub const UNSHRUNK: &[&str] = &[
+    "f-window-openai@40001",
+    "f-window-openrouter@40001",
+    "f-window-vllm@40001",
+    "f-window-vllm-0.10@40001",
+];
+
 /// Longer than Claude Code waits for an event: what is silent so long is not given up only if we write.
 pub const PAUSING: &str = "f-pause-330";
 

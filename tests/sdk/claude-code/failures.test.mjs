@@ -65,13 +65,19 @@ describe('failures', { concurrency: CONCURRENCY }, () => {
 
   for (const server of ['openai', 'openrouter', 'vllm', 'vllm-0.10']) {
     test(`KC13 an answer that does not fit beside its prompt is asked for shorter, ${server}`, async (t) => {
-      const run = await claude(t, { model: `f-window-${server}@40000` });
+      const run = await claude(t, { model: `f-window-${server}@40001` });
       assert.equal(run.result.result, SENTENCE);
       assert.deepEqual(statuses(run), [400, 200]);
       const [first, second] = questions(run).map(({ body }) => body.max_tokens);
       assert.ok(second < first, `${first}, then ${second}`);
     });
   }
+
+  test('KC13 by default the bridge does that itself', async (t) => {
+    const run = await claude(t, { model: 'f-window-openai@40000' });
+    assert.equal(run.result.result, SENTENCE);
+    assert.deepEqual(statuses(run), [200]);
+  });
 
   test('KC13 a conversation that does not fit is compacted', async (t) => {
     const prompts = [1, 2, 3, 4].map((nth) => `Part ${nth}: ${LONG_PROMPT}`);
