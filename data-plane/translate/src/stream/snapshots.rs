@@ -11,6 +11,8 @@ use std::borrow::Cow;
 const CHANCE_BYTES_MAX: usize = 12;
 /// A first chunk below this says nothing about a second and last one, in bytes.
 const FIRST_BYTES_MIN: usize = 4;
+/// Short chunks that wait longer than this say the same again and again, in bytes.
+const WAITING_BYTES_MAX: usize = 64;
 /// What is kept for comparison, in bytes.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -26,8 +28,12 @@ pub(super) struct Snapshots {
 enum Mode {
     #[default]
     Unknown,
-    /// It begins with all so far, and longer.
-    Suspicious(String),
+    /// The last chunk begins with all so far, and is longer.
+    Suspicious {
+        last: String,
+        /// All chunks since, for the case that they were pieces after all.
+        waiting: String,
+    },
     Pieces,
     Snapshots,
 }
@@ -38,13 +44,22 @@ impl Snapshots {
         let extends = |shorter: &str| text.len() > shorter.len() && text.starts_with(shorter);
         let (mode, new) = match std::mem::take(&mut self.mode) {
             Mode::Unknown if self.so_far.is_empty() => (Mode::Unknown, Cow::Borrowed(text)),
-            Mode::Unknown if extends(&self.so_far) => (Mode::Suspicious(text.to_owned()), Cow::Borrowed("")),
-            Mode::Suspicious(last) if last == text => (Mode::Suspicious(last), Cow::Borrowed("")),
-            Mode::Suspicious(last) if extends(&last) && text.len() <= CHANCE_BYTES_MAX => {
-                (Mode::Suspicious(text.to_owned()), Cow::Borrowed(""))
+            Mode::Unknown if extends(&self.so_far) => {
+                let (last, waiting) = (text.to_owned(), text.to_owned());
+                (Mode::Suspicious { last, waiting }, Cow::Borrowed(""))
             }
-            Mode::Suspicious(last) if extends(&last) => (Mode::Snapshots, self.rest(text)),
-            Mode::Suspicious(last) => (Mode::Pieces, Cow::Owned(last + text)),
+            Mode::Suspicious { last, waiting: _ }
+                if (last == text || extends(&last)) && text.len() > CHANCE_BYTES_MAX =>
+            {
+                (Mode::Snapshots, self.rest(text))
+            }
+            Mode::Suspicious { last, waiting }
+                if (last == text || extends(&last)) && waiting.len() <= WAITING_BYTES_MAX =>
+            {
+                let (last, waiting) = (text.to_owned(), waiting + text);
+                (Mode::Suspicious { last, waiting }, Cow::Borrowed(""))
+            }
+            Mode::Suspicious { last: _, waiting } => (Mode::Pieces, Cow::Owned(waiting + text)),
             Mode::Snapshots if self.so_far.starts_with(text) => (Mode::Snapshots, Cow::Borrowed("")),
             Mode::Snapshots if extends(&self.so_far) => (Mode::Snapshots, self.rest(text)),
             Mode::Unknown | Mode::Pieces | Mode::Snapshots => (Mode::Pieces, Cow::Borrowed(text)),
@@ -56,13 +71,12 @@ impl Snapshots {
 
     /// What is new in a whole message.
     pub(super) fn whole<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
-        if let Mode::Suspicious(last) = &self.mode
-            && text.starts_with(last.as_str())
-        {
-            self.mode = Mode::Snapshots;
-        }
         if self.so_far.is_empty() || !text.starts_with(&self.so_far) {
             return self.piece(text);
+        }
+        if let Mode::Suspicious { .. } = &self.mode {
+            // What waits is part of the whole.
+            self.mode = Mode::Snapshots;
         }
         let new = self.rest(text);
         self.keep(&new);
@@ -71,15 +85,15 @@ impl Snapshots {
 
     /// What waited when something else comes, or the end.
     pub(super) fn flush(&mut self) -> Option<String> {
-        let Mode::Suspicious(last) = &mut self.mode else {
+        let Mode::Suspicious { last, waiting } = &mut self.mode else {
             return None;
         };
-        let last = std::mem::take(last);
+        let (last, waiting) = (std::mem::take(last), std::mem::take(waiting));
         let is_snapshot = self.so_far.len() >= FIRST_BYTES_MIN;
         let new = if is_snapshot {
             self.rest(&last).into_owned()
         } else {
-            last
+            waiting
         };
         self.mode = if is_snapshot {
             Mode::Snapshots
@@ -125,6 +139,15 @@ mod tests {
         check(&["-", "-", "-"], &["-", "-", "-"]);
         check(&["a", "and", " so"], &["a", "and so"]);
         check(&["ha", "haha"], &["ha", "haha"]);
+        check(&["1", "10", "100"], &["1", "10100"]);
+        check(&["1", "10", "100", " x"], &["1", "10100 x"]);
+        check(&["\n", "\n\n", "\n\n", "x"], &["\n", "\n\n\n\nx"]);
+        check(&["ha", "haha", "hahaha", "!"], &["ha", "hahahahaha!"]);
+        let mut again = vec!["a"];
+        again.extend(["ab"; 100]);
+        let mut snapshots = Snapshots::default();
+        let told: String = again.iter().map(|piece| snapshots.piece(piece)).collect();
+        assert_eq!(told, again.concat(), "what says the same for long does not wait");
     }
 
     #[test]
@@ -140,6 +163,10 @@ mod tests {
             &["The", " user asks", " me"],
         );
         check(&["Hello", "Hello you"], &["Hello", " you"]);
+        check(
+            &["A", "A long text", "A long text of a server"],
+            &["A", " long text of a server"],
+        );
     }
 
     #[test]
@@ -150,5 +177,10 @@ mod tests {
         assert_eq!(snapshots.whole("Hello"), "");
         assert_eq!(snapshots.whole("Hello!"), "!");
         assert_eq!(snapshots.whole("Other"), "Other");
+        let mut snapshots = Snapshots::default();
+        assert_eq!(snapshots.piece("1"), "1");
+        assert_eq!(snapshots.piece("10"), "");
+        assert_eq!(snapshots.whole("110"), "10");
+        assert_eq!(snapshots.flush(), None);
     }
 }
