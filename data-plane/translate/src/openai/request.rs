@@ -142,6 +142,10 @@ impl<'a> Part<'a> {
         matches!(self, Part::Text { .. })
     }
 
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Part::File { .. })
+    }
+
     /// Whether the part is text that may be joined with others.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Part::Text { mark: Mark::None, .. })

@@ -106,12 +106,10 @@ fn image<'r>(source: &'r Source<'r>, path: &Path<'_>, cx: &mut Context<'r>) -> R
             media_type,
             data: *data,
         })),
-        Source::Url(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
-            Err(BadRequest::at(
-                format_args!("{path}.source.url"),
-                "Only http and https URLs are supported",
-            ))
-        }
+        Source::Url(url) if !is_web(url) => Err(BadRequest::at(
+            format_args!("{path}.source.url"),
+            "Only http and https URLs are supported",
+        )),
         Source::Url(_) if cx.dialect().image_urls == ImageUrls::Reject => Err(BadRequest::at(
             format_args!("{path}.source.url"),
             "This provider does not take image URLs",
@@ -125,6 +123,11 @@ fn image<'r>(source: &'r Source<'r>, path: &Path<'_>, cx: &mut Context<'r>) -> R
             ))
         }
     }
+}
+
+fn is_web(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"))
 }
 
 fn push_document<'r>(

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use crate::anthropic::{Block, Content, Request, Tool, ToolChange, ToolKind};
+use crate::anthropic::{Block, Content, Request, Tool, ToolChange, ToolChoice, ToolKind};
 use crate::dialect::DeferredTools;
 
 use super::context::Context;
@@ -154,6 +154,10 @@ impl<'r> Deferred<'r> {
         if !takes_all && offers.iter().any(|offer| is_deferred(offer.tool)) {
             let messages = request.messages.iter();
             messages.for_each(|message| find_tools(&message.content, &mut found));
+            // Whoever demands a tool has found it.
+            if let Some(ToolChoice::Tool(name)) = &request.tools.choice {
+                found.insert(name);
+            }
         }
         Deferred { takes_all, found }
     }

@@ -55,6 +55,7 @@ pub(super) fn translate<'r>(cx: &Context<'r>, has_tools: bool, params: &mut Vec<
         }
         Reasoning::Glm => put("thinking", switch(is_on)),
         Reasoning::Openrouter => {
+            let effort = effort.and_then(|effort| nearest(effort, efforts(dialect)));
             let entry = match (is_on, effort, budget) {
                 (false, ..) => ("enabled", Param::Bool(false)),
                 (true, _, Some(budget)) => ("max_tokens", Param::Number(budget)),

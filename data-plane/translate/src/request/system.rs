@@ -61,7 +61,7 @@ pub(super) fn put<'r>(parts: Vec<Part<'r>>, cx: &Context<'_>, out: &mut Vec<wire
         SystemRole::User => "user",
     };
     match out.first_mut() {
-        Some(first) if role == "user" && first.role == "user" && dialect.merge_same_role => {
+        Some(first) if first.role == role && dialect.merge_same_role => {
             first.content.splice(0..0, parts);
         }
         Some(_) | None => out.insert(0, wire::Message::new(role, parts)),
@@ -86,16 +86,22 @@ pub(super) fn inside<'r>(
         MidSystem::System => Reminder::Message(wire::Message::new("system", parts)),
         MidSystem::Developer => Reminder::Message(wire::Message::new("developer", parts)),
         MidSystem::Top => Reminder::Top(parts),
-        MidSystem::User => Reminder::Text(parts.into_iter().map(wrapped).collect()),
+        MidSystem::User => Reminder::Text(wrapped(parts)),
     }))
 }
 
-fn wrapped(part: Part<'_>) -> Part<'_> {
-    match part {
-        Part::Text { text, glue, mark } => {
-            let text = format!("{REMINDER_START}{}{REMINDER_END}", text.decoded()).into();
-            Part::Text { text, glue, mark }
-        }
-        part @ (Part::Image(_) | Part::File { .. }) => part,
+/// One reminder around all texts of a message.
+fn wrapped(mut parts: Vec<Part<'_>>) -> Vec<Part<'_>> {
+    let texts = parts.iter_mut().filter_map(|part| match part {
+        Part::Text { text, .. } => Some(text),
+        Part::Image(_) | Part::File { .. } => None,
+    });
+    let mut texts: Vec<_> = texts.collect();
+    if let Some(first) = texts.first_mut() {
+        **first = format!("{REMINDER_START}{}", first.decoded()).into();
     }
+    if let Some(last) = texts.last_mut() {
+        **last = format!("{}{REMINDER_END}", last.decoded()).into();
+    }
+    parts
 }

@@ -17,9 +17,18 @@ pub(super) fn translate<'r>(
     tools: &mut Vec<wire::Tool<'r>>,
     cx: &mut Context<'r>,
 ) -> Result<Choice<'r>, BadRequest> {
-    let Some(choice) = request.tools.choice.as_ref().filter(|_| !tools.is_empty()) else {
+    let Some(choice) = request.tools.choice.as_ref() else {
         return Ok(None);
     };
+    if tools.is_empty() {
+        if matches!(choice, ToolChoice::Any | ToolChoice::Tool(_))
+            && !request.tools.list.is_empty()
+            && !cx.searches
+        {
+            cx.losses.add("tool_choice", "no tool of the request is left");
+        }
+        return Ok(None);
+    }
     if cx.drops(Param::ToolChoice) {
         if !matches!(choice, ToolChoice::Auto) {
             cx.losses.add("tool_choice", "not supported by the provider");

@@ -28,9 +28,9 @@ pub(super) fn translate<'r>(
 ) -> Result<Translated<'r>, BadRequest> {
     let offered = offered::translate(request, cx);
     let mut tools = Vec::with_capacity(offered.len());
+    let has_others = offered.iter().any(|offer| is_carried(offer, cx));
     for offer in &offered {
-        let is_alone = offered.len() == 1;
-        tools.extend(one(offer, is_alone, request, cx)?);
+        tools.extend(one(offer, has_others, request, cx)?);
     }
     if let Some(max) = cx.dialect().max_tools
         && tools.len() > max as usize
@@ -45,9 +45,22 @@ pub(super) fn translate<'r>(
     Ok((tools, choice))
 }
 
+/// Whether anything of a tool is there for the upstream's model.
+fn is_carried(offer: &Offer<'_>, cx: &Context<'_>) -> bool {
+    match &offer.tool.kind {
+        ToolKind::Custom { .. } | ToolKind::Bash | ToolKind::TextEditor | ToolKind::Memory => true,
+        ToolKind::Screen { .. } | ToolKind::ToolSearch => false,
+        ToolKind::Server { kind, limits: _ } => is_native_search(kind, cx),
+    }
+}
+
+fn is_native_search(kind: &str, cx: &Context<'_>) -> bool {
+    cx.dialect().web_search == ServerTool::Native && kind.starts_with(WEB_SEARCH)
+}
+
 fn one<'r>(
     offer: &Offer<'r>,
-    is_alone: bool,
+    has_others: bool,
     request: &'r Request<'r>,
     cx: &mut Context<'r>,
 ) -> Result<Option<wire::Tool<'r>>, BadRequest> {
@@ -100,9 +113,7 @@ fn one<'r>(
         }
         ToolKind::Screen { kind } => Err(unavailable(kind)),
         ToolKind::ToolSearch => Ok(None),
-        ToolKind::Server { kind, limits }
-            if cx.dialect().web_search == ServerTool::Native && kind.starts_with(WEB_SEARCH) =>
-        {
+        ToolKind::Server { kind, limits } if is_native_search(kind, cx) => {
             cx.searches = true;
             for limit in limits {
                 let path = format!("{place}.{limit}");
@@ -116,7 +127,7 @@ fn one<'r>(
                 ToolChoice::Any | ToolChoice::Auto | ToolChoice::None => false,
             });
             // A model that cannot search would make results up, so the client must know.
-            if cx.dialect().web_search != ServerTool::Drop && (is_demanded || is_alone) {
+            if cx.dialect().web_search != ServerTool::Drop && (is_demanded || !has_others) {
                 return Err(unavailable(if name.is_empty() { kind } else { name }));
             }
             cx.losses

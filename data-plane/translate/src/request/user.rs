@@ -67,9 +67,14 @@ pub(super) fn translate<'r>(
                 None => {}
                 Some(Reminder::Top(mut parts)) => prompt.append(&mut parts),
                 Some(Reminder::Text(parts)) => said.parts.extend(parts),
-                Some(Reminder::Message(message)) => {
+                Some(Reminder::Message(mut message)) => {
                     said.flush(cx, out);
-                    out.push(message);
+                    match out.last_mut() {
+                        Some(last) if last.role == message.role && said.merges => {
+                            last.content.append(&mut message.content);
+                        }
+                        Some(_) | None => out.push(message),
+                    }
                 }
             },
             Role::User | Role::Assistant => {
@@ -214,13 +219,18 @@ fn tool_message<'r>(
             ));
         }
         ToolResultImages::User => {
-            let noun = if media_count == 1 {
-                "1 image".to_owned()
+            let (noun, noun_at_start) = if media.iter().any(Part::is_file) {
+                ("file", "File")
             } else {
-                format!("{media_count} images")
+                ("image", "Image")
             };
-            texts.push(Part::text(format!("[{noun}, see the next user message]")));
-            said.push(Part::text(format!("Image from tool call {}:", result.id)));
+            let many = if media_count == 1 { "" } else { "s" };
+            let text = format!("[{media_count} {noun}{many}, see the next user message]");
+            texts.push(Part::text(text));
+            said.push(Part::text(format!(
+                "{noun_at_start} from tool call {}:",
+                result.id
+            )));
             said.extend(media);
         }
     }
