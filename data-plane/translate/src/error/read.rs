@@ -29,6 +29,13 @@ const QUOTA_WORDS: &[&str] = &[
     "欠费",
     "余额不足",
 ];
+/// Codes that say so under a 400, where words could as well be about a field of the request.
+const QUOTA_CODES_OF_400: &[&str] = &[
+    "arrearage",
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "accountoverdueerror",
+];
 const OVERLOAD_WORDS: &[&str] = &["overloaded", "at capacity", "insufficient_system_resource"];
 
 /// Reads an answer whose status is not 2xx, or a 2xx answer that is an error in disguise.
@@ -144,7 +151,13 @@ fn kind_of(status: u16, said: &Said, estimate: u64) -> FaultKind {
     {
         return FaultKind::ContextOverflow(overflow);
     }
-    if matches!(status, 402 | 403 | 429) && (status == 402 || mentions(said, QUOTA_WORDS)) {
+    let is_quota = match status {
+        402 => true,
+        403 | 429 => mentions(said, QUOTA_WORDS),
+        400 => is_code(said, QUOTA_CODES_OF_400),
+        _ => false,
+    };
+    if is_quota {
         return FaultKind::Quota;
     }
     let is_wordless = said.is_html || said.message.is_empty();
@@ -214,6 +227,11 @@ fn overflow_of(said: &Said, estimate: u64) -> Option<Overflow> {
 fn mentions(said: &Said, words: &[&str]) -> bool {
     let text = format!("{} {}", said.code, said.message).to_ascii_lowercase();
     words.iter().any(|word| text.contains(word))
+}
+
+fn is_code(said: &Said, codes: &[&str]) -> bool {
+    let mut given = said.code.split_whitespace();
+    given.any(|code| codes.iter().any(|known| code.eq_ignore_ascii_case(known)))
 }
 
 fn status_text(status: u16) -> String {
