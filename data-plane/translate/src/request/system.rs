@@ -48,9 +48,12 @@ pub(super) fn prompt<'r>(
 /// Puts the leading system prompt where the upstream wants it.
 pub(super) fn put<'r>(parts: Vec<Part<'r>>, cx: &Context<'_>, out: &mut Vec<wire::Message<'r>>) {
     let dialect = cx.dialect();
-    let first_role = out.first().map(|message| message.role);
-    if dialect.first_must_be_user && first_role == Some("assistant") {
-        out.insert(0, wire::Message::new("user", vec![Part::text("(continued)")]));
+    let is_system = |message: &wire::Message<'_>| matches!(message.role, "system" | "developer");
+    let first = out.iter().position(|message| !is_system(message));
+    if let Some(first) = first.filter(|_| dialect.first_must_be_user)
+        && out.get(first).is_some_and(|message| message.role == "assistant")
+    {
+        out.insert(first, wire::Message::new("user", vec![Part::text("(continued)")]));
     }
     if parts.is_empty() {
         return;
