@@ -273,6 +273,7 @@ impl Args {
     /// The preset, then the file, then the single knobs.
     fn dialects(&self) -> Result<Dialects, Error> {
         let preset = Dialects::preset(&self.dialect).ok_or_else(|| Error::Preset(self.dialect.clone()))?;
+        let words = serde_json::to_value(Dialect::preset(&self.dialect)).map_err(Error::Knob)?;
         let mut overrides = Map::new();
         if let Some(path) = &self.dialect_overrides {
             let text = fs::read(path).map_err(|error| file(path, error))?;
@@ -285,9 +286,14 @@ impl Args {
             let (knob, value) = setting
                 .split_once('=')
                 .ok_or_else(|| Error::Setting(setting.clone()))?;
-            // What is no JSON is a word.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-            overrides.insert(knob.trim().to_owned(), value);
+            let (knob, word) = (knob.trim(), Value::from(value));
+            // What is no JSON is a word, and so is what stands for one: `null` is a value of some knobs.
+            let value = match serde_json::from_str(value) {
+                Ok(value) if !words.get(knob).is_some_and(Value::is_string) => value,
+                Ok(Value::String(text)) => Value::String(text),
+                Ok(_) | Err(_) => word,
+            };
+            overrides.insert(knob.to_owned(), value);
         }
         // A provider's file may say how it is called, too.
         overrides.retain(|knob, _| !TRANSPORT_KNOBS.contains(&knob.as_str()));
