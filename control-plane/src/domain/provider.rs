@@ -2,18 +2,18 @@
 
 use std::time::SystemTime;
 
-use super::{FieldViolation, Invalid, Times, Violations, model_options, name::ModelName, overrides};
+use super::{FieldViolation, Times, Violations, endpoint, model_options, overrides};
 pub use super::{
     base_url::BaseUrl,
     dialect::Dialect,
+    endpoint::{ApiFormat, Endpoint},
     model_options::{Draft as ModelOptionsDraft, ModelOptions},
     name::ProviderName,
     overrides::{Draft as OverridesDraft, Overrides, Value as KnobValue, is_knob},
+    provider_models::{Models, ModelsDraft, TierModels},
     provider_secrets::{Credentials, HeaderName, PlainSecrets, SealedField, SealedSecrets, SecretsDraft},
 };
 
-/// Most models of one tier.
-const TIER_MODELS_MAX: usize = 16;
 /// Priorities lie within ± this.
 const PRIORITY_MAX: i32 = 1_000_000;
 const TIMEOUT_S_MAX: u32 = 3_600;
@@ -24,31 +24,6 @@ const WEIGHT_MAX: usize = 7 * 1024;
 
 /// Forwards the caller's own credential, which only a native provider knows.
 const CLIENT_AUTH: &str = "client";
-
-/// The protocol that an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiFormat {
-    Openai,
-    Anthropic,
-}
-
-impl ApiFormat {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Openai => "openai",
-            Self::Anthropic => "anthropic",
-        }
-    }
-
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "openai" => Ok(Self::Openai),
-            "anthropic" => Ok(Self::Anthropic),
-            _ => Err(Invalid::new("must be openai or anthropic")),
-        }
-    }
-}
 
 /// A provider as somebody writes it, not yet checked and without its secrets.
 #[derive(Debug, Clone)]
@@ -67,13 +42,6 @@ pub struct Draft {
     pub timeout_s: u32,
     pub max_retries: Option<u32>,
     pub max_tokens_limit: Option<u32>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ModelsDraft {
-    pub big: Vec<String>,
-    pub middle: Vec<String>,
-    pub small: Vec<String>,
 }
 
 impl Draft {
@@ -97,7 +65,7 @@ impl Draft {
         if priority.unsigned_abs() > PRIORITY_MAX.unsigned_abs() {
             violations.add("priority", format!("must be -{PRIORITY_MAX} to {PRIORITY_MAX}"));
         }
-        let endpoint = check_endpoint(&mut violations, *api_format, base_url, dialect);
+        let endpoint = endpoint::check(&mut violations, *api_format, base_url, dialect);
         let base_url = endpoint.as_ref().map(|endpoint| &endpoint.base_url);
         let dialect_overrides =
             overrides::check_provider(&mut violations, "dialect_overrides", dialect_overrides, base_url);
@@ -110,7 +78,7 @@ impl Draft {
             );
         }
         let models = Models {
-            by_tier: check_models(&mut violations, models),
+            by_tier: models.check(&mut violations),
             options: model_options::check(&mut violations, model_options),
         };
         if models.weight() + dialect_overrides.weight() > WEIGHT_MAX {
@@ -138,112 +106,27 @@ impl Draft {
     }
 }
 
-fn check_endpoint(
-    violations: &mut Violations,
-    api_format: ApiFormat,
-    base_url: &str,
-    dialect: &str,
-) -> Option<Endpoint> {
-    let base_url = violations.check("base_url", BaseUrl::parse(base_url));
-    let dialect = if dialect.is_empty() {
-        None
-    } else {
-        violations.check("dialect", Dialect::parse(dialect))
-    };
-    if dialect == Some(Dialect::Anthropic) && api_format == ApiFormat::Openai {
-        violations.add("dialect", "anthropic is for providers with api_format anthropic");
-    }
-    base_url.map(|base_url| Endpoint {
-        api_format,
-        base_url,
-        chosen_dialect: dialect,
-    })
-}
-
-fn check_models(violations: &mut Violations, draft: &ModelsDraft) -> TierModels {
-    let ModelsDraft { big, middle, small } = draft;
-    for (field, tier) in [
-        ("models.big", big),
-        ("models.middle", middle),
-        ("models.small", small),
-    ] {
-        if tier.len() > TIER_MODELS_MAX {
-            violations.add(field, format!("must have at most {TIER_MODELS_MAX} models"));
+#[cfg(test)]
+impl Draft {
+    /// An enabled provider with one model, `m`, of which nothing else is said.
+    pub(crate) fn plain(name: &str, base_url: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            enabled: true,
+            priority: 1,
+            api_format: ApiFormat::Openai,
+            base_url: base_url.to_owned(),
+            dialect: String::new(),
+            dialect_overrides: OverridesDraft::new(),
+            models: ModelsDraft {
+                big: vec!["m".to_owned()],
+                ..ModelsDraft::default()
+            },
+            model_options: Vec::new(),
+            timeout_s: 0,
+            max_retries: None,
+            max_tokens_limit: None,
         }
-    }
-    if big.is_empty() && middle.is_empty() && small.is_empty() {
-        violations.add("models", "must name at least one model");
-    }
-    TierModels {
-        big: violations.check_all("models.big", big, |text| ModelName::parse(text)),
-        middle: violations.check_all("models.middle", middle, |text| ModelName::parse(text)),
-        small: violations.check_all("models.small", small, |text| ModelName::parse(text)),
-    }
-}
-
-/// Where an upstream is and what it speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    pub api_format: ApiFormat,
-    pub base_url: BaseUrl,
-    /// `None`: nobody chose one, see [`Endpoint::dialect`].
-    pub chosen_dialect: Option<Dialect>,
-}
-
-impl Endpoint {
-    /// The chosen dialect, or the one that is guessed from format and URL.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        let guess = || match self.api_format {
-            // A provider's own dialect says what its other API takes.
-            ApiFormat::Anthropic => Dialect::Anthropic,
-            ApiFormat::Openai => Dialect::guess(&self.base_url),
-        };
-        self.chosen_dialect.unwrap_or_else(guess)
-    }
-
-    #[must_use]
-    pub fn is_dialect_guessed(&self) -> bool {
-        self.chosen_dialect.is_none()
-    }
-}
-
-/// Models by tier, the preferred one first; at least one in all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TierModels {
-    pub big: Vec<ModelName>,
-    pub middle: Vec<ModelName>,
-    pub small: Vec<ModelName>,
-}
-
-impl TierModels {
-    /// The first model of the best tier that has one.
-    #[must_use]
-    pub fn first(&self) -> Option<&ModelName> {
-        self.all().next()
-    }
-
-    /// From the best tier down.
-    pub fn all(&self) -> impl Iterator<Item = &ModelName> {
-        self.big.iter().chain(&self.middle).chain(&self.small)
-    }
-
-    fn weight(&self) -> usize {
-        self.all().map(|model| overrides::weight(model.as_str())).sum()
-    }
-}
-
-/// The models of a provider, and what is known of single ones.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Models {
-    pub by_tier: TierModels,
-    /// Each model once.
-    pub options: Vec<ModelOptions>,
-}
-
-impl Models {
-    fn weight(&self) -> usize {
-        self.by_tier.weight() + self.options.iter().map(ModelOptions::weight).sum::<usize>()
     }
 }
 
@@ -310,7 +193,6 @@ impl Spec {
             max_retries,
             max_tokens_limit,
         } = limits;
-        let texts = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
         Draft {
             name: name.as_str().to_owned(),
             enabled: *enabled,
@@ -321,11 +203,7 @@ impl Spec {
                 .map(|dialect| dialect.as_str().to_owned())
                 .unwrap_or_default(),
             dialect_overrides: dialect_overrides.to_draft(),
-            models: ModelsDraft {
-                big: texts(&by_tier.big),
-                middle: texts(&by_tier.middle),
-                small: texts(&by_tier.small),
-            },
+            models: by_tier.to_draft(),
             model_options: options.iter().map(ModelOptions::to_draft).collect(),
             timeout_s: *timeout_s,
             max_retries: *max_retries,
@@ -380,29 +258,20 @@ impl Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::provider_models::TIER_MODELS_MAX;
 
     fn draft() -> Draft {
         Draft {
-            name: "qwen".into(),
-            enabled: true,
-            priority: 1,
-            api_format: ApiFormat::Openai,
-            base_url: "https://dashscope.aliyuncs.com/compatible-mode/v1".into(),
-            dialect: String::new(),
             dialect_overrides: [("vision".to_owned(), KnobValue::Flag(false))].into(),
-            models: ModelsDraft {
-                big: vec!["qwen-max".into()],
-                ..ModelsDraft::default()
-            },
             model_options: vec![ModelOptionsDraft {
-                model: "qwen-max".into(),
+                model: "m".into(),
                 context_window: Some(32_768),
                 max_output_tokens: None,
                 dialect_overrides: [("vision".to_owned(), KnobValue::Flag(true))].into(),
             }],
             timeout_s: 60,
             max_retries: Some(1),
-            max_tokens_limit: None,
+            ..Draft::plain("qwen", "https://dashscope.aliyuncs.com/compatible-mode/v1")
         }
     }
 

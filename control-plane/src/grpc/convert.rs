@@ -7,7 +7,7 @@ use bridge_proto::admin::v1 as admin;
 use prost_types::Timestamp;
 
 use crate::domain::api_key::{self, ApiKey};
-use crate::domain::model::{ModelName, Tier};
+use crate::domain::model::Tier;
 use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::domain::user::{self, Role, User};
@@ -282,13 +282,8 @@ fn api_format_to_proto(format: ApiFormat) -> admin::ApiFormat {
 }
 
 fn models_to_proto(models: &provider::TierModels) -> admin::TierModels {
-    let provider::TierModels { big, middle, small } = models;
-    let names = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
-    admin::TierModels {
-        big: names(big),
-        middle: names(middle),
-        small: names(small),
-    }
+    let provider::ModelsDraft { big, middle, small } = models.to_draft();
+    admin::TierModels { big, middle, small }
 }
 
 fn model_options_to_proto(options: provider::ModelOptions) -> admin::ModelOptions {

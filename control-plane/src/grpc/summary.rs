@@ -183,34 +183,23 @@ mod tests {
     use super::*;
     use crate::domain::Times;
     use crate::domain::model::{self, RuleId};
-    use crate::domain::provider::{ApiFormat, KnobValue, ModelOptionsDraft, ModelsDraft};
+    use crate::domain::provider::{KnobValue, ModelOptionsDraft};
 
     fn tuned() -> Provider {
         let draft = provider::Draft {
-            name: "qwen".into(),
-            enabled: true,
-            priority: 1,
-            api_format: ApiFormat::Openai,
-            base_url: "http://a.example".into(),
             dialect: "vllm".into(),
             dialect_overrides: [
                 ("drop_params".into(), KnobValue::List(vec!["stop".into()])),
                 ("mid_system".into(), KnobValue::Text("top".into())),
             ]
             .into(),
-            models: ModelsDraft {
-                big: vec!["m".into()],
-                ..ModelsDraft::default()
-            },
             model_options: vec![ModelOptionsDraft {
                 model: "m".into(),
                 context_window: Some(8_192),
                 max_output_tokens: None,
                 dialect_overrides: [("vision".into(), KnobValue::Flag(false))].into(),
             }],
-            timeout_s: 0,
-            max_retries: None,
-            max_tokens_limit: None,
+            ..provider::Draft::plain("qwen", "http://a.example")
         };
         Provider {
             spec: draft.check().unwrap(),

@@ -271,7 +271,7 @@ mod tests {
     use crate::{
         domain::{
             Times,
-            provider::{ApiFormat, Draft, ModelsDraft, SecretsDraft},
+            provider::{Draft, SecretsDraft},
         },
         secrets::MasterKeySource,
     };
@@ -285,25 +285,8 @@ mod tests {
     }
 
     fn provider(name: &str, url: &str, credentials: Credentials) -> Provider {
-        let draft = Draft {
-            name: name.into(),
-            enabled: true,
-            priority: 1,
-            api_format: ApiFormat::Openai,
-            base_url: url.into(),
-            dialect: String::new(),
-            dialect_overrides: Default::default(),
-            models: ModelsDraft {
-                big: vec!["m".into()],
-                ..ModelsDraft::default()
-            },
-            model_options: Vec::new(),
-            timeout_s: 0,
-            max_retries: None,
-            max_tokens_limit: None,
-        };
         Provider {
-            spec: draft.check().unwrap(),
+            spec: Draft::plain(name, url).check().unwrap(),
             credentials,
             times: Times::new(SystemTime::UNIX_EPOCH),
         }

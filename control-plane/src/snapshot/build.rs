@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
-use crate::domain::model::{ModelName, ModelRule, Target, Tier};
+use crate::domain::model::{ModelRule, Target, Tier};
 use crate::domain::provider::{self, ApiFormat, PlainSecrets, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::snapshot::dialect;
@@ -257,13 +257,8 @@ fn tier(tier: Tier) -> fleet::Tier {
 }
 
 fn tier_models(models: &provider::TierModels) -> fleet::TierModels {
-    let provider::TierModels { big, middle, small } = models;
-    let names = |tier: &[ModelName]| tier.iter().map(|model| model.as_str().to_owned()).collect();
-    fleet::TierModels {
-        big: names(big),
-        middle: names(middle),
-        small: names(small),
-    }
+    let provider::ModelsDraft { big, middle, small } = models.to_draft();
+    fleet::TierModels { big, middle, small }
 }
 
 fn seconds(seconds: u32) -> prost_types::Duration {

@@ -186,25 +186,12 @@ impl Field for fleet::StringList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::provider::{ApiFormat, Draft, ModelsDraft};
+    use crate::domain::provider::Draft;
 
     fn checked(dialect_overrides: OverridesDraft) -> Overrides {
         let draft = Draft {
-            name: "a".into(),
-            enabled: true,
-            priority: 0,
-            api_format: ApiFormat::Openai,
-            base_url: "http://a.example".into(),
-            dialect: String::new(),
             dialect_overrides,
-            models: ModelsDraft {
-                big: vec!["m".into()],
-                ..ModelsDraft::default()
-            },
-            model_options: Vec::new(),
-            timeout_s: 0,
-            max_retries: None,
-            max_tokens_limit: None,
+            ..Draft::plain("a", "http://a.example")
         };
         draft.check().unwrap().dialect_overrides
     }

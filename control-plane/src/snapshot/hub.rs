@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Times;
-    use crate::domain::provider::{ApiFormat, Draft, ModelsDraft, PlainSecrets};
+    use crate::domain::provider::{Draft, PlainSecrets};
     use crate::secrets::{MasterKey, MasterKeySource};
 
     fn keyring() -> Keyring {
@@ -267,23 +267,7 @@ mod tests {
     }
 
     fn sealed_provider(keyring: &Keyring) -> Stored<Provider> {
-        let draft = Draft {
-            name: "qwen".into(),
-            enabled: true,
-            priority: 1,
-            api_format: ApiFormat::Openai,
-            base_url: "https://upstream.example/v1".into(),
-            dialect: String::new(),
-            dialect_overrides: Default::default(),
-            models: ModelsDraft {
-                big: vec!["m".into()],
-                ..ModelsDraft::default()
-            },
-            model_options: Vec::new(),
-            timeout_s: 0,
-            max_retries: None,
-            max_tokens_limit: None,
-        };
+        let draft = Draft::plain("qwen", "https://upstream.example/v1");
         let spec = draft.check().unwrap();
         let secrets = PlainSecrets {
             api_key: Some("upstream-key".into()),
