@@ -36,7 +36,7 @@ async fn two_providers() -> Result<Stage> {
         ..admin::provider("second", &stage.upstream.base_url(), "other")
     };
     stage.admin.create_provider(second).await?;
-    for model in [MODEL, "other", "gpt-9-mini", "pinned"] {
+    for model in [MODEL, "other", "gpt-9-mini", "gpt-9-nano", "long", "pinned"] {
         stage.upstream.always(model, Script::text("Hi"));
     }
     Ok(stage)
@@ -134,6 +134,12 @@ async fn the_admin_and_the_clients_see_the_same_names() -> Result<()> {
         ..stage.provider.clone()
     };
     stage.admin.update_provider(provider, "model_options").await?;
+    let third = Provider {
+        priority: 3,
+        max_tokens_limit: Some(4_096),
+        ..admin::provider("third", &stage.upstream.base_url(), "vendor/gpt-9-nano")
+    };
+    stage.admin.create_provider(third).await?;
     stage
         .admin
         .create_rule("my-alias", upstream("second", "pinned"))
@@ -146,6 +152,11 @@ async fn the_admin_and_the_clients_see_the_same_names() -> Result<()> {
         .admin
         .create_rule("sonn*", upstream("second", "other"))
         .await?;
+    stage
+        .admin
+        .create_rule("long[1m]", upstream("second", "*"))
+        .await?;
+    stage.admin.create_rule("gpt-*", upstream("third", "*")).await?;
     stage.settle().await?;
 
     let request = stage
@@ -176,6 +187,7 @@ async fn the_admin_and_the_clients_see_the_same_names() -> Result<()> {
         .collect();
     assert_eq!(for_admin, for_clients);
     assert_eq!(for_admin["gpt-9-mini"], (Some(1_000_000), Some(125_000)));
+    assert_eq!(for_admin["vendor/gpt-9-nano"], (None, Some(4_096)));
     for model in models {
         let first = model.destinations.first().context("a name leads nowhere")?;
         let answered = who_answers(&stage, &model.name).await?;

@@ -19,25 +19,42 @@ pub(super) const FAMILIES: [(&str, Tier); 5] = [
     ("mythos", Tier::Big),
 ];
 
-/// Whether a pattern, in which `*` is any run of characters, covers any form of a name.
-pub(super) fn is_covered(pattern: &str, name: &str) -> bool {
-    let pattern = undated(pattern).to_ascii_lowercase();
-    let name = name.trim().to_ascii_lowercase();
-    let whole = name.strip_suffix(LONG_CONTEXT_SUFFIX).unwrap_or(&name);
+/// The part of a name that a pattern covers, in which `*` is any run of characters: the
+/// name as it is written, or without its vendor or alias if only so the pattern knows it.
+pub(super) fn matched<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+    let pattern = undated(plain(pattern)).to_ascii_lowercase();
+    let name = plain(name);
+    let lower = name.to_ascii_lowercase();
     let aliased = ALIAS_PREFIXES
         .into_iter()
-        .filter_map(|prefix| whole.strip_prefix(prefix));
-    let mut forms = [whole, without_vendor(whole)].into_iter().chain(aliased);
-    forms.any(|form| {
-        [form, undated(form)]
-            .iter()
-            .any(|form| matches_wild(pattern.as_bytes(), form.as_bytes()))
-    })
+        .filter_map(|prefix| lower.strip_prefix(prefix));
+    let mut forms = [lower.as_str(), without_vendor(&lower)]
+        .into_iter()
+        .chain(aliased);
+    let covers = |form: &str| matches_wild(pattern.as_bytes(), form.as_bytes());
+    let form = forms.find(|form| covers(form) || covers(undated(form)))?;
+    // Every form is an end of the name.
+    name.get(name.len() - form.len()..)
+}
+
+/// Whether a model has this name, but for case.
+pub(super) fn is_named(model: &str, name: &str) -> bool {
+    model.eq_ignore_ascii_case(plain(name))
 }
 
 /// Whether a model is the one of this name with a date behind it.
 pub(super) fn is_dated_form(model: &str, name: &str) -> bool {
-    undated(model).eq_ignore_ascii_case(name)
+    is_named(undated(model), name)
+}
+
+/// Without the suffix that asks for a long context.
+fn plain(name: &str) -> &str {
+    let cut = name
+        .len()
+        .checked_sub(LONG_CONTEXT_SUFFIX.len())
+        .and_then(|end| name.split_at_checked(end));
+    cut.filter(|(_, suffix)| suffix.eq_ignore_ascii_case(LONG_CONTEXT_SUFFIX))
+        .map_or(name, |(plain, _)| plain)
 }
 
 /// Without a date in the style of `-20251001` or `@20251001`.
@@ -83,7 +100,11 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, name: &str, expected: bool) {
-        assert_eq!(is_covered(pattern, name), expected, "{pattern} against {name}");
+        assert_eq!(
+            matched(pattern, name).is_some(),
+            expected,
+            "{pattern} against {name}"
+        );
     }
 
     #[test]
@@ -94,9 +115,23 @@ mod tests {
         check("claude-haiku-4-5", "claude-haiku-4-5-20251001", true);
         check("claude-haiku-4-5-20251001", "claude-haiku-4-5", true);
         check("claude-opus-4-8", "claude-opus-4-8[1m]", true);
+        check("claude-opus-4-8[1M]", "claude-opus-4-8", true);
+        check("claude-opus-4-8[1m]", "claude-opus-4-8[1m]", true);
         check("claude-opus-4-8", "anthropic/claude-opus-4-8", true);
         check("claude-opus-4-8", "us.anthropic.claude-opus-4-8-20260101", true);
         check("qwen-max", "anthropic-qwen-max", true);
+    }
+
+    #[test]
+    fn what_is_matched_keeps_its_spelling_and_loses_what_the_pattern_does_not_know() {
+        for (pattern, name, kept) in [
+            ("gpt-*", "openai/GPT-9[1M]", "GPT-9"),
+            ("openai/*", "OpenAI/gpt-9", "OpenAI/gpt-9"),
+            ("gpt-*", "claude-gpt-9-20260101", "gpt-9-20260101"),
+            ("模*", "vendor/模型", "模型"),
+        ] {
+            assert_eq!(matched(pattern, name), Some(kept), "{pattern} against {name}");
+        }
     }
 
     #[test]

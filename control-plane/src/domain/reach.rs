@@ -7,35 +7,74 @@ use std::collections::HashSet;
 
 use super::{
     model::{ModelName, ModelRule, RuleId, Target, Tier, UpstreamModel},
-    model_name::{FAMILIES, is_covered, is_dated_form},
-    provider::{ModelOptions, ProviderName, Spec, TierModels},
+    model_name::{FAMILIES, is_dated_form, is_named, matched},
+    provider::{ModelOptions, ProviderName, Spec},
 };
 
 /// Why a name leads where it leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    Rule(RuleId),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    Rule(&'a RuleId),
     Listed,
     Tier(Tier),
 }
 
 /// A model at a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
-    pub provider: ProviderName,
-    pub model: String,
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    provider: &'a Spec,
+    pub model: &'a str,
+}
+
+impl<'a> Destination<'a> {
+    #[must_use]
+    pub fn provider(&self) -> &'a ProviderName {
+        &self.provider.name
+    }
+
+    fn context_window(&self) -> Option<u32> {
+        self.options()?.context_window
+    }
+
+    /// Of the model, or of all that its provider has.
+    fn max_output_tokens(&self) -> Option<u32> {
+        let of_model = self.options().and_then(|options| options.max_output_tokens);
+        let of_provider = self.provider.limits.max_tokens_limit;
+        of_model.into_iter().chain(of_provider).min()
+    }
+
+    fn options(&self) -> Option<&'a ModelOptions> {
+        let mut options = self.provider.models.options.iter();
+        options.find(|options| options.model.as_str() == self.model)
+    }
 }
 
 /// A name that clients may ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reachable {
-    pub name: String,
-    pub source: Source,
+#[derive(Debug, Clone)]
+pub struct Reachable<'a> {
+    pub name: &'a str,
+    pub source: Source<'a>,
     /// In the order of priorities. Empty: it leads nowhere now.
-    pub destinations: Vec<Destination>,
-    /// The smallest of those destinations that have a known one.
-    pub context_window: Option<u32>,
-    pub max_output_tokens: Option<u32>,
+    pub destinations: Vec<Destination<'a>>,
+}
+
+impl Reachable<'_> {
+    /// The smallest of the destinations that have a known one, in tokens.
+    #[must_use]
+    pub fn context_window(&self) -> Option<u32> {
+        let windows = self.destinations.iter().filter_map(Destination::context_window);
+        windows.min()
+    }
+
+    /// The smallest of the destinations that have a known one, in tokens.
+    #[must_use]
+    pub fn max_output_tokens(&self) -> Option<u32> {
+        let limits = self
+            .destinations
+            .iter()
+            .filter_map(Destination::max_output_tokens);
+        limits.min()
+    }
 }
 
 /// What names are resolved against.
@@ -78,97 +117,69 @@ impl<'a> Reach<'a> {
 
     /// Where a name leads; `None` if nothing maps it.
     #[must_use]
-    pub fn lead(&self, name: &str) -> Option<Reachable> {
-        let mut rules = self.rules.iter();
-        if let Some(rule) = rules.find(|rule| is_covered(rule.pattern.as_str(), name)) {
-            let destinations = match &rule.target {
-                Target::Tier(tier) => of_tier(&self.providers, *tier),
-                Target::Upstream { provider, model } => of_upstream(&self.providers, provider, model, name),
-            };
-            return Some(self.reachable(name, Source::Rule(rule.id.clone()), destinations));
-        }
-        let listed = of_list(&self.providers, name);
-        if !listed.is_empty() {
-            return Some(self.reachable(name, Source::Listed, listed));
-        }
-        let (_, tier) = FAMILIES.iter().find(|(family, _)| *family == name)?;
-        Some(self.reachable(name, Source::Tier(*tier), of_tier(&self.providers, *tier)))
-    }
-
-    fn reachable(&self, name: &str, source: Source, destinations: Vec<Destination>) -> Reachable {
-        let known: Vec<_> = destinations.iter().filter_map(|to| self.options(to)).collect();
-        Reachable {
-            name: name.to_owned(),
+    pub fn lead(&self, name: &'a str) -> Option<Reachable<'a>> {
+        let (source, destinations) = self
+            .by_rule(name)
+            .or_else(|| self.by_list(name))
+            .or_else(|| self.by_family(name))?;
+        Some(Reachable {
+            name,
             source,
-            context_window: known.iter().filter_map(|options| options.context_window).min(),
-            max_output_tokens: known.iter().filter_map(|options| options.max_output_tokens).min(),
             destinations,
-        }
+        })
     }
 
-    fn options(&self, destination: &Destination) -> Option<&ModelOptions> {
-        let provider = self
-            .providers
+    fn by_rule(&self, name: &'a str) -> Option<(Source<'a>, Vec<Destination<'a>>)> {
+        let first = self
+            .rules
             .iter()
-            .find(|provider| provider.name == destination.provider)?;
-        let mut options = provider.models.options.iter();
-        options.find(|options| options.model.as_str() == destination.model)
-    }
-}
-
-fn of_tier(providers: &[&Spec], tier: Tier) -> Vec<Destination> {
-    let mut destinations: Vec<Destination> = Vec::new();
-    for provider in providers {
-        let TierModels { big, middle, small } = &provider.models.by_tier;
-        let models = match tier {
-            Tier::Big => big,
-            Tier::Middle => middle,
-            Tier::Small => small,
+            .find_map(|rule| Some((rule, matched(rule.pattern.as_str(), name)?)));
+        let (rule, matched) = first?;
+        let destinations = match &rule.target {
+            Target::Tier(tier) => self.of_tier(*tier),
+            Target::Upstream { provider, model } => {
+                let model = match model {
+                    UpstreamModel::Same => matched,
+                    UpstreamModel::Named(model) => model.as_str(),
+                };
+                let named = self.providers.iter().filter(|known| known.name == *provider);
+                named.map(|provider| Destination { provider, model }).collect()
+            }
         };
-        for model in models {
-            let destination = destination(provider, model.as_str());
-            if !destinations.contains(&destination) {
-                destinations.push(destination);
+        Some((Source::Rule(&rule.id), destinations))
+    }
+
+    /// The name itself goes before its dated forms.
+    fn by_list(&self, name: &str) -> Option<(Source<'a>, Vec<Destination<'a>>)> {
+        let listed = |provider: &&'a Spec| {
+            let models = &provider.models.by_tier;
+            let exact = models.all().find(|model| is_named(model.as_str(), name));
+            let model = exact.or_else(|| models.all().find(|model| is_dated_form(model.as_str(), name)))?;
+            let model = model.as_str();
+            Some(Destination { provider, model })
+        };
+        let listed: Vec<_> = self.providers.iter().filter_map(listed).collect();
+        (!listed.is_empty()).then_some((Source::Listed, listed))
+    }
+
+    fn by_family(&self, name: &str) -> Option<(Source<'a>, Vec<Destination<'a>>)> {
+        let name = name.to_ascii_lowercase();
+        let (_, tier) = FAMILIES.iter().find(|(family, _)| name.contains(family))?;
+        Some((Source::Tier(*tier), self.of_tier(*tier)))
+    }
+
+    fn of_tier(&self, tier: Tier) -> Vec<Destination<'a>> {
+        let mut destinations = Vec::new();
+        for provider in &self.providers {
+            let models = provider.models.by_tier.of(tier);
+            for (position, model) in models.iter().enumerate() {
+                if !models[..position].contains(model) {
+                    let model = model.as_str();
+                    destinations.push(Destination { provider, model });
+                }
             }
         }
-    }
-    destinations
-}
-
-fn of_upstream(
-    providers: &[&Spec],
-    target: &ProviderName,
-    model: &UpstreamModel,
-    name: &str,
-) -> Vec<Destination> {
-    let model = match model {
-        UpstreamModel::Same => name,
-        UpstreamModel::Named(model) => model.as_str(),
-    };
-    let provider = providers.iter().find(|provider| provider.name == *target);
-    provider
-        .map(|provider| destination(provider, model))
-        .into_iter()
-        .collect()
-}
-
-/// The name itself goes before its dated forms.
-fn of_list(providers: &[&Spec], name: &str) -> Vec<Destination> {
-    let lists = |provider: &&Spec| {
-        let models = &provider.models.by_tier;
-        let exact = models
-            .all()
-            .find(|model| model.as_str().eq_ignore_ascii_case(name));
-        let model = exact.or_else(|| models.all().find(|model| is_dated_form(model.as_str(), name)))?;
-        Some(destination(provider, model.as_str()))
-    };
-    providers.iter().filter_map(lists).collect()
-}
-
-fn destination(provider: &Spec, model: &str) -> Destination {
-    Destination {
-        provider: provider.name.clone(),
-        model: model.to_owned(),
+        destinations
     }
 }
 
@@ -177,18 +188,13 @@ mod tests {
     use super::*;
     use crate::domain::{
         model,
-        provider::{ApiFormat, Draft, ModelOptionsDraft, ModelsDraft},
+        provider::{Draft, ModelOptionsDraft, ModelsDraft},
     };
 
     fn provider(name: &str, priority: i32, big: &[(&str, Option<u32>)]) -> Spec {
         let draft = Draft {
-            name: name.into(),
             enabled: priority > 0,
             priority,
-            api_format: ApiFormat::Openai,
-            base_url: "http://a.example".into(),
-            dialect: String::new(),
-            dialect_overrides: Default::default(),
             models: ModelsDraft {
                 big: big.iter().map(|(model, _)| (*model).to_owned()).collect(),
                 ..ModelsDraft::default()
@@ -201,9 +207,7 @@ mod tests {
                     ..Default::default()
                 })
                 .collect(),
-            timeout_s: 0,
-            max_retries: None,
-            max_tokens_limit: None,
+            ..Draft::plain(name, "http://a.example")
         };
         draft.check().unwrap()
     }
@@ -233,9 +237,9 @@ mod tests {
                 Source::Tier(tier) => tier.as_str().to_owned(),
             };
             let to = reachable.destinations.iter();
-            let to: Vec<_> = to.map(|to| format!("{}/{}", to.provider, to.model)).collect();
+            let to: Vec<_> = to.map(|to| format!("{}/{}", to.provider(), to.model)).collect();
             let window = reachable
-                .context_window
+                .context_window()
                 .map_or(String::new(), |window| format!(" ({window})"));
             format!("{} {source}: {}{window}", reachable.name, to.join(" "))
         };
@@ -276,9 +280,29 @@ mod tests {
     fn a_name_goes_before_its_dated_form() {
         let providers = [provider("a", 1, &[("m-20250101", None), ("M", None)])];
         let reach = Reach::new(&[], &providers);
-        let to = |name: &str| reach.lead(name).map(|to| to.destinations[0].model.clone());
-        assert_eq!(to("m").as_deref(), Some("M"));
-        assert_eq!(to("m-20250101").as_deref(), Some("m-20250101"));
+        let to = |name: &'static str| reach.lead(name).map(|to| to.destinations[0].model);
+        assert_eq!(to("m"), Some("M"));
+        assert_eq!(to("m-20250101"), Some("m-20250101"));
         assert_eq!(to("unheard-of"), None);
+    }
+
+    #[test]
+    fn a_star_asks_for_the_name_without_what_the_rule_does_not_know() {
+        let providers = [provider("a", 1, &[("openai/GPT-9", None), ("gpt-9[1m]", None)])];
+        let rules = [rule("r", "gpt-*", None, Some(("a", "*")))];
+        let reach = Reach::new(&rules, &providers);
+        for name in reach.names().into_iter().take(2) {
+            let model = reach.lead(name).unwrap().destinations[0].model;
+            assert_eq!(model.to_lowercase(), "gpt-9", "{name}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_a_provider_holds_for_its_models() {
+        let mut limited = provider("a", 1, &[("m", None)]);
+        limited.limits.max_tokens_limit = Some(512);
+        let providers = [limited, provider("b", 2, &[("m", None)])];
+        let reach = Reach::new(&[], &providers);
+        assert_eq!(reach.lead("m").unwrap().max_output_tokens(), Some(512));
     }
 }

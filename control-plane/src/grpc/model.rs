@@ -123,7 +123,7 @@ impl ModelService for Models {
         let page = ask.cut(names, |name| (name.to_lowercase(), (*name).to_owned()));
         let models = page.items.into_iter().filter_map(|name| reach.lead(name));
         Ok(Response::new(admin::ListModelsResponse {
-            models: models.map(model_to_proto).collect(),
+            models: models.map(|model| model_to_proto(&model)).collect(),
             next_page_token: page.next_page_token,
             total_size: page.total_size,
         }))
@@ -210,20 +210,15 @@ impl Models {
             violations.add("rule.position", "must be at least 1");
         }
         violations.finish(Some(()))?;
-        let Stored {
-            value: ModelRule {
-                id, position: kept, ..
-            },
-            revision: read_revision,
-        } = &before;
-        let after = self.checked(id.clone(), *kept, &draft).await?;
+        let id = &before.value.id;
+        let after = self.checked(id.clone(), before.value.position, &draft).await?;
         let audit = call.audit(&target(id)).with_summaries(
             Some(summary::model_rule(&before.value)),
             Some(summary::model_rule(&after)),
         );
         let mut changes = vec![Change::PutModelRule(
             after,
-            commits::expect(revision, *read_revision),
+            commits::expect(revision, before.revision),
         )];
         changes.extend(position.map(|place| Change::PlaceModelRule(id.clone(), index(place))));
         self.commits.commit(changes, audit).await?;
@@ -343,28 +338,26 @@ fn rule_to_proto(placed: Placed) -> admin::ModelRule {
     }
 }
 
-fn model_to_proto(model: Reachable) -> admin::Model {
+fn model_to_proto(model: &Reachable<'_>) -> admin::Model {
     let Reachable {
         name,
         source,
         destinations,
-        context_window,
-        max_output_tokens,
     } = model;
     let source = match source {
         Source::Rule(id) => admin::model::Source::RuleId(id.to_string()),
         Source::Listed => admin::model::Source::IsListed(true),
-        Source::Tier(tier) => admin::model::Source::Tier(convert::tier_to_proto(tier).into()),
+        Source::Tier(tier) => admin::model::Source::Tier(convert::tier_to_proto(*tier).into()),
     };
-    let destination = |Destination { provider, model }| admin::Destination {
-        provider: provider.to_string(),
-        model,
+    let destination = |to: &Destination<'_>| admin::Destination {
+        provider: to.provider().to_string(),
+        model: to.model.to_owned(),
     };
     admin::Model {
-        name,
+        name: (*name).to_owned(),
         source: Some(source),
-        destinations: destinations.into_iter().map(destination).collect(),
-        context_window,
-        max_output_tokens,
+        destinations: destinations.iter().map(destination).collect(),
+        context_window: model.context_window(),
+        max_output_tokens: model.max_output_tokens(),
     }
 }

@@ -26,13 +26,10 @@ pub(crate) struct Name<'a> {
 
 impl<'a> Name<'a> {
     pub(crate) fn new(asked: &'a str) -> Self {
-        let lower = asked.trim().to_ascii_lowercase();
-        let kept = lower
-            .strip_suffix(LONG_CONTEXT_SUFFIX)
-            .map_or(lower.len(), str::len);
+        let asked = plain(asked.trim());
         Self {
-            asked: &asked.trim()[..kept],
-            lower: lower[..kept].to_owned(),
+            asked,
+            lower: asked.to_ascii_lowercase(),
         }
     }
 
@@ -89,11 +86,20 @@ pub(crate) fn matches(pattern: &str, name: &Name) -> bool {
 /// The name as the client spelled it, without the vendor or alias that the pattern does not
 /// know; none if the pattern does not cover it.
 pub(super) fn matched<'a>(pattern: &str, name: &Name<'a>) -> Option<&'a str> {
-    let pattern = undated(pattern).as_bytes();
+    let pattern = undated(plain(pattern)).as_bytes();
     let covers = |form: &str| matches_wild(pattern, form.as_bytes());
     name.undressed()
         .find(|form| covers(form) || covers(undated(form)))
         .map(|form| name.asked_end(form.len()))
+}
+
+/// Without the suffix that asks for a long context.
+fn plain(name: &str) -> &str {
+    name.len()
+        .checked_sub(LONG_CONTEXT_SUFFIX.len())
+        .and_then(|end| name.split_at_checked(end))
+        .filter(|(_, suffix)| suffix.eq_ignore_ascii_case(LONG_CONTEXT_SUFFIX))
+        .map_or(name, |(plain, _)| plain)
 }
 
 /// Without a date in the style of `-20251001` or `@20251001`.
@@ -164,6 +170,8 @@ mod tests {
         check("claude-haiku-4-5", "claude-haiku-4-5-20251001", true);
         check("claude-haiku-4-5-20251001", "claude-haiku-4-5", true);
         check("claude-opus-4-8", "claude-opus-4-8[1m]", true);
+        check("claude-opus-4-8[1M]", "claude-opus-4-8", true);
+        check("claude-opus-4-8[1m]", "claude-opus-4-8[1m]", true);
         check("claude-opus-4-8", "anthropic/claude-opus-4-8", true);
         check("claude-opus-4-8", "us.anthropic.claude-opus-4-8-20260101", true);
         check("qwen-max", "anthropic-qwen-max", true);
