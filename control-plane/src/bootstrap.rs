@@ -132,7 +132,8 @@ pub async fn first_start(
     } = first;
     let imported = read_file(provider_config_path, lookup)?;
     let settings = imported
-        .settings_on(settings)
+        .settings
+        .on(settings)
         .map_err(|violations| Error::Import {
             path: provider_config_path.to_owned(),
             violations,

@@ -3,7 +3,7 @@
 //! Only their JSON is read here; what a knob may be set to is the domain's to check,
 //! so that the file and the admin API are told the same.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{object::Object, variables::Variables};
 use crate::domain::{
@@ -87,20 +87,25 @@ fn knob(value: Value, variables: &mut Variables<'_>) -> Option<KnobValue> {
             let texts: Option<_> = items.into_iter().map(text).collect();
             texts.map(KnobValue::List)
         }
-        Value::Object(fields) => Some(KnobValue::Text(resolved(fields, variables).to_string())),
+        object @ Value::Object(_) => Some(KnobValue::Text(resolved(object, variables).to_string())),
         Value::Null => None,
     }
 }
 
-/// The object with the variables of all its texts resolved.
-fn resolved(fields: Map<String, Value>, variables: &mut Variables<'_>) -> Value {
-    let fields = fields.into_iter().map(|(name, value)| {
-        let value = match value {
-            Value::String(text) => Value::String(variables.resolve(&text)),
-            Value::Object(fields) => resolved(fields, variables),
-            plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => plain,
-        };
-        (name, value)
-    });
-    Value::Object(fields.collect())
+/// The value with the variables of all its texts resolved.
+fn resolved(value: Value, variables: &mut Variables<'_>) -> Value {
+    match value {
+        Value::String(text) => Value::String(variables.resolve(&text)),
+        Value::Array(items) => {
+            let items = items.into_iter().map(|item| resolved(item, variables));
+            Value::Array(items.collect())
+        }
+        Value::Object(fields) => {
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, resolved(value, variables)));
+            Value::Object(fields.collect())
+        }
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
+    }
 }

@@ -5,6 +5,7 @@
 
 mod dialect;
 mod object;
+mod settings;
 mod variables;
 
 use std::{collections::BTreeSet, time::SystemTime};
@@ -16,7 +17,6 @@ use crate::{
         FieldViolation, Times, Violations,
         model::{self, ModelPattern, ModelRule, RULES_MAX, RuleId, Target},
         provider::{self, ApiFormat, PlainSecrets, Provider, ProviderName, SecretsDraft},
-        settings::{self, FallbackStrategy, Settings},
     },
     secrets::{Keyring, SealError},
     store::{Change, Expect},
@@ -24,8 +24,11 @@ use crate::{
 use object::Object;
 use variables::Variables;
 
+pub use settings::ImportedSettings;
 pub use variables::Lookup;
 
+/// What is wrong with the file as a whole is reported under this.
+const FILE: &str = "provider.json";
 /// Most providers of one file.
 const PROVIDERS_MAX: usize = 256;
 
@@ -34,15 +37,6 @@ const PROVIDERS_MAX: usize = 256;
 pub struct ImportedProvider {
     pub spec: provider::Spec,
     pub secrets: PlainSecrets,
-}
-
-/// What the file says about settings; the rest stays as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ImportedSettings {
-    fallback_strategy: Option<FallbackStrategy>,
-    breaker_enabled: Option<bool>,
-    failure_threshold: Option<u32>,
-    recovery_timeout_s: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -64,12 +58,12 @@ pub fn provider_json(text: &str, lookup: Lookup<'_>) -> Result<Imported, Vec<Fie
     let value = match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
         Ok(Value::Object(fields)) => fields,
         Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            reader.violations.add("provider.json", "must be a JSON object");
+            reader.violations.add(FILE, "must be a JSON object");
             return Err(reader.violations.into_vec());
         }
         Err(error) => {
             let place = format!("is not JSON: line {}, column {}", error.line(), error.column());
-            reader.violations.add("provider.json", place);
+            reader.violations.add(FILE, place);
             return Err(reader.violations.into_vec());
         }
     };
@@ -106,10 +100,13 @@ impl Reader<'_> {
         let providers = file.list("providers", &mut self.violations);
         let written = providers.len();
         let providers = self.providers(providers);
+        self.variables.enter("the file", true);
         let settings = self.settings(&mut file);
         let names: BTreeSet<&ProviderName> = providers.iter().map(|provider| &provider.spec.name).collect();
         let rules = file.list("model_rules", &mut self.violations);
         let rules = self.rules(rules);
+        self.variables
+            .report(FILE, &mut self.violations, &mut self.warnings);
         // A provider that was refused is a mistake of its own, not one of its rules.
         if providers.len() == written {
             self.check_providers_of(&rules, &names);
@@ -152,17 +149,18 @@ impl Reader<'_> {
         let path = object.path().to_owned();
         let enabled = object.boolean("enabled", &mut self.violations).unwrap_or(true);
         let name = self.provider_name(&mut object);
-        self.variables.enter(&name, enabled);
+        self.variables.enter(&format!("provider {name}"), enabled);
         let api_format = self
             .text(&mut object, "api_format")
             .unwrap_or_else(|| "openai".to_owned());
         let api_format = self
             .violations
-            .check(format!("{path}.api_format"), ApiFormat::parse(&api_format))?;
+            .check(format!("{path}.api_format"), ApiFormat::parse(&api_format));
         let draft = provider::Draft {
             enabled,
             priority: object.integer("priority", &mut self.violations).unwrap_or(0),
-            api_format,
+            // Without a format the rest is still checked.
+            api_format: api_format.unwrap_or(ApiFormat::Openai),
             base_url: self.text(&mut object, "base_url").unwrap_or_default(),
             dialect: self.text(&mut object, "dialect").unwrap_or_default(),
             dialect_overrides: self.dialect_overrides(&mut object),
@@ -188,7 +186,7 @@ impl Reader<'_> {
             .check()
             .map_err(|violations| self.violations.nest(&path, violations))
             .ok();
-        let (spec, secrets) = spec.zip(secrets)?;
+        let (_, (spec, secrets)) = api_format.zip(spec.zip(secrets))?;
         Some(ImportedProvider { spec, secrets })
     }
 
@@ -251,24 +249,9 @@ impl Reader<'_> {
     }
 
     fn settings(&mut self, file: &mut Object) -> ImportedSettings {
-        let strategy = self.text(file, "fallback_strategy");
-        let strategy = strategy.map(|text| {
-            self.violations
-                .check("fallback_strategy", FallbackStrategy::parse(&text))
-        });
-        let mut settings = ImportedSettings {
-            fallback_strategy: strategy.flatten(),
-            ..ImportedSettings::default()
-        };
-        let breaker = file.take("circuit_breaker");
-        let breaker =
-            breaker.and_then(|value| Object::of("circuit_breaker".to_owned(), value, &mut self.violations));
-        if let Some(mut breaker) = breaker {
-            settings.breaker_enabled = breaker.boolean("enabled", &mut self.violations);
-            settings.failure_threshold = breaker.integer("failure_threshold", &mut self.violations);
-            settings.recovery_timeout_s = breaker.integer("recovery_timeout", &mut self.violations);
-            self.warn_unknown(breaker);
-        }
+        let mut unknown = Vec::new();
+        let settings = ImportedSettings::read(file, &mut self.variables, &mut self.violations, &mut unknown);
+        self.warn(unknown);
         settings
     }
 
@@ -348,29 +331,6 @@ fn canonical(written: &str) -> String {
 }
 
 impl Imported {
-    /// The settings, as the file changes them.
-    pub fn settings_on(&self, base: Settings) -> Result<Settings, Vec<FieldViolation>> {
-        let ImportedSettings {
-            fallback_strategy,
-            breaker_enabled,
-            failure_threshold,
-            recovery_timeout_s,
-        } = self.settings;
-        let base = base.to_draft();
-        let breaker = settings::Breaker {
-            enabled: breaker_enabled.unwrap_or(base.breaker.enabled),
-            failure_threshold: failure_threshold.unwrap_or(base.breaker.failure_threshold),
-            recovery_timeout_s: recovery_timeout_s.unwrap_or(base.breaker.recovery_timeout_s),
-        };
-        let fallback_strategy = fallback_strategy.unwrap_or(base.fallback_strategy);
-        settings::Draft {
-            fallback_strategy,
-            breaker,
-            ..base
-        }
-        .check()
-    }
-
     /// Providers and rules as changes of the store, secrets sealed.
     pub fn to_changes(
         &self,

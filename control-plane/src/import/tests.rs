@@ -3,7 +3,12 @@
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::provider::{Dialect, KnobValue, ModelOptionsDraft};
+use crate::domain::{
+    LossPolicy,
+    model::Tier,
+    provider::{Dialect, KnobValue, ModelOptionsDraft},
+    settings::{self, FallbackStrategy},
+};
 
 const SEED: &str = r#"{
   "providers": [{
@@ -42,7 +47,8 @@ fn the_files_of_existing_installations_are_accepted() {
     assert_eq!(spec.models.by_tier.big.len(), 2);
     assert_eq!((spec.limits.timeout_s, spec.limits.max_retries), (60, Some(1)));
     let settings = imported
-        .settings_on(settings::Draft::default().check().unwrap())
+        .settings
+        .on(settings::Draft::default().check().unwrap())
         .unwrap()
         .to_draft();
     assert_eq!(settings, settings::Draft::default());
@@ -62,7 +68,8 @@ fn everything_that_is_ours_is_read_too() {
         {"match": "claude-opus-*", "tier": "big"},
         {"match": "gpt-*", "provider": "Local LLM", "model": "*"}
       ],
-      "fallback_strategy": "random", "circuit_breaker": {"enabled": false, "recovery_timeout": 5}, "version": 3
+      "fallback_strategy": "random", "circuit_breaker": {"enabled": false, "recovery_timeout": 5},
+      "loss_policy": "strict", "default_tier": "middle", "version": 3
     }"#;
     let imported = import(text).unwrap();
     let provider = &imported.providers[0];
@@ -75,10 +82,15 @@ fn everything_that_is_ours_is_read_too() {
     );
     assert_eq!(imported.rules.len(), 2);
     let settings = imported
-        .settings_on(settings::Draft::default().check().unwrap())
+        .settings
+        .on(settings::Draft::default().check().unwrap())
         .unwrap()
         .to_draft();
     assert_eq!(settings.fallback_strategy, FallbackStrategy::Random);
+    assert_eq!(
+        (settings.loss_policy, settings.default_tier),
+        (LossPolicy::Strict, Some(Tier::Middle))
+    );
     assert_eq!(
         settings.breaker,
         settings::Breaker {
@@ -106,7 +118,7 @@ fn everything_that_is_ours_is_read_too() {
 #[test]
 fn knobs_are_read_for_providers_and_for_single_models() {
     let imported = import(&with_provider(
-        r#""dialect_overrides": {"vision": false, "max_stop": 2.0, "extra_body": {"a": {"b": "${QWEN_API_KEY}"}}},
+        r#""dialect_overrides": {"vision": false, "max_stop": 2.0, "extra_body": {"a": [{"b": "${QWEN_API_KEY}"}]}},
            "model_options": [{"model": "m", "context_window": 8192, "dialect_overrides": {"efforts": ["low"], "pdf": null}}]"#,
     ))
     .unwrap();
@@ -114,7 +126,7 @@ fn knobs_are_read_for_providers_and_for_single_models() {
     let expected = [
         (
             "extra_body".to_owned(),
-            KnobValue::Text(r#"{"a":{"b":"sk-0123456789abcdef"}}"#.into()),
+            KnobValue::Text(r#"{"a":[{"b":"sk-0123456789abcdef"}]}"#.into()),
         ),
         ("max_stop".to_owned(), KnobValue::Number(2.0)),
         ("vision".to_owned(), KnobValue::Flag(false)),
@@ -178,6 +190,30 @@ fn a_missing_variable_names_provider_and_variable() {
         ["provider a is disabled and its variable NOT_SET is not set"]
     );
     assert!(disabled.providers[0].secrets.api_key.is_none());
+    let outside = r#"{"model_rules": [{"match": "x-${NOT_SET}", "tier": "big"}]}"#;
+    assert_eq!(
+        import(outside).unwrap_err(),
+        ["provider.json: the file needs the variable NOT_SET, which is not set"]
+    );
+}
+
+#[test]
+fn a_provider_without_a_format_keeps_its_mistakes_to_itself() {
+    let text = r#"{"providers": [
+        {"name": "a", "base_url": "ftp://a", "api_format": "smtp", "api_key": "${NOT_SET}", "models": {"big": ["m"]}},
+        {"name": "b", "base_url": "http://b.example", "models": {"big": ["m"]}}
+    ]}"#;
+    let violations = import(text).unwrap_err();
+    let expected = [
+        "providers[0].api_format: must be openai or anthropic",
+        "providers[0]: provider a needs the variable NOT_SET, which is not set",
+    ];
+    assert_eq!(violations[..2], expected);
+    assert!(
+        violations[2].starts_with("providers[0].base_url: "),
+        "{violations:?}"
+    );
+    assert_eq!(violations.len(), 3);
 }
 
 #[test]
@@ -208,7 +244,7 @@ fn violations_are_reported_together_and_without_values() {
         {"name": "b", "base_url": "http://b.example", "models": {"big": ["m"]}},
         "secret-text"
       ],
-      "fallback_strategy": "best", "model_rules": [{"match": "x"}], "circuit_breaker": 5
+      "fallback_strategy": "best", "loss_policy": "loud", "default_tier": "huge", "model_rules": [{"match": "x"}], "circuit_breaker": 5
     }"#;
     let violations = import(text).unwrap_err();
     let fields = [
@@ -221,6 +257,8 @@ fn violations_are_reported_together_and_without_values() {
         "providers[2].name",
         "providers[3]",
         "fallback_strategy",
+        "loss_policy",
+        "default_tier",
         "model_rules[0].tier",
         "circuit_breaker",
     ];

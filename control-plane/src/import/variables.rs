@@ -11,7 +11,7 @@ const CLOSE: char = '}';
 pub(super) struct Variables<'a> {
     lookup: Lookup<'a>,
     /// Whose strings are being read.
-    provider: String,
+    owner: String,
     is_needed: bool,
     missing: Vec<String>,
 }
@@ -20,15 +20,15 @@ impl<'a> Variables<'a> {
     pub(super) fn new(lookup: Lookup<'a>) -> Self {
         Self {
             lookup,
-            provider: String::new(),
+            owner: String::new(),
             is_needed: true,
             missing: Vec::new(),
         }
     }
 
-    /// Strings of this provider follow. A disabled one can do without its variables.
-    pub(super) fn enter(&mut self, provider: &str, is_needed: bool) {
-        provider.clone_into(&mut self.provider);
+    /// Strings of this owner follow. A disabled provider can do without its variables.
+    pub(super) fn enter(&mut self, owner: &str, is_needed: bool) {
+        owner.clone_into(&mut self.owner);
         self.is_needed = is_needed;
     }
 
@@ -57,17 +57,15 @@ impl<'a> Variables<'a> {
 
     /// Names what was missing since the last time.
     pub(super) fn report(&mut self, path: &str, violations: &mut Violations, warnings: &mut Vec<String>) {
-        let provider = &self.provider;
+        let owner = &self.owner;
         for name in self.missing.drain(..) {
             if self.is_needed {
                 violations.add(
                     path,
-                    format!("provider {provider} needs the variable {name}, which is not set"),
+                    format!("{owner} needs the variable {name}, which is not set"),
                 );
             } else {
-                warnings.push(format!(
-                    "provider {provider} is disabled and its variable {name} is not set"
-                ));
+                warnings.push(format!("{owner} is disabled and its variable {name} is not set"));
             }
         }
     }
