@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::model::ModelName;
 use crate::domain::provider::{Credentials, Draft, PlainSecrets, Provider, ProviderName, Spec, is_knob};
-use crate::domain::{Invalid, Times, Violations};
+use crate::domain::{Times, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::mask::{self, UnknownPath};
@@ -95,7 +95,8 @@ impl ProviderService for Providers {
         request: Request<admin::DeleteProviderRequest>,
     ) -> Result<Response<admin::DeleteProviderResponse>, Status> {
         let call = Call::of(&request)?;
-        self.delete(&call, request.into_inner()).await?;
+        let request = request.into_inner();
+        commits::update(request.revision, || self.delete(&call, request.clone())).await?;
         Ok(Response::new(admin::DeleteProviderResponse {}))
     }
 
@@ -160,16 +161,17 @@ impl Providers {
         let wire = provider.unwrap_or_default();
         let before = self.stored(&wire.name).await?;
         let mut draft = before.value.spec.to_draft();
-        let mut format = Ok(());
-        let mut set = |path: &str| set(&mut draft, path, &wire, &mut format);
+        let mut violations = Violations::default();
+        let mut set = |path: &str| set(&mut draft, path, &wire, &mut violations);
         match &secrets {
             Some(_) => mask::apply_any(update_mask, &mut set)?,
             None => mask::apply(update_mask, &mut set)?,
         }
-        format.map_err(|reason| Error::invalid("provider.api_format", reason.to_string()))?;
-        let spec = draft.check().map_err(|part| Error::nested("provider", part))?;
-        let credentials = match secrets {
-            Some(secrets) => Some(self.sealed(&spec, &convert::secrets_draft(secrets).check()?)?),
+        let spec = checked(&draft, &mut violations);
+        let secrets = secrets.map(|secrets| checked_secrets(secrets, &mut violations));
+        let spec = violations.finish(spec)?;
+        let credentials = match secrets.flatten() {
+            Some(secrets) => Some(self.sealed(&spec, &secrets)?),
             None => None,
         };
         let after = before.value.clone().with_spec(spec, credentials, call.now);
@@ -204,7 +206,7 @@ impl Providers {
             .with_summaries(Some(summary::provider_and_rules(&provider, &rules)), None);
         let mut changes: Vec<_> = rules
             .into_iter()
-            .map(|rule| Change::DeleteModelRule(rule.value.id, Expect::Any))
+            .map(|rule| Change::DeleteModelRule(rule.value.id, Expect::Revision(rule.revision)))
             .collect();
         changes.push(Change::DeleteProvider(
             provider.spec.name,
@@ -300,31 +302,36 @@ fn check_new(
 ) -> Result<(Spec, PlainSecrets), Error> {
     let mut violations = Violations::default();
     let draft = violations.check("provider.api_format", convert::provider_draft(provider));
-    let spec = draft.and_then(|draft| {
-        draft
-            .check()
-            .map_err(|part| violations.nest("provider", part))
-            .ok()
-    });
-    let secrets = convert::secrets_draft(secrets)
-        .check()
-        .map_err(|part| violations.nest("secrets", part))
-        .ok();
+    let spec = draft.and_then(|draft| checked(&draft, &mut violations));
+    let secrets = checked_secrets(secrets, &mut violations);
     Ok(violations.finish(spec.zip(secrets))?)
+}
+
+fn checked(draft: &Draft, violations: &mut Violations) -> Option<Spec> {
+    let spec = draft.check();
+    spec.map_err(|part| violations.nest("provider", part)).ok()
+}
+
+fn checked_secrets(secrets: admin::ProviderSecrets, violations: &mut Violations) -> Option<PlainSecrets> {
+    let secrets = convert::secrets_draft(secrets).check();
+    secrets.map_err(|part| violations.nest("secrets", part)).ok()
 }
 
 fn set(
     draft: &mut Draft,
     path: &str,
     wire: &admin::Provider,
-    format: &mut Result<(), Invalid>,
+    violations: &mut Violations,
 ) -> Result<(), UnknownPath> {
     match path {
         "enabled" => draft.enabled = wire.enabled,
         "priority" => draft.priority = wire.priority,
         "base_url" => draft.base_url.clone_from(&wire.base_url),
         "api_format" => {
-            *format = convert::api_format(wire.api_format).map(|api_format| draft.api_format = api_format);
+            let api_format = convert::api_format(wire.api_format);
+            if let Some(api_format) = violations.check("provider.api_format", api_format) {
+                draft.api_format = api_format;
+            }
         }
         "models" => draft.models = convert::models_draft(wire.models.clone()),
         "timeout" => draft.timeout_s = wire.timeout,
