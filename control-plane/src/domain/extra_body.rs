@@ -1,4 +1,4 @@
-//! What an admin has merged into every request to an upstream: a JSON object.
+//! What an admin has merged into requests to an upstream: a JSON object.
 
 use serde_json::{Map, Value};
 

@@ -8,7 +8,8 @@ const TEXT_BYTES_MAX: usize = 256;
 const TEXTS_MAX: usize = 32;
 /// Longest JSON object, in bytes.
 pub(super) const OBJECT_BYTES_MAX: usize = 2 * 1024;
-const HOLD_MS_MAX: u32 = 600_000;
+/// Clients do not wait longer for a head.
+const HOLD_MS_MAX: u32 = 240_000;
 const GRACE_MS_MAX: u32 = 60_000;
 const STOPS_MAX: u32 = 1_000;
 const TOOLS_MAX: u32 = 100_000;
