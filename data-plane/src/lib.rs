@@ -97,9 +97,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let ops_server = server(handler::ops(Arc::clone(&node)), OPS_DRAIN);
     info!(node.id = fleet.node_id, %public, %ops, "data plane started");
 
-    tasks.spawn_blocking({
-        let node = Arc::clone(&node);
-        move || node.upstreams.load_tokenizer()
+    tasks.spawn({
+        let upstreams = Arc::clone(&node.upstreams);
+        async move { upstreams.tables.load_when_wanted().await }
     });
     let watcher = Watcher {
         fleet,

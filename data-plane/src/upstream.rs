@@ -19,5 +19,6 @@ pub(crate) mod pass;
 pub(crate) mod probe;
 mod refusal;
 mod retry_after;
+pub(crate) mod tables;
 pub(crate) mod tokenize;
 pub(crate) mod way_back;

@@ -87,13 +87,12 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
             return Ok(counted);
         }
     }
-    let input_tokens = match count_upstream(&node.upstreams, &request, &first.target(&snapshot), first).await
-    {
+    let target = first.target(&snapshot);
+    let input_tokens = match count_upstream(&node.upstreams, &request, body.len(), &target, first).await {
         Some(counted) => counted,
         None => {
-            // The first use may still have to load the tables of the tokenizer.
-            let count = || tokens::count(&request, &first.target(&snapshot));
-            let counted = tokio::task::block_in_place(count)?;
+            // The first count may have to wait for the tables of the tokenizer.
+            let counted = tokio::task::block_in_place(|| tokens::count(&request, &target))?;
             node.upstreams.learnt.correct_counted(first, counted)
         }
     };
@@ -109,12 +108,14 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
 async fn count_upstream(
     upstreams: &Upstreams,
     request: &anthropic::Request<'_>,
+    body_bytes: usize,
     target: &Target<'_>,
     candidate: &Candidate,
 ) -> Option<u64> {
     if candidate.is_native() || target.dialect.tokenizer != Tokenizer::Upstream {
         return None;
     }
-    let outbound = bridge_translate::request::to_openai(request, target).ok()?;
+    let translate = || bridge_translate::request::to_openai(request, target);
+    let outbound = off_reactor(body_bytes, translate).ok()?;
     tokenize::count(upstreams, candidate, &outbound.body).await
 }

@@ -82,6 +82,7 @@ pub(super) async fn admit(
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;
+    node.upstreams.tables.want();
     let body = body::read(&head.headers, body).await?;
     Ok(Admitted {
         snapshot,

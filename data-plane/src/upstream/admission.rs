@@ -8,12 +8,13 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bridge_translate::{Usage, tokens};
+use bridge_translate::Usage;
 
 use super::{
     breaker::{self, Breakers, Permit},
     client::Client,
     learnt::{Estimates, Learnt},
+    tables::Tables,
 };
 use crate::{
     metrics::Metrics,
@@ -26,6 +27,7 @@ pub(crate) struct Upstreams {
     pub(crate) client: Client,
     breakers: Mutex<Breakers>,
     pub(crate) learnt: Learnt,
+    pub(crate) tables: Tables,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -44,14 +46,9 @@ impl Upstreams {
             client,
             breakers: Mutex::default(),
             learnt: Learnt::default(),
+            tables: Tables::default(),
             metrics,
         }
-    }
-
-    /// Before the first client has to wait for it.
-    pub(crate) fn load_tokenizer(&self) {
-        tokens::load();
-        self.learnt.tokenizer_is_loaded();
     }
 
     /// The breakers that are not simply closed, one by one.

@@ -6,10 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -41,11 +38,7 @@ pub(crate) struct Estimates {
 type Lessons = HashMap<Arc<str>, HashMap<Arc<str>, Lesson>>;
 
 #[derive(Debug, Default)]
-pub(crate) struct Learnt {
-    lessons: Mutex<Lessons>,
-    /// No request waits for the tables of the tokenizer.
-    is_tokenizer_loaded: AtomicBool,
-}
+pub(crate) struct Learnt(Mutex<Lessons>);
 
 /// What is known about one upstream.
 #[derive(Debug, Clone)]
@@ -79,11 +72,7 @@ impl Learnt {
         let is_due = |lesson: &Lesson| {
             lesson.answers < SAMPLES_AT_FIRST || lesson.answers.is_multiple_of(SAMPLE_EVERY)
         };
-        self.is_tokenizer_loaded.load(Ordering::Relaxed) && self.read(candidate, is_due).unwrap_or(true)
-    }
-
-    pub(crate) fn tokenizer_is_loaded(&self) {
-        self.is_tokenizer_loaded.store(true, Ordering::Relaxed);
+        self.read(candidate, is_due).unwrap_or(true)
     }
 
     /// The upstream has counted the prompt itself.
@@ -135,13 +124,16 @@ impl Learnt {
     fn write(&self, candidate: &Candidate, write: impl FnOnce(&mut Lesson)) {
         let Candidate { provider, model } = candidate;
         let mut lessons = self.lock();
-        let known: usize = lessons.values().map(HashMap::len).sum();
-        let models = lessons.entry(Arc::clone(&provider.name)).or_default();
-        if known >= UPSTREAMS_MAX && !models.contains_key(model) {
+        let is_known = lessons
+            .get(&provider.name)
+            .is_some_and(|models| models.contains_key(model));
+        if !is_known && lessons.values().map(HashMap::len).sum::<usize>() >= UPSTREAMS_MAX {
             tracing::debug!(%model, "no room to remember an upstream");
             return;
         }
-        let lesson = models
+        let lesson = lessons
+            .entry(Arc::clone(&provider.name))
+            .or_default()
             .entry(Arc::clone(model))
             .or_insert_with(|| Lesson::new(&provider.endpoint.url));
         if lesson.url != provider.endpoint.url {
@@ -152,7 +144,7 @@ impl Learnt {
 
     /// A panic elsewhere leaves at worst one lesson half learnt.
     fn lock(&self) -> MutexGuard<'_, Lessons> {
-        self.lessons.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -225,8 +217,6 @@ mod tests {
     fn samples_grow_rare() {
         let learnt = Learnt::default();
         let one = candidate("p", "m");
-        assert!(!learnt.wants_sample(&one));
-        learnt.tokenizer_is_loaded();
         let mut samples = 0;
         for _ in 0..SAMPLE_EVERY * 3 {
             samples += u32::from(learnt.wants_sample(&one));

@@ -155,12 +155,13 @@ impl Call<'_> {
             asked,
             ..
         } = self.order;
-        let is_small = asked.body.len() <= SAMPLE_BYTES_MAX;
-        if !is_small || self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
+        let is_cheap = asked.body.len() <= SAMPLE_BYTES_MAX && upstreams.tables.are_loaded();
+        if !is_cheap || self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
             return None;
         }
         let target = self.candidate.target(snapshot);
-        off_reactor(asked.body.len(), || tokens::count(asked.request, &target)).ok()
+        // Short as it is, the prompt is no short work for a tokenizer.
+        tokio::task::block_in_place(|| tokens::count(asked.request, &target)).ok()
     }
 
     /// Reads a stream up to its first content.
