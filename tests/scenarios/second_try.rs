@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use anyhow::Result;
-use bridge_proto::admin::v1::Provider;
+use bridge_proto::admin::v1::{Provider, TestProviderRequest};
 use bridge_proto::fleet::v1::{Dialect, StringList};
 use bridge_tests::anthropic::{Answer, ask};
 use bridge_tests::fake_upstream::{Recorded, Script};
@@ -198,8 +198,20 @@ async fn the_model_goes_into_the_path_where_the_provider_wants_it() -> Result<()
         "Hello"
     );
     let seen = &stage.upstream.requests_for(MODEL)[0];
-    assert_eq!(seen.path, format!("/v1/deployments/{MODEL}/chat?api-version=1"));
+    let path = format!("/v1/deployments/{MODEL}/chat?api-version=1");
+    assert_eq!(seen.path, path);
     assert_eq!(seen.header("api-key"), Some(bridge_tests::admin::UPSTREAM_KEY));
     assert_eq!(seen.header("authorization"), None);
+
+    // An admin's test goes the way of traffic.
+    stage.upstream.once(MODEL, Script::text("ok"));
+    let test = TestProviderRequest {
+        name: stage.provider.name.clone(),
+        model: MODEL.to_owned(),
+        ..TestProviderRequest::default()
+    };
+    let report = stage.admin.providers().test_provider(test).await?.into_inner();
+    assert!(report.ok, "{report:?}");
+    assert_eq!(stage.upstream.requests_for(MODEL)[1].path, path);
     Ok(())
 }

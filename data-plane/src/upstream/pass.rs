@@ -49,7 +49,7 @@ pub(crate) fn pass(
     let (headers, lost_betas) = native_head::up(headers, endpoint, &target.dialect.strip_betas);
     let mut losses = outbound.losses;
     losses.extend(lost_betas);
-    let mut url = endpoint.url.clone();
+    let mut url = endpoint.url_of(&candidate.model);
     url.set_query(native_head::query(query).as_deref());
     let accept = if request.is_stream() {
         Accept::Events

@@ -114,7 +114,7 @@ async fn call(
             Accept::Json
         };
         let call = client::Request {
-            url: endpoint.url.clone(),
+            url: endpoint.url_of(&candidate.model),
             headers: endpoint.headers.clone(),
             accept,
             body: Bytes::from(outbound.body),
