@@ -6,12 +6,15 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder, errors::FrameDecoderError};
 
 const PIECE_BYTES: usize = 64 << 10;
+/// Encoders make one part, or one for some ten thousands of bytes. Empty ones cost time and are
+/// no bytes, so that the limit of bytes does not stop them.
+const PARTS_MAX: usize = 4096;
 
 /// How a body was encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,48 +81,74 @@ impl Encoding {
     }
 }
 
-fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Error> {
-    let mut plain = Vec::new();
-    read_on(&mut MultiGzDecoder::new(body), &mut plain, limit_bytes)?;
-    Ok(plain.into())
+/// One member after the other, each held to its checksum.
+fn gunzip(mut body: &[u8], limit_bytes: usize) -> Result<Bytes, Error> {
+    let mut plain = Plain::new(limit_bytes);
+    for _ in 0..PARTS_MAX {
+        let mut member = GzDecoder::new(body);
+        plain.read(&mut member)?;
+        body = member.into_inner();
+        if body.is_empty() {
+            return Ok(plain.bytes.into());
+        }
+    }
+    Err(Error::Invalid)
 }
 
 /// One frame after the other, each held to its checksum.
 fn unzstd(mut body: &[u8], limit_bytes: usize) -> Result<Bytes, Error> {
-    let mut plain = Vec::new();
+    let mut plain = Plain::new(limit_bytes);
     let mut frames = FrameDecoder::new();
     frames.set_max_window_size(u64::try_from(limit_bytes).unwrap_or(u64::MAX));
-    loop {
+    for _ in 0..PARTS_MAX {
         let mut frame =
             StreamingDecoder::new_with_decoder(&mut body, &mut frames).map_err(|error| match error {
                 FrameDecoderError::WindowSizeTooBig { .. } => Error::TooLarge { limit_bytes },
                 _ => Error::Invalid,
             })?;
-        read_on(&mut frame, &mut plain, limit_bytes)?;
+        plain.read(&mut frame)?;
         let told = frames.get_checksum_from_data();
         if told.is_some() && told != frames.get_calculated_checksum() {
             return Err(Error::Invalid);
         }
         if body.is_empty() {
-            return Ok(plain.into());
+            return Ok(plain.bytes.into());
         }
     }
+    Err(Error::Invalid)
 }
 
-/// Appends all that comes, up to the limit.
-fn read_on(decoder: &mut impl Read, plain: &mut Vec<u8>, limit_bytes: usize) -> Result<(), Error> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let read = match decoder.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return Err(Error::Invalid),
-        };
-        if plain.len() + read > limit_bytes {
-            return Err(Error::TooLarge { limit_bytes });
+/// What has been decoded, up to a limit.
+struct Plain {
+    bytes: Vec<u8>,
+    piece: Box<[u8]>,
+    limit_bytes: usize,
+}
+
+impl Plain {
+    fn new(limit_bytes: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            piece: vec![0; PIECE_BYTES].into(),
+            limit_bytes,
         }
-        plain.extend_from_slice(&piece[..read]);
+    }
+
+    /// Appends all that comes.
+    fn read(&mut self, decoder: &mut impl Read) -> Result<(), Error> {
+        let limit_bytes = self.limit_bytes;
+        loop {
+            let read = match decoder.read(&mut self.piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Err(Error::Invalid),
+            };
+            if self.bytes.len() + read > limit_bytes {
+                return Err(Error::TooLarge { limit_bytes });
+            }
+            self.bytes.extend_from_slice(&self.piece[..read]);
+        }
     }
 }
 
@@ -205,6 +234,15 @@ mod tests {
                 Err(Error::Invalid),
                 "{encoding:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_body_of_countless_parts_is_given_up() {
+        for (encoding, empty) in [(Encoding::Gzip, gzip(b"")), (Encoding::Zstd, zstd(b""))] {
+            assert_eq!(decode(encoding, empty.repeat(PARTS_MAX)), Ok(Bytes::new()));
+            let countless = decode(encoding, empty.repeat(PARTS_MAX + 1));
+            assert_eq!(countless, Err(Error::Invalid), "{encoding:?}");
         }
     }
 
