@@ -10,6 +10,7 @@ pub(crate) mod live;
 mod url_template;
 pub(crate) mod watch;
 
+pub(crate) use dialect::TRANSPORT_KNOBS;
 pub(crate) use url_template::UrlTemplate;
 
 use std::{

@@ -19,7 +19,7 @@ use bridge_translate::{
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::body::BODY_BYTES_MAX;
+use crate::{body::BODY_BYTES_MAX, snapshot::TRANSPORT_KNOBS};
 
 /// The input is wrong: the same status as for a wrong command line.
 const WRONG_INPUT: u8 = 2;
@@ -27,18 +27,6 @@ const WRONG_INPUT: u8 = 2;
 const UPSTREAM_FAILED: u8 = 1;
 /// Ids are the same at every run, so that outputs can be compared.
 const SEED: [u8; 32] = [0; 32];
-/// Knobs that shape no body.
-const TRANSPORT_KNOBS: [&str; 8] = [
-    "adaptive",
-    "auth",
-    "auto_shrink",
-    "finish_grace_ms",
-    "hold_head_ms",
-    "overloaded_as",
-    "retry_codes",
-    "url_template",
-];
-
 #[derive(Debug, clap::Args)]
 #[command(
     about = "Translate one request or one answer, without a network",

@@ -2,52 +2,23 @@
 //!
 //! Knobs that shape bodies go to the translation, which knows their words; knobs of
 //! transport stay with the data plane. A word that nobody knows refuses the provider.
-//! A knob that this build does not honour is named in the log, because the control
-//! plane may be newer.
 
 mod knob;
+mod transport;
 
 use std::time::Duration;
 
 use bridge_proto::fleet::v1 as proto;
-use bridge_translate::dialect::{Dialect, Dialects};
+use bridge_translate::dialect::Dialects;
 use serde_json::{Map, Value};
 
-use self::knob::value;
+pub(crate) use self::transport::KNOBS as TRANSPORT_KNOBS;
+pub(super) use self::transport::{Auth, Transport, default_auth, default_retry_codes, default_timeout};
 
-/// Servers that may evaluate a long prompt for minutes without sending a byte.
-const LOCAL_SERVERS: [&str; 5] = ["vllm", "sglang", "llama-cpp", "ollama", "lm-studio"];
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-const TIMEOUT_LOCAL: Duration = Duration::from_secs(600);
-
-/// How long a provider may take to its first byte, unless an admin says it.
-pub(super) fn default_timeout(preset: &str) -> Duration {
-    if LOCAL_SERVERS.contains(&preset) {
-        TIMEOUT_LOCAL
-    } else {
-        TIMEOUT_DEFAULT
-    }
-}
-
-/// Errors that pass if the same request is sent again, by what the provider calls them.
-const RETRY_CODES: &[(&str, &[&str])] = &[("groq", &["tool_use_failed"])];
-/// Presets whose providers want the key in a header of their own.
-const AUTHS: &[(&str, Auth)] = &[("azure-openai", Auth::ApiKey)];
-/// Longest time without a head that clients bear with.
-const HOLD_HEAD_MAX: Duration = Duration::from_secs(240);
-
-/// The codes of a preset, unless an admin says others.
-pub(super) fn default_retry_codes(preset: &str) -> Vec<String> {
-    let found = RETRY_CODES.iter().find(|(known, _)| *known == preset);
-    let codes = found.map_or(&[][..], |(_, codes)| codes);
-    codes.iter().map(|code| (*code).to_owned()).collect()
-}
-
-/// Where the key of a preset goes, if not where its API format says.
-pub(super) fn default_auth(preset: &str) -> Option<Auth> {
-    let found = AUTHS.iter().find(|(known, _)| *known == preset);
-    found.map(|(_, auth)| *auth)
-}
+use self::{
+    knob::value,
+    transport::{HOLD_HEAD_MAX, is_503},
+};
 
 /// A preset by name; a name of a newer control plane means the one that assumes least.
 pub(super) fn preset(name: &str) -> Dialects {
@@ -55,52 +26,15 @@ pub(super) fn preset(name: &str) -> Dialects {
 }
 
 /// What a message sets, sorted by who honours it.
+#[derive(Default)]
 pub(super) struct Overrides {
     pub(super) body: Map<String, Value>,
     pub(super) transport: Transport,
 }
 
-/// Knobs that do not change a body.
-#[derive(Default)]
-pub(super) struct Transport {
-    /// `None`: as the API format has it.
-    pub(super) auth: Option<Auth>,
-    pub(super) finish_grace: Option<Duration>,
-    pub(super) overload_is_503: bool,
-    pub(super) hold_head: Option<Duration>,
-    pub(super) url_template: Option<String>,
-    pub(super) adaptive: Option<bool>,
-    pub(super) auto_shrink: Option<bool>,
-    pub(super) retry_codes: Option<Vec<String>>,
-}
-
-/// The header that carries the provider's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Auth {
-    Bearer,
-    XApiKey,
-    ApiKey,
-    /// None of ours: the caller's own.
-    Client,
-}
-
 impl Overrides {
     pub(super) fn read(message: Option<proto::Dialect>) -> Result<Self, String> {
-        let mut reader = Reader::default();
-        let Some(message) = message else {
-            return Ok(Self {
-                body: reader.body,
-                transport: Transport::default(),
-            });
-        };
-        let transport = reader.read(message)?;
-        for knob in &reader.unhonoured {
-            tracing::warn!(knob, "this build does not honour a knob of the dialect");
-        }
-        Ok(Self {
-            body: reader.body,
-            transport,
-        })
+        message.map_or_else(|| Ok(Self::default()), sort)
     }
 }
 
@@ -108,215 +42,184 @@ pub(super) fn unknown(error: serde_json::Error) -> String {
     format!("the dialect is not known: {error}")
 }
 
-#[derive(Default)]
-struct Reader {
-    body: Map<String, Value>,
-    unhonoured: Vec<&'static str>,
-}
-
-impl Reader {
-    fn read(&mut self, message: proto::Dialect) -> Result<Transport, String> {
-        let honoured = serde_json::to_string(&Dialect::default())
-            .and_then(|knobs| serde_json::from_str::<Map<String, Value>>(&knobs))
-            .map_err(|_| "the dialect cannot be read")?;
-        let proto::Dialect {
-            auth,
-            url_template,
-            force_stream,
-            stream_usage,
-            eof_is_end,
-            hold_head_ms,
-            finish_grace_ms,
-            adaptive,
-            retry_codes,
-            overloaded_as,
-            system_role,
-            mid_system,
-            strip_billing_header,
-            merge_same_role,
-            first_must_be_user,
-            assistant_null_content,
-            user_after_tool,
-            empty_tool_result,
-            tool_result_images,
-            prefill,
-            prefill_flag,
-            vision,
-            image_urls,
-            pdf,
-            cache_control,
-            max_tokens_field,
-            max_stop,
-            drop_params,
-            drop_params_thinking,
-            temperature_max,
-            top_k,
-            structured_output,
-            strict_schema,
-            forward_user,
-            user_field,
-            prompt_cache_key,
-            service_tier,
-            extra_body_passthrough,
-            extra_body,
-            auto_shrink,
-            max_tools,
-            max_tool_description,
-            schema_level,
-            strict_tools,
-            input_examples,
-            tool_choice_any,
-            tool_choice_named,
-            tool_choice_none,
-            tool_choice_thinking,
-            parallel_tool_calls,
-            enforce_single_tool,
-            deferred_tools,
-            drop_unknown_tools,
-            web_search,
-            web_search_body,
-            tool_id_format,
-            tool_extra,
-            buffer_tool_args,
-            tools_force_effort,
-            reasoning,
-            always_thinks,
-            efforts,
-            effort_from_budget,
-            thinking_absent,
-            reasoning_back,
-            reasoning_field,
-            reasoning_details,
-            foreign_reasoning,
-            emit_thinking,
-            honor_display,
-            think_tags,
-            template_thinking_key,
-            usage_prompt_includes_cache,
-            tokenizer,
-            token_factor,
-            restore_model,
-            strip_betas,
-            strip_fields,
-            strip_cache_ttl,
-            thinking_adaptive,
-        } = message;
-        let knobs = [
-            ("force_stream", value(force_stream)),
-            ("stream_usage", value(stream_usage)),
-            ("eof_is_end", value(eof_is_end)),
-            ("system_role", value(system_role)),
-            ("mid_system", value(mid_system)),
-            ("strip_billing_header", value(strip_billing_header)),
-            ("merge_same_role", value(merge_same_role)),
-            ("first_must_be_user", value(first_must_be_user)),
-            ("assistant_null_content", value(assistant_null_content)),
-            ("user_after_tool", value(user_after_tool)),
-            ("empty_tool_result", value(empty_tool_result)),
-            ("tool_result_images", value(tool_result_images)),
-            ("prefill", value(prefill)),
-            ("prefill_flag", value(prefill_flag)),
-            ("vision", value(vision)),
-            ("image_urls", value(image_urls)),
-            ("pdf", value(pdf)),
-            ("cache_control", value(cache_control)),
-            ("max_tokens_field", value(max_tokens_field)),
-            ("max_stop", value(max_stop)),
-            ("drop_params", value(drop_params)),
-            ("drop_params_thinking", value(drop_params_thinking)),
-            ("temperature_max", value(temperature_max)),
-            ("top_k", value(top_k)),
-            ("structured_output", value(structured_output)),
-            ("strict_schema", value(strict_schema)),
-            ("forward_user", value(forward_user)),
-            ("user_field", value(user_field)),
-            ("prompt_cache_key", value(prompt_cache_key)),
-            ("service_tier", value(service_tier)),
-            ("extra_body_passthrough", value(extra_body_passthrough)),
-            ("max_tools", value(max_tools)),
-            ("max_tool_description", value(max_tool_description)),
-            ("schema_level", value(schema_level)),
-            ("strict_tools", value(strict_tools)),
-            ("input_examples", value(input_examples)),
-            ("tool_choice_any", value(tool_choice_any)),
-            ("tool_choice_named", value(tool_choice_named)),
-            ("tool_choice_none", value(tool_choice_none)),
-            ("tool_choice_thinking", value(tool_choice_thinking)),
-            ("parallel_tool_calls", value(parallel_tool_calls)),
-            ("enforce_single_tool", value(enforce_single_tool)),
-            ("deferred_tools", value(deferred_tools)),
-            ("drop_unknown_tools", value(drop_unknown_tools)),
-            ("web_search", value(web_search)),
-            ("tool_id_format", value(tool_id_format)),
-            ("tool_extra", value(tool_extra)),
-            ("buffer_tool_args", value(buffer_tool_args)),
-            ("tools_force_effort", value(tools_force_effort)),
-            ("reasoning", value(reasoning)),
-            ("always_thinks", value(always_thinks)),
-            ("efforts", value(efforts)),
-            ("effort_from_budget", value(effort_from_budget)),
-            ("thinking_absent", value(thinking_absent)),
-            ("reasoning_back", value(reasoning_back)),
-            ("reasoning_field", value(reasoning_field)),
-            ("reasoning_details", value(reasoning_details)),
-            ("foreign_reasoning", value(foreign_reasoning)),
-            ("emit_thinking", value(emit_thinking)),
-            ("honor_display", value(honor_display)),
-            ("think_tags", value(think_tags)),
-            ("template_thinking_key", value(template_thinking_key)),
-            ("usage_prompt_includes_cache", value(usage_prompt_includes_cache)),
-            ("tokenizer", value(tokenizer)),
-            ("token_factor", value(token_factor)),
-            ("restore_model", value(restore_model)),
-            ("strip_betas", value(strip_betas)),
-            ("strip_fields", value(strip_fields)),
-            ("strip_cache_ttl", value(strip_cache_ttl)),
-            ("thinking_adaptive", value(thinking_adaptive)),
-        ];
-        for (name, value) in knobs {
-            match value {
-                Some(value) if honoured.contains_key(name) => {
-                    self.body.insert(name.to_owned(), value);
-                }
-                Some(_) => self.unhonoured.push(name),
-                None => {}
-            }
-        }
-        for (name, json) in [("extra_body", extra_body), ("web_search_body", web_search_body)] {
-            let Some(json) = json else { continue };
-            let object = serde_json::from_str::<Map<String, Value>>(&json)
-                .map_err(|_| format!("{name} is not a JSON object"))?;
-            self.body.insert(name.to_owned(), Value::Object(object));
-        }
-        Ok(Transport {
-            auth: auth.as_deref().map(read_auth).transpose()?,
-            finish_grace: finish_grace_ms.map(|ms| Duration::from_millis(ms.into())),
-            overload_is_503: overloaded_as.as_deref().map_or(Ok(false), read_overload)?,
-            hold_head: hold_head_ms.map(|ms| Duration::from_millis(ms.into()).min(HOLD_HEAD_MAX)),
-            url_template,
-            adaptive,
-            auto_shrink,
-            retry_codes: retry_codes.map(|codes| codes.values),
-        })
+/// A knob that is new in the contract does not compile before it has its place here.
+fn sort(message: proto::Dialect) -> Result<Overrides, String> {
+    let proto::Dialect {
+        auth,
+        url_template,
+        force_stream,
+        stream_usage,
+        eof_is_end,
+        hold_head_ms,
+        finish_grace_ms,
+        adaptive,
+        retry_codes,
+        overloaded_as,
+        system_role,
+        mid_system,
+        strip_billing_header,
+        merge_same_role,
+        first_must_be_user,
+        assistant_null_content,
+        user_after_tool,
+        empty_tool_result,
+        tool_result_images,
+        prefill,
+        prefill_flag,
+        vision,
+        image_urls,
+        pdf,
+        cache_control,
+        max_tokens_field,
+        max_stop,
+        drop_params,
+        drop_params_thinking,
+        temperature_max,
+        top_k,
+        structured_output,
+        strict_schema,
+        forward_user,
+        user_field,
+        prompt_cache_key,
+        service_tier,
+        extra_body_passthrough,
+        extra_body,
+        auto_shrink,
+        max_tools,
+        max_tool_description,
+        schema_level,
+        strict_tools,
+        input_examples,
+        tool_choice_any,
+        tool_choice_named,
+        tool_choice_none,
+        tool_choice_thinking,
+        parallel_tool_calls,
+        enforce_single_tool,
+        deferred_tools,
+        drop_unknown_tools,
+        web_search,
+        web_search_body,
+        tool_id_format,
+        tool_extra,
+        buffer_tool_args,
+        tools_force_effort,
+        reasoning,
+        always_thinks,
+        efforts,
+        effort_from_budget,
+        thinking_absent,
+        reasoning_back,
+        reasoning_field,
+        reasoning_details,
+        foreign_reasoning,
+        emit_thinking,
+        honor_display,
+        think_tags,
+        template_thinking_key,
+        usage_prompt_includes_cache,
+        tokenizer,
+        token_factor,
+        restore_model,
+        strip_betas,
+        strip_fields,
+        strip_cache_ttl,
+        thinking_adaptive,
+    } = message;
+    let knobs = [
+        ("force_stream", value(force_stream)),
+        ("stream_usage", value(stream_usage)),
+        ("eof_is_end", value(eof_is_end)),
+        ("system_role", value(system_role)),
+        ("mid_system", value(mid_system)),
+        ("strip_billing_header", value(strip_billing_header)),
+        ("merge_same_role", value(merge_same_role)),
+        ("first_must_be_user", value(first_must_be_user)),
+        ("assistant_null_content", value(assistant_null_content)),
+        ("user_after_tool", value(user_after_tool)),
+        ("empty_tool_result", value(empty_tool_result)),
+        ("tool_result_images", value(tool_result_images)),
+        ("prefill", value(prefill)),
+        ("prefill_flag", value(prefill_flag)),
+        ("vision", value(vision)),
+        ("image_urls", value(image_urls)),
+        ("pdf", value(pdf)),
+        ("cache_control", value(cache_control)),
+        ("max_tokens_field", value(max_tokens_field)),
+        ("max_stop", value(max_stop)),
+        ("drop_params", value(drop_params)),
+        ("drop_params_thinking", value(drop_params_thinking)),
+        ("temperature_max", value(temperature_max)),
+        ("top_k", value(top_k)),
+        ("structured_output", value(structured_output)),
+        ("strict_schema", value(strict_schema)),
+        ("forward_user", value(forward_user)),
+        ("user_field", value(user_field)),
+        ("prompt_cache_key", value(prompt_cache_key)),
+        ("service_tier", value(service_tier)),
+        ("extra_body_passthrough", value(extra_body_passthrough)),
+        ("max_tools", value(max_tools)),
+        ("max_tool_description", value(max_tool_description)),
+        ("schema_level", value(schema_level)),
+        ("strict_tools", value(strict_tools)),
+        ("input_examples", value(input_examples)),
+        ("tool_choice_any", value(tool_choice_any)),
+        ("tool_choice_named", value(tool_choice_named)),
+        ("tool_choice_none", value(tool_choice_none)),
+        ("tool_choice_thinking", value(tool_choice_thinking)),
+        ("parallel_tool_calls", value(parallel_tool_calls)),
+        ("enforce_single_tool", value(enforce_single_tool)),
+        ("deferred_tools", value(deferred_tools)),
+        ("drop_unknown_tools", value(drop_unknown_tools)),
+        ("web_search", value(web_search)),
+        ("tool_id_format", value(tool_id_format)),
+        ("tool_extra", value(tool_extra)),
+        ("buffer_tool_args", value(buffer_tool_args)),
+        ("tools_force_effort", value(tools_force_effort)),
+        ("reasoning", value(reasoning)),
+        ("always_thinks", value(always_thinks)),
+        ("efforts", value(efforts)),
+        ("effort_from_budget", value(effort_from_budget)),
+        ("thinking_absent", value(thinking_absent)),
+        ("reasoning_back", value(reasoning_back)),
+        ("reasoning_field", value(reasoning_field)),
+        ("reasoning_details", value(reasoning_details)),
+        ("foreign_reasoning", value(foreign_reasoning)),
+        ("emit_thinking", value(emit_thinking)),
+        ("honor_display", value(honor_display)),
+        ("think_tags", value(think_tags)),
+        ("template_thinking_key", value(template_thinking_key)),
+        ("usage_prompt_includes_cache", value(usage_prompt_includes_cache)),
+        ("tokenizer", value(tokenizer)),
+        ("token_factor", value(token_factor)),
+        ("restore_model", value(restore_model)),
+        ("strip_betas", value(strip_betas)),
+        ("strip_fields", value(strip_fields)),
+        ("strip_cache_ttl", value(strip_cache_ttl)),
+        ("thinking_adaptive", value(thinking_adaptive)),
+    ];
+    let given = knobs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut body: Map<String, Value> = given.collect();
+    for (name, json) in [("extra_body", extra_body), ("web_search_body", web_search_body)] {
+        let Some(json) = json else { continue };
+        let object = serde_json::from_str::<Map<String, Value>>(&json)
+            .map_err(|_| format!("{name} is not a JSON object"))?;
+        body.insert(name.to_owned(), Value::Object(object));
     }
-}
-
-fn read_auth(word: &str) -> Result<Auth, String> {
-    match word {
-        "bearer" => Ok(Auth::Bearer),
-        "x-api-key" => Ok(Auth::XApiKey),
-        "api-key" => Ok(Auth::ApiKey),
-        "client" => Ok(Auth::Client),
-        _ => Err(format!("auth {word:?} is not known")),
-    }
-}
-
-fn read_overload(word: &str) -> Result<bool, String> {
-    match word {
-        "503" => Ok(true),
-        "529" => Ok(false),
-        _ => Err(format!("overloaded_as {word:?} is not known")),
-    }
+    let millis = |ms: u32| Duration::from_millis(ms.into());
+    let transport = Transport {
+        auth: auth.as_deref().map(Auth::read).transpose()?,
+        finish_grace: finish_grace_ms.map(millis),
+        overload_is_503: overloaded_as.as_deref().map(is_503).transpose()?,
+        hold_head: hold_head_ms.map(millis).map(|hold| hold.min(HOLD_HEAD_MAX)),
+        url_template,
+        adaptive,
+        auto_shrink,
+        retry_codes: retry_codes.map(|codes| codes.values),
+    };
+    Ok(Overrides { body, transport })
 }
 
 #[cfg(test)]
@@ -324,7 +227,7 @@ mod documented;
 
 #[cfg(test)]
 mod tests {
-    use bridge_translate::dialect::{MidSystem, Param};
+    use bridge_translate::dialect::{Dialect, MidSystem, Param};
 
     use super::*;
 

@@ -74,37 +74,9 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         auto_shrink,
         retry_codes,
     } = transport;
-    let template = url_template
-        .map(|template| UrlTemplate::parse(&template, &base_url))
-        .transpose()?;
-    let pace = Pace {
-        idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
-        finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
-        hold_head: hold_head.unwrap_or(HOLD_HEAD_DEFAULT),
-    };
-    let auth = auth
-        .or_else(|| dialect::default_auth(&preset))
-        .unwrap_or(match format {
-            ApiFormat::OpenAi | ApiFormat::Unknown => Auth::Bearer,
-            ApiFormat::Anthropic => Auth::XApiKey,
-        });
-    let (mut headers, secrets) = head(api_key.into(), auth, custom_headers)?;
-    let credential = match (auth, format) {
-        (Auth::Bearer | Auth::XApiKey | Auth::ApiKey, _) => Credential::Configured,
-        (Auth::Client, ApiFormat::Anthropic) => Credential::Callers,
-        (Auth::Client, ApiFormat::OpenAi | ApiFormat::Unknown) => {
-            return Err("auth client is for providers that speak the client's API".into());
-        }
-    };
-    match format {
-        // A native provider sees what the client calls itself.
-        ApiFormat::Anthropic => {}
-        ApiFormat::OpenAi | ApiFormat::Unknown => {
-            headers
-                .entry(header::USER_AGENT)
-                .or_insert(HeaderValue::from_static(USER_AGENT));
-        }
-    }
+    let (url, template) = place(&base_url, url_template.as_deref(), format)?;
+    let auth = auth.unwrap_or_else(|| dialect::default_auth(&preset, format));
+    let (headers, secrets) = head(api_key.into(), auth, custom_headers, format)?;
     let dialects = dialect::preset(&preset)
         .with_overrides(&body)
         .map_err(dialect::unknown)?;
@@ -117,14 +89,15 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         priority,
         format,
         endpoint: Endpoint {
-            url: match &template {
-                Some(template) => template.plain().clone(),
-                None => url(&base_url, format)?,
-            },
+            url,
             template,
             headers,
-            credential,
-            pace,
+            credential: credential(auth, format)?,
+            pace: Pace {
+                idle: duration(timeout)?.unwrap_or_else(|| dialect::default_timeout(&preset)),
+                finish_grace: finish_grace.unwrap_or(FINISH_GRACE_DEFAULT),
+                hold_head: hold_head.unwrap_or(HOLD_HEAD_DEFAULT),
+            },
             secrets,
         },
         max_retries: max_retries.unwrap_or(MAX_RETRIES_DEFAULT),
@@ -132,7 +105,7 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         traits: Traits {
             dialects,
             max_tokens_limit,
-            overload_is_503,
+            overload_is_503: overload_is_503.unwrap_or_default(),
             second_try: SecondTry {
                 adapts: adaptive.unwrap_or(true),
                 shrinks: auto_shrink.unwrap_or(true),
@@ -141,6 +114,19 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
             by_model,
         },
     })
+}
+
+/// Where it is called, and how its models get into that.
+fn place(
+    base: &str,
+    template: Option<&str>,
+    format: ApiFormat,
+) -> Result<(Url, Option<UrlTemplate>), String> {
+    let Some(template) = template else {
+        return Ok((url(base, format)?, None));
+    };
+    let template = UrlTemplate::parse(template, base)?;
+    Ok((template.plain().clone(), Some(template)))
 }
 
 fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
@@ -165,16 +151,34 @@ fn url(base: &str, format: ApiFormat) -> Result<Url, String> {
     Url::parse(&full).map_err(|_| "the base URL is not a URL".into())
 }
 
+fn credential(auth: Auth, format: ApiFormat) -> Result<Credential, String> {
+    match (auth, format) {
+        (Auth::Bearer | Auth::XApiKey | Auth::ApiKey, _) => Ok(Credential::Configured),
+        (Auth::Client, ApiFormat::Anthropic) => Ok(Credential::Callers),
+        (Auth::Client, ApiFormat::OpenAi | ApiFormat::Unknown) => {
+            Err("auth client is for providers that speak the client's API".into())
+        }
+    }
+}
+
 /// The head of every request, and what in it is secret.
 fn head(
     api_key: SecretString,
     auth: Auth,
     custom: HashMap<String, String>,
+    format: ApiFormat,
 ) -> Result<(HeaderMap, Vec<SecretString>), String> {
     let mut headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
     ]);
+    match format {
+        // A native provider sees what the client calls itself.
+        ApiFormat::Anthropic => {}
+        ApiFormat::OpenAi | ApiFormat::Unknown => {
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        }
+    }
     let mut secrets = Vec::new();
     if !api_key.expose_secret().is_empty() {
         let key = api_key.expose_secret().to_owned();

@@ -4,8 +4,9 @@
 use bridge_proto::fleet::v1 as proto;
 use bridge_translate::dialect::Dialect;
 use prost::Message;
+use serde_json::{Map, Value};
 
-use super::{Overrides, unknown};
+use super::{Overrides, TRANSPORT_KNOBS, unknown};
 
 const SOURCE: &str = include_str!("../../../../proto/bridge/fleet/v1/dialect.proto");
 
@@ -81,6 +82,28 @@ fn every_documented_word_is_taken_and_no_other() {
         let taken = read(knob, "no-such-word");
         assert!(taken.is_err(), "{}: {taken:?}", knob.name);
     }
+}
+
+/// A name that the translation does not know would refuse every provider that sets the knob.
+#[test]
+fn every_knob_of_the_contract_is_known() {
+    let of_bodies = serde_json::to_string(&Dialect::default()).unwrap();
+    let of_bodies: Map<String, Value> = serde_json::from_str(&of_bodies).unwrap();
+    let (_, message) = SOURCE.split_once("message Dialect {").unwrap();
+    let (message, _) = message.split_once("\n}").unwrap();
+    let fields = message.lines().filter(|line| !line.trim().starts_with("//"));
+    let names: Vec<&str> = fields
+        .filter_map(|line| line.split_once(" = ")?.0.rsplit(' ').next())
+        .collect();
+    assert!(names.len() > 60, "the message was not understood: {names:?}");
+    for name in &names {
+        assert_ne!(
+            of_bodies.contains_key(*name),
+            TRANSPORT_KNOBS.contains(name),
+            "{name}"
+        );
+    }
+    assert!(TRANSPORT_KNOBS.iter().all(|knob| names.contains(knob)));
 }
 
 /// What an admin may choose must mean something here.
