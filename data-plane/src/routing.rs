@@ -20,8 +20,8 @@ use crate::snapshot::{
 
 pub(crate) use abilities::{Abilities, Efforts};
 pub(crate) use display_name::display_name;
-pub(crate) use name::{Name, matches};
-pub(crate) use reach::{Reach, line, reachable};
+pub(crate) use name::{Name, line, matches};
+pub(crate) use reach::{Reach, reachable};
 
 /// One model at one provider.
 #[derive(Debug, Clone)]

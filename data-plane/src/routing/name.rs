@@ -78,6 +78,17 @@ impl<'a> Name<'a> {
     }
 }
 
+/// Words of model families. Each leads to its tier as a name of its own, too.
+pub(super) fn families() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|(family, _)| *family)
+}
+
+/// The family of a name that has one.
+pub(crate) fn line(id: &str) -> Option<&'static str> {
+    let id = id.to_ascii_lowercase();
+    families().find(|family| id.contains(family))
+}
+
 /// Whether a pattern, in which `*` is any run of characters, covers any form of a name.
 pub(crate) fn matches(pattern: &str, name: &Name) -> bool {
     matched(pattern, name).is_some()

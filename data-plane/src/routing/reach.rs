@@ -2,12 +2,15 @@
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::{Abilities, Candidate, Name, name::DISCOVERY_PREFIX, plan};
+use super::{
+    Abilities, Candidate, Name,
+    name::{DISCOVERY_PREFIX, families},
+    plan,
+};
 use crate::snapshot::{ApiKey, Snapshot};
 
 /// Some clients hide every name that does not begin like this.
 const VISIBLE_PREFIXES: [&str; 2] = ["claude", "anthropic"];
-const TIER_NAMES: [&str; 5] = ["haiku", "sonnet", "opus", "fable", "mythos"];
 
 /// A name, and what holds whichever candidate answers to it.
 #[derive(Debug)]
@@ -22,12 +25,6 @@ pub(crate) struct Reach {
 pub(crate) struct Limits {
     pub(crate) context_window: Option<u32>,
     pub(crate) max_output_tokens: Option<u32>,
-}
-
-/// The family of a name that has one.
-pub(crate) fn line(id: &str) -> Option<&'static str> {
-    let id = id.to_ascii_lowercase();
-    TIER_NAMES.into_iter().find(|family| id.contains(family))
 }
 
 /// Names of rules and names that providers list (each with an alias if clients would hide
@@ -48,11 +45,8 @@ pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<Reach> {
         .iter()
         .filter(|name| !is_visible(name))
         .map(|name| format!("{DISCOVERY_PREFIX}{name}"));
-    let mut names: Vec<String> = named
-        .iter()
-        .chain(&TIER_NAMES)
-        .map(|name| (*name).to_owned())
-        .collect();
+    let mut names: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+    names.extend(families().map(str::to_owned));
     names.extend(aliases);
     let mut found: Vec<Reach> = Vec::with_capacity(names.len());
     for name in names {
