@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// A string, borrowed where possible; anything else is `None`.
 pub(crate) fn text<'de: 'a, 'a, D: Deserializer<'de>>(
@@ -18,6 +20,21 @@ pub(crate) fn text<'de: 'a, 'a, D: Deserializer<'de>>(
 /// A count of something: floats are rounded, whatever is no positive number is 0.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     deserializer.deserialize_any(Count)
+}
+
+/// A place in a list, in whatever form; anything else is `None`.
+pub(crate) fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Index)
+}
+
+/// A whole object; one that cannot be read is none.
+pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
 }
 
 /// Skips the rest of a map.
@@ -99,5 +116,38 @@ impl<'de> Visitor<'de> for Count {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<u64, A::Error> {
         skip_seq(seq).map(|()| 0)
+    }
+}
+
+struct Index;
+
+impl<'de> Visitor<'de> for Index {
+    type Value = Option<u64>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_u64<E: Error>(self, index: u64) -> Result<Self::Value, E> {
+        Ok(Some(index))
+    }
+    fn visit_i64<E: Error>(self, index: i64) -> Result<Self::Value, E> {
+        Ok(u64::try_from(index).ok())
+    }
+    fn visit_f64<E: Error>(self, index: f64) -> Result<Self::Value, E> {
+        Ok((index >= 0.0).then_some(index as u64))
+    }
+    fn visit_str<E: Error>(self, index: &str) -> Result<Self::Value, E> {
+        Ok(index.trim().parse().ok())
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        skip_map(map).map(|()| None)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        skip_seq(seq).map(|()| None)
     }
 }

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::lenient;
@@ -21,8 +22,11 @@ use crate::usage::{Timings, UpstreamUsage};
 pub(crate) struct Chunk<'a> {
     #[serde(borrow)]
     pub(crate) choices: Choices<'a>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(crate) usage: Option<Box<UpstreamUsage>>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(crate) x_groq: Option<Box<XGroq>>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(crate) timings: Option<Box<Timings>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
@@ -41,6 +45,7 @@ pub(crate) struct Chunk<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct XGroq {
+    #[serde(deserialize_with = "lenient::object")]
     pub(crate) usage: Option<UpstreamUsage>,
 }
 
@@ -61,6 +66,7 @@ pub(crate) struct Choice<'a> {
     /// SGLang: the same.
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) matched_stop: Option<Cow<'a, str>>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(crate) usage: Option<Box<UpstreamUsage>>,
 }
 
@@ -110,6 +116,7 @@ impl<'a> ReasoningDetail<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ToolDelta<'a> {
+    #[serde(deserialize_with = "lenient::index")]
     pub(crate) index: Option<u64>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) id: Option<Cow<'a, str>>,
@@ -143,7 +150,7 @@ impl<'a> Chunk<'a> {
     /// Whether this is an error in the shape of an answer.
     pub(crate) fn is_error(&self) -> bool {
         let said = |raw: Option<&RawValue>| {
-            raw.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "{}" | "\"\""))
+            raw.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "{}" | "[]" | "\"\""))
         };
         said(self.error)
             || said(self.errors)
@@ -239,7 +246,7 @@ impl<'de> Visitor<'de> for ChoicesVisitor {
     }
 }
 
-/// A list whose absence, `null` or wrong type means "empty".
+/// A list; whatever holds nothing is an empty one.
 #[derive(Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
 
@@ -251,7 +258,47 @@ impl<T> Default for List<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::<Vec<T>>::deserialize(deserializer).map(|list| List(list.unwrap_or_default()))
+        deserializer.deserialize_any(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = List<T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            list.push(element);
+        }
+        Ok(List(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        match map.next_key::<IgnoredAny>()? {
+            None => Ok(List::default()),
+            Some(_) => Err(A::Error::custom("an object where a list belongs")),
+        }
+    }
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(List::default())
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(List::default())
+    }
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(List::default())
+    }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(List::default())
+    }
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(List::default())
+    }
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(List::default())
     }
 }
 
