@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::auth::password::Hasher;
 use crate::domain::user::{Credentials, Draft, NewPassword, PasswordHash, Role, Spec, User, UserId};
-use crate::domain::{FieldViolation, Times, Violations};
+use crate::domain::{FieldViolation, Invalid, Times, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::mask::{self, UnknownPath};
@@ -184,10 +184,11 @@ impl Users {
         let wire = user.unwrap_or_default();
         let before = self.stored(&wire.id).await?;
         let mut draft = before.value.spec.to_draft();
-        let mut role = Ok(());
-        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut role))?;
-        role?;
-        let after = before.value.clone().with_spec(draft.check()?, call.now);
+        let mut violations = Violations::default();
+        mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
+        violations.finish(Some(()))?;
+        let spec = draft.check().map_err(|part| Error::nested("user", part))?;
+        let after = before.value.clone().with_spec(spec, call.now);
         let audit = call
             .audit(&target(&after))
             .with_summaries(Some(summary::user(&before.value)), Some(summary::user(&after)));
@@ -269,17 +270,19 @@ fn set(
     draft: &mut Draft,
     path: &str,
     wire: &admin::User,
-    role: &mut Result<(), Error>,
+    violations: &mut Violations,
 ) -> Result<(), UnknownPath> {
     match path {
         "email" => draft.email.clone_from(&wire.email),
         "name" => draft.name.clone_from(&wire.name),
         "enabled" => draft.enabled = wire.enabled,
-        "role" => match convert::role(wire.role) {
-            Ok(Some(chosen)) => draft.role = chosen,
-            Ok(None) => *role = Err(Error::invalid("user.role", "must be chosen")),
-            Err(reason) => *role = Err(Error::invalid("user.role", reason.to_string())),
-        },
+        "role" => {
+            let role =
+                convert::role(wire.role).and_then(|role| role.ok_or_else(|| Invalid::new("must be chosen")));
+            if let Some(role) = violations.check("user.role", role) {
+                draft.role = role;
+            }
+        }
         _ => return Err(UnknownPath),
     }
     Ok(())
