@@ -4,8 +4,9 @@ use std::{net::IpAddr, time::SystemTime};
 
 use super::user::UserId;
 
-/// Longest summary of a thing before or after a change, in bytes.
-pub const SUMMARY_BYTES_MAX: usize = 4 * 1024;
+/// Longest summary of a thing before or after a change, in bytes: two of them fit into a
+/// record even if each of their bytes has to be escaped there.
+pub const SUMMARY_BYTES_MAX: usize = 3 * 1024;
 /// Longest method, target or request id, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
 

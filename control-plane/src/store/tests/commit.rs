@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     domain::{
+        audit::{SUMMARY_BYTES_MAX, Summary},
         model::{self, ModelRule, RuleId},
         session::{Session, SessionId},
     },
@@ -295,6 +296,19 @@ async fn a_record_that_is_too_large_is_refused() {
     let sealed = vec![0; crate::store::trees::RECORD_BYTES_MAX + 1];
     let refused = commit(&store, vec![Change::PutSealed(SealedName::KeyCheck, sealed)]).await;
     assert!(matches!(refused, Err(CommitError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn the_longest_audit_entry_fits() {
+    let home = Home::new();
+    let store = home.open();
+    let longest = || Some(Summary::new("\"".repeat(SUMMARY_BYTES_MAX)));
+    let commit = Commit {
+        changes: vec![Change::PutUser(user(1), Expect::Absent)],
+        audit: audit(NOW).with_summaries(longest(), longest()),
+        idempotency: None,
+    };
+    store.commit(commit).await.unwrap();
 }
 
 #[tokio::test]
