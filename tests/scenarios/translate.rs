@@ -109,7 +109,12 @@ fn presets_files_and_single_knobs_apply_in_that_order() -> Result<()> {
         (&single["upstream"]["top_k"], &single["upstream"]["max_tokens"]),
         (&json!(5), &json!(20))
     );
-    let words = ["--set", "assistant_null_content=null", "--set", "empty_tool_result=5"];
+    let words = [
+        "--set",
+        "assistant_null_content=null",
+        "--set",
+        "empty_tool_result=5",
+    ];
     let null = translate(&words, &request().to_string())?;
     assert_eq!(null.code, Some(0), "{}", null.err);
     Ok(())

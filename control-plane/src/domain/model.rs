@@ -98,8 +98,8 @@ impl RuleId {
 
     /// The id of a rule that was read from a file, by its place there.
     #[must_use]
-    pub fn imported(position: u32) -> Self {
-        Self(format!("import-{position}"))
+    pub fn imported(place: u32) -> Self {
+        Self(format!("import-{place}"))
     }
 
     /// A new id out of random bytes.
@@ -156,6 +156,11 @@ impl ModelRule {
     }
 }
 
+/// The positions of rules with room between them, from the first on.
+pub fn positions() -> impl Iterator<Item = u32> {
+    (1..).map(|place: u32| place.saturating_mul(POSITION_STEP))
+}
+
 /// Puts a rule at a place of the list, from 0, and answers all that it has to move:
 /// nearly always the rule alone, and none if it is there already. `rules` are the
 /// others, in their order.
@@ -175,8 +180,7 @@ pub fn place(rules: Vec<ModelRule>, rule: ModelRule, index: usize) -> Vec<ModelR
     }
     let mut all = rules;
     all.insert(index, rule);
-    let spread = (1_u32..).map(|place| place.saturating_mul(POSITION_STEP));
-    let moved = all.into_iter().zip(spread);
+    let moved = all.into_iter().zip(positions());
     moved
         .filter(|(rule, position)| rule.position != *position)
         .map(|(rule, position)| ModelRule { position, ..rule })
@@ -277,6 +281,8 @@ mod tests {
         assert_eq!(placed(&roomy, 1, 1), (vec![2, 1, 3], 1));
         assert_eq!(placed(&roomy, 1, 9), (vec![2, 3, 1], 1));
         assert_eq!(placed(&roomy, 2, 1), (vec![1, 2, 3], 0));
+        let imported: Vec<_> = (1..=3).zip(positions()).collect();
+        assert_eq!(placed(&imported, 3, 1), (vec![1, 3, 2], 1));
         let new = [(1, 1), (2, 2), (3, 0)];
         assert_eq!(placed(&new, 3, 2), (vec![1, 2, 3], 1));
         assert_eq!(placed(&new, 3, 1), (vec![1, 3, 2], 3), "there is no room");

@@ -348,9 +348,9 @@ impl Imported {
             };
             changes.push(Change::PutProvider(provider, expect));
         }
-        for (position, (pattern, target)) in (1_u32..).zip(&self.rules) {
+        for ((place, position), (pattern, target)) in (1..).zip(model::positions()).zip(&self.rules) {
             let rule = ModelRule {
-                id: RuleId::imported(position),
+                id: RuleId::imported(place),
                 position,
                 pattern: pattern.clone(),
                 target: target.clone(),
