@@ -261,7 +261,6 @@ impl Args {
     /// The preset, then the file, then the single knobs.
     fn dialects(&self) -> Result<Dialects, Error> {
         let preset = Dialects::preset(&self.dialect).ok_or_else(|| Error::Preset(self.dialect.clone()))?;
-        let words = serde_json::to_value(Dialect::preset(&self.dialect)).map_err(Error::Knob)?;
         let mut overrides = Map::new();
         if let Some(path) = &self.dialect_overrides {
             let text = fs::read(path).map_err(|error| file(path, error))?;
@@ -270,22 +269,28 @@ impl Args {
                 error,
             })?;
         }
+        let defaults = serde_json::to_string(&Dialect::default()).map_err(Error::Knob)?;
+        let defaults: Map<String, Value> = serde_json::from_str(&defaults).map_err(Error::Knob)?;
         for setting in &self.knobs {
-            let (knob, value) = setting
+            let (knob, text) = setting
                 .split_once('=')
                 .ok_or_else(|| Error::Setting(setting.clone()))?;
-            let (knob, word) = (knob.trim(), Value::from(value));
-            // What is no JSON is a word, and so is what stands for one: `null` is a value of some knobs.
-            let value = match serde_json::from_str(value) {
-                Ok(value) if !words.get(knob).is_some_and(Value::is_string) => value,
-                Ok(Value::String(text)) => Value::String(text),
-                Ok(_) | Err(_) => word,
-            };
-            overrides.insert(knob.to_owned(), value);
+            let knob = knob.trim();
+            let is_word = defaults.get(knob).is_some_and(Value::is_string);
+            overrides.insert(knob.to_owned(), value(text, is_word));
         }
         // A provider's file may say how it is called, too.
         overrides.retain(|knob, _| !TRANSPORT_KNOBS.contains(&knob.as_str()));
         preset.with_overrides(&overrides).map_err(Error::Knob)
+    }
+}
+
+/// What is no JSON is a word, and so is what stands for one: `null` is a word of some knobs.
+fn value(text: &str, is_word: bool) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::String(word)) => Value::String(word),
+        Ok(value) if !is_word => value,
+        Ok(_) | Err(_) => Value::from(text),
     }
 }
 

@@ -104,13 +104,12 @@ impl Admission {
         self.estimates = estimates;
     }
 
-    /// The answer is complete, and this is what the upstream says it cost.
+    /// The answer is complete, and this is what it cost.
     pub(crate) fn succeed(&mut self, usage: &Usage) {
         self.settle(breaker::Outcome::Success);
-        if !usage.is_estimated {
-            let learnt = &self.upstreams.learnt;
-            learnt.observe(&self.candidate, self.estimates, usage.prompt_tokens());
-        }
+        let told = (!usage.is_estimated).then(|| usage.prompt_tokens());
+        let learnt = &self.upstreams.learnt;
+        learnt.observe(&self.candidate, self.estimates, told);
     }
 
     /// Tells the breaker how it went; only the first word counts.

@@ -20,9 +20,9 @@ const UPSTREAMS_MAX: usize = 1000;
 /// Remedies for one upstream.
 const REMEDIES_MAX: usize = 16;
 /// This often a request is counted with the tokenizer to learn from its usage: at first
-/// always, then now and then.
+/// always, then now and then. A count takes a hundred times as long as a translation.
 const SAMPLES_AT_FIRST: u32 = 8;
-const SAMPLE_EVERY: u32 = 64;
+const SAMPLE_EVERY: u32 = 256;
 /// How long an upstream that did not count a prompt is not asked to.
 const TOKENIZER_PAUSE: Duration = Duration::from_secs(30);
 
@@ -47,6 +47,7 @@ struct Lesson {
     remedies: Vec<Remedy>,
     rough: Calibration,
     counted: Calibration,
+    /// To prompts that are long enough to learn from, whether or not they told their usage.
     answers: u32,
     tokenizes_from: Option<Instant>,
 }
@@ -67,19 +68,25 @@ impl Learnt {
         });
     }
 
-    /// Whether the next prompt should be counted with the tokenizer.
-    pub(crate) fn wants_sample(&self, candidate: &Candidate) -> bool {
+    /// Whether a prompt should be counted with the tokenizer. `rough` is its estimate by length.
+    pub(crate) fn wants_sample(&self, candidate: &Candidate, rough: u64) -> bool {
         let is_due = |lesson: &Lesson| {
             lesson.answers < SAMPLES_AT_FIRST || lesson.answers.is_multiple_of(SAMPLE_EVERY)
         };
-        self.read(candidate, is_due).unwrap_or(true)
+        teaches(rough) && self.read(candidate, is_due).unwrap_or(true)
     }
 
-    /// The upstream has counted the prompt itself.
-    pub(crate) fn observe(&self, candidate: &Candidate, estimates: Estimates, prompt_tokens: u64) {
+    /// The upstream has answered, and may have told how long the prompt was.
+    pub(crate) fn observe(&self, candidate: &Candidate, estimates: Estimates, prompt_tokens: Option<u64>) {
         let Estimates { rough, counted } = estimates;
+        if !teaches(rough) {
+            return;
+        }
         self.write(candidate, |lesson| {
             lesson.answers = lesson.answers.saturating_add(1);
+            let Some(prompt_tokens) = prompt_tokens else {
+                return;
+            };
             lesson.rough.observe(rough, prompt_tokens);
             if let Some(counted) = counted {
                 lesson.counted.observe(counted, prompt_tokens);
@@ -148,6 +155,10 @@ impl Learnt {
     }
 }
 
+fn teaches(rough: u64) -> bool {
+    rough >= Calibration::PROMPT_TOKENS_MIN
+}
+
 impl Lesson {
     fn new(url: &Url) -> Self {
         Self {
@@ -167,6 +178,11 @@ mod tests {
 
     use super::*;
     use crate::snapshot::decode::tests::provider;
+
+    const PROMPT: Estimates = Estimates {
+        rough: 1000,
+        counted: None,
+    };
 
     fn candidate(name: &str, model: &str) -> Candidate {
         Candidate {
@@ -208,21 +224,36 @@ mod tests {
             rough: 1000,
             counted: Some(2000),
         };
-        learnt.observe(&one, estimates, 3000);
+        learnt.observe(&one, estimates, Some(3000));
         assert_eq!(learnt.correct_rough(&one, 1000), 3000);
         assert_eq!(learnt.correct_counted(&one, 1000), 1500);
     }
 
     #[test]
-    fn samples_grow_rare() {
+    fn samples_grow_rare_also_where_nobody_tells_usage() {
+        let one = candidate("p", "m");
+        for prompt_tokens in [Some(1000), None] {
+            let learnt = Learnt::default();
+            let mut samples = 0;
+            for _ in 0..SAMPLE_EVERY * 3 {
+                samples += u32::from(learnt.wants_sample(&one, PROMPT.rough));
+                learnt.observe(&one, PROMPT, prompt_tokens);
+            }
+            assert_eq!(samples, SAMPLES_AT_FIRST + 2, "{prompt_tokens:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_prompt_neither_teaches_nor_counts() {
         let learnt = Learnt::default();
         let one = candidate("p", "m");
-        let mut samples = 0;
-        for _ in 0..SAMPLE_EVERY * 3 {
-            samples += u32::from(learnt.wants_sample(&one));
-            learnt.observe(&one, Estimates::default(), 1000);
-        }
-        assert_eq!(samples, SAMPLES_AT_FIRST + 2);
+        let short = Estimates {
+            rough: Calibration::PROMPT_TOKENS_MIN - 1,
+            counted: None,
+        };
+        assert!(!learnt.wants_sample(&one, short.rough));
+        learnt.observe(&one, short, Some(1000));
+        assert!(learnt.lock().is_empty());
     }
 
     #[test]
@@ -239,7 +270,7 @@ mod tests {
     fn the_table_is_bounded() {
         let learnt = Learnt::default();
         for n in 0..UPSTREAMS_MAX + 10 {
-            learnt.observe(&candidate("p", &format!("m{n}")), Estimates::default(), 1);
+            learnt.observe(&candidate("p", &format!("m{n}")), PROMPT, None);
         }
         let known: usize = learnt.lock().values().map(HashMap::len).sum();
         assert_eq!(known, UPSTREAMS_MAX);

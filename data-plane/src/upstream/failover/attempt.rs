@@ -156,7 +156,8 @@ impl Call<'_> {
             ..
         } = self.order;
         let is_cheap = asked.body.len() <= SAMPLE_BYTES_MAX && upstreams.tables.are_loaded();
-        if !is_cheap || self.candidate.is_native() || !upstreams.learnt.wants_sample(self.candidate) {
+        let rough = self.sent.rough_tokens;
+        if !is_cheap || !upstreams.learnt.wants_sample(self.candidate, rough) {
             return None;
         }
         let target = self.candidate.target(snapshot);

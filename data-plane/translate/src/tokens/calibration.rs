@@ -4,8 +4,6 @@
 //! the upstream's own figures correct the next estimate. The mean is taken over logarithms,
 //! so that twice too much and half too little weigh the same.
 
-/// Smaller prompts say more about chat templates than about the tokenizer, in tokens.
-const PROMPT_TOKENS_MIN: u64 = 256;
 /// No tokenizer is off by more; whatever is, counts something else.
 const RATIO_MAX: f64 = 4.0;
 /// What the newest sample weighs at least: a model behind a name may be exchanged.
@@ -19,10 +17,14 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    /// Smaller prompts say more about chat templates than about the tokenizer, in tokens:
+    /// they are not observed.
+    pub const PROMPT_TOKENS_MIN: u64 = 256;
+
     /// Takes in what an estimate came to. `actual` are all tokens of the prompt, cached or not
     /// (see [`Usage::prompt_tokens`](crate::Usage::prompt_tokens)).
     pub fn observe(&mut self, estimated: u64, actual: u64) {
-        if estimated < PROMPT_TOKENS_MIN || actual < PROMPT_TOKENS_MIN {
+        if estimated.min(actual) < Self::PROMPT_TOKENS_MIN {
             return;
         }
         let most = RATIO_MAX.ln();
@@ -43,11 +45,6 @@ impl Calibration {
     /// Real tokens per estimated one; 1 before anything was seen.
     pub fn ratio(&self) -> f64 {
         self.log_ratio.exp()
-    }
-
-    /// How often it was told what an estimate came to.
-    pub fn samples(&self) -> u32 {
-        self.samples
     }
 }
 
@@ -79,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn small_prompts_teach_nothing(estimated in 0..PROMPT_TOKENS_MIN, actual: u64) {
+        fn small_prompts_teach_nothing(estimated in 0..Calibration::PROMPT_TOKENS_MIN, actual: u64) {
             let mut calibration = Calibration::default();
             calibration.observe(estimated, actual);
             calibration.observe(actual, estimated);
@@ -88,7 +85,7 @@ mod tests {
 
         #[test]
         fn the_ratio_stays_between_the_samples(
-            samples in prop::collection::vec((PROMPT_TOKENS_MIN..1_000_000, PROMPT_TOKENS_MIN..1_000_000), 1..40),
+            samples in prop::collection::vec((Calibration::PROMPT_TOKENS_MIN..1_000_000, Calibration::PROMPT_TOKENS_MIN..1_000_000), 1..40),
         ) {
             let mut calibration = Calibration::default();
             let (mut low, mut high) = (f64::MAX, 0.0_f64);
@@ -102,7 +99,7 @@ mod tests {
         }
 
         #[test]
-        fn more_stays_more(estimated in PROMPT_TOKENS_MIN..1_000_000, actual: u64, less in 0..1_000_000_u64, more in 0..1_000_000_u64) {
+        fn more_stays_more(estimated in Calibration::PROMPT_TOKENS_MIN..1_000_000, actual: u64, less in 0..1_000_000_u64, more in 0..1_000_000_u64) {
             let mut calibration = Calibration::default();
             calibration.observe(estimated, actual);
             prop_assert!(calibration.apply(less) <= calibration.apply(less + more));
