@@ -4,6 +4,7 @@ mod access;
 mod dialects;
 mod models;
 mod services;
+mod violations;
 mod watch;
 
 use std::net::SocketAddr;

@@ -1,7 +1,5 @@
 //! What the services promise, asked from outside.
 
-use std::collections::BTreeSet;
-
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
@@ -10,7 +8,6 @@ use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{self as admin, Role};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use super::{Bearer, Bridge, EMAIL, PASSWORD, SignedIn};
 
@@ -50,7 +47,7 @@ pub(super) fn provider(name: &str) -> admin::Provider {
     }
 }
 
-fn secrets(api_key: &str) -> Option<admin::ProviderSecrets> {
+pub(super) fn secrets(api_key: &str) -> Option<admin::ProviderSecrets> {
     Some(admin::ProviderSecrets {
         api_key: api_key.to_owned(),
         ..Default::default()
@@ -184,48 +181,6 @@ async fn an_update_based_on_an_old_revision_is_aborted() {
         .unwrap()
         .into_inner();
     assert_eq!(read.api_key, Some(third), "what a change answers is what is read");
-}
-
-#[tokio::test]
-async fn bad_input_is_told_by_field() {
-    let bridge = Bridge::start().await;
-    let mut providers = ProviderServiceClient::new(bridge.admin().await);
-    let request = admin::CreateProviderRequest {
-        provider: Some(admin::Provider {
-            name: "Q W".to_owned(),
-            base_url: "ftp://x".to_owned(),
-            ..Default::default()
-        }),
-        secrets: Some(admin::ProviderSecrets {
-            api_key: "a\nb".to_owned(),
-            custom_headers: [("host".to_owned(), "x".to_owned())].into(),
-        }),
-        ..Default::default()
-    };
-    let status = providers.create_provider(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    let details = status.get_error_details();
-    let fields: BTreeSet<_> = details
-        .bad_request()
-        .unwrap()
-        .field_violations
-        .iter()
-        .map(|violation| violation.field.as_str())
-        .collect();
-    let expected = [
-        "provider.name",
-        "provider.base_url",
-        "provider.models",
-        "secrets.api_key",
-        "secrets.custom_headers.host",
-    ];
-    assert_eq!(fields, expected.into());
-    let unknown = admin::UpdateProviderRequest {
-        provider: Some(provider("none")),
-        update_mask: mask(&["name"]),
-        ..Default::default()
-    };
-    assert_eq!(code(providers.update_provider(unknown).await), Code::NotFound);
 }
 
 #[tokio::test]
