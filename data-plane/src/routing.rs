@@ -21,7 +21,7 @@ use crate::snapshot::{
 pub(crate) use abilities::{Abilities, Efforts};
 pub(crate) use display_name::display_name;
 pub(crate) use name::{Name, line, matches};
-pub(crate) use reach::{Reach, reachable};
+pub(crate) use reach::{Reach, reach, reachable};
 
 /// One model at one provider.
 #[derive(Debug, Clone)]

@@ -59,6 +59,11 @@ async fn v01_models_are_listed_with_every_key() -> Result<()> {
     assert_eq!(capabilities["batch"], json!({"supported": false}));
     assert_eq!(capabilities["thinking"]["supported"], false);
 
+    let unlisted = get(&client, "/v1/models/claude-opus-4-8").await?;
+    assert_eq!(
+        (unlisted.status, &unlisted.body["id"]),
+        (200, &json!("claude-opus-4-8"))
+    );
     let unknown = get(&client, "/v1/models/gpt-unheard-of").await?;
     assert_eq!((unknown.status, unknown.error_type()), (404, "not_found_error"));
     assert!(unknown.error_message().contains("model:"), "{unknown:?}");

@@ -15,7 +15,15 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::{messages::authenticate, metered, stamp};
-use crate::{auth, error::Error, node::Node, request_id::RequestId, routing, usage::meter::Meter};
+use crate::{
+    auth,
+    error::Error,
+    node::Node,
+    request_id::RequestId,
+    routing,
+    snapshot::{ApiKey, Snapshot},
+    usage::meter::Meter,
+};
 
 use self::{entry::Model, page::Query};
 
@@ -26,9 +34,10 @@ pub(super) async fn list(
 ) -> Response {
     let (head, _) = request.into_parts();
     metered::run(&node, id, async |mut meter| {
-        let page = reachable(&node, &head, &mut meter).and_then(|models| {
+        let found = look_up(&node, &head, &mut meter, routing::reachable);
+        let page = found.and_then(|found| {
             let query = Query::parse(head.uri.query().unwrap_or_default())?;
-            Ok(query.page(models)?)
+            Ok(query.page(found.into_iter().map(Model::new).collect())?)
         });
         match page {
             Ok(page) => respond(meter, &page),
@@ -46,29 +55,30 @@ pub(super) async fn find(
 ) -> Response {
     let (head, _) = request.into_parts();
     metered::run(&node, id, async |mut meter| {
-        let found = reachable(&node, &head, &mut meter).and_then(|models| {
-            let mut models = models.into_iter();
-            models
-                .find(|model| model.id.eq_ignore_ascii_case(&asked))
-                .ok_or(Error::Routing(routing::Error::Unmapped(asked)))
+        let found = look_up(&node, &head, &mut meter, |snapshot, key| {
+            routing::reach(snapshot, key, &asked)
         });
         match found {
-            Ok(model) => respond(meter, &model),
+            Ok(Some(reach)) => respond(meter, &Model::new(reach)),
+            Ok(None) => Err((meter, Error::Routing(routing::Error::Unmapped(asked)))),
             Err(error) => Err((meter, error)),
         }
     })
     .await
 }
 
-fn reachable(node: &Node, head: &Parts, meter: &mut Meter) -> Result<Vec<Model>, Error> {
+/// Finds something for the caller's key.
+fn look_up<T>(
+    node: &Node,
+    head: &Parts,
+    meter: &mut Meter,
+    find: impl FnOnce(&Snapshot, &ApiKey) -> T,
+) -> Result<T, Error> {
     let snapshot = node.live.current(Instant::now())?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, head, meter)?;
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
-    Ok(routing::reachable(&snapshot, key)
-        .into_iter()
-        .map(Model::new)
-        .collect())
+    Ok(find(&snapshot, key))
 }
 
 fn respond(mut meter: Box<Meter>, answer: &impl Serialize) -> Result<Response, (Box<Meter>, Error)> {

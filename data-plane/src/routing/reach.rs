@@ -51,10 +51,17 @@ pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<Reach> {
     let mut found: Vec<Reach> = Vec::with_capacity(names.len());
     for name in names {
         if !found.iter().any(|known| known.name.eq_ignore_ascii_case(&name)) {
-            found.extend(reach(snapshot, key, name));
+            found.extend(follow(snapshot, key, name));
         }
     }
     found
+}
+
+/// One name, listed or not, as far as requests for it are served.
+pub(crate) fn reach(snapshot: &Snapshot, key: &ApiKey, asked: &str) -> Option<Reach> {
+    let listed = reachable(snapshot, key).into_iter();
+    let mut listed = listed.filter(|known| known.name.eq_ignore_ascii_case(asked));
+    listed.next().or_else(|| follow(snapshot, key, asked.to_owned()))
 }
 
 fn is_visible(name: &str) -> bool {
@@ -63,7 +70,7 @@ fn is_visible(name: &str) -> bool {
 }
 
 /// `None` if the name leads nowhere. Chance decides only the order, not whether.
-fn reach(snapshot: &Snapshot, key: &ApiKey, name: String) -> Option<Reach> {
+fn follow(snapshot: &Snapshot, key: &ApiKey, name: String) -> Option<Reach> {
     let asked = Name::new(&name).as_asked();
     let plan = plan(snapshot, key, asked, &mut SmallRng::seed_from_u64(0)).ok()?;
     let limits = Limits {

@@ -144,45 +144,28 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
-    fn drop(&mut self) {
+impl Meter {
+    fn count(&self, provider: &str, status: u16, latency: Duration) {
         let Self {
-            metrics,
-            id,
-            started,
-            caller,
-            trail,
-            losses,
-            end,
+            metrics, trail, end, ..
         } = self;
-        let (status, error) = match end.status {
-            Some(status) => (status, end.error),
-            None => (CLIENT_LEFT, Some(LEFT)),
-        };
-        let latency = started.elapsed();
-        let (provider, upstream_model) = match &trail.latest {
-            Some((provider, model)) => (provider.to_string(), &**model),
-            None => (String::new(), ""),
-        };
-        metrics.process.requests_in_flight.dec();
+        let provider = || provider.to_owned();
         metrics
             .requests
             .get_or_create(&RequestLabels {
-                provider: provider.clone(),
+                provider: provider(),
                 status,
             })
             .inc();
-        if !losses.is_empty() {
+        if !self.losses.is_empty() {
             metrics.process.losses.inc();
         }
-        for loss in losses.iter() {
+        for loss in self.losses.iter() {
             let path = metrics.loss_labels.of(&loss.path);
             metrics.losses.get_or_create(&LossLabel { path }).inc();
         }
         if trail.latest.is_some() {
-            let label = ProviderLabel {
-                provider: provider.clone(),
-            };
+            let label = ProviderLabel { provider: provider() };
             metrics
                 .latency
                 .get_or_create(&label)
@@ -203,20 +186,38 @@ impl Drop for Meter {
         ] {
             if count > 0 {
                 let label = TokenLabels {
-                    provider: provider.clone(),
+                    provider: provider(),
                     class,
                 };
                 metrics.tokens.get_or_create(&label).inc_by(count);
             }
         }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let latency = self.started.elapsed();
+        let (status, error) = match self.end.status {
+            Some(status) => (status, self.end.error),
+            None => (CLIENT_LEFT, Some(LEFT)),
+        };
+        let (provider, upstream_model) = match &self.trail.latest {
+            Some((provider, model)) => (&**provider, &**model),
+            None => ("", ""),
+        };
+        self.metrics.process.requests_in_flight.dec();
+        self.count(provider, status, latency);
+        let Self { caller, end, .. } = &*self;
+        let usage = &end.usage;
         info!(
-            request.id = %id,
+            request.id = %self.id,
             key.id = caller.key.map(tracing::field::display),
             model = caller.model,
             stream = caller.is_stream,
             provider,
             upstream_model,
-            attempt = trail.attempts,
+            attempt = self.trail.attempts,
             status,
             error,
             latency_ms = latency.as_millis() as u64,
@@ -224,7 +225,7 @@ impl Drop for Meter {
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             cached_tokens = usage.cache_read_input_tokens,
-            losses = losses.header(),
+            losses = self.losses.header(),
             "request served"
         );
     }
