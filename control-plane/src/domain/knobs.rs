@@ -228,20 +228,24 @@ mod tests {
         "/../proto/bridge/fleet/v1/dialect.proto"
     ));
 
-    /// A field as the contract declares it, with the words of its comment.
+    /// A field as the contract declares it, with the words of its comment and the last
+    /// line of it.
     struct Declared<'a> {
         name: &'a str,
         kind: &'a str,
         words: Vec<&'a str>,
+        comment: &'a str,
     }
 
     fn declared() -> Vec<Declared<'static>> {
         let (_, body) = CONTRACT.split_once("message Dialect {").unwrap();
         let (body, _) = body.split_once("\n}").unwrap();
         let mut words = Vec::new();
+        let mut last = "";
         let mut fields = Vec::new();
         for line in body.lines().map(str::trim) {
             if let Some(comment) = line.strip_prefix("// ") {
+                last = comment;
                 let listed: Vec<_> = comment.split(" | ").collect();
                 if listed.len() > 1 {
                     words = listed;
@@ -250,7 +254,12 @@ mod tests {
                 let (kind, name) = declaration.rsplit_once(' ').unwrap();
                 let kind = kind.trim_start_matches("optional ");
                 let words = std::mem::take(&mut words);
-                fields.push(Declared { name, kind, words });
+                fields.push(Declared {
+                    name,
+                    kind,
+                    words,
+                    comment: std::mem::take(&mut last),
+                });
             }
         }
         fields
@@ -273,6 +282,13 @@ mod tests {
                 Form::Text { .. } | Form::Object | Form::UrlTemplate => ("string", &[]),
             };
             assert_eq!((kind, words), (field.kind, &*field.words), "{}", knob.name);
+            let bounds = match knob.form {
+                Form::Whole { min, max } => format!(": {min}–{max}."),
+                Form::Decimal { min, max } => format!(": {min}–{max}."),
+                Form::Flag | Form::Word(_) | Form::Words(_) | Form::Texts { .. } => String::new(),
+                Form::Text { .. } | Form::Object | Form::UrlTemplate => String::new(),
+            };
+            assert!(field.comment.ends_with(&bounds), "{}: {bounds}", knob.name);
         }
     }
 }
