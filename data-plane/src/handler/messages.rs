@@ -12,7 +12,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use bridge_translate::{Ids, anthropic, response};
+use bridge_translate::{Ids, LossList, anthropic, response};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::request::Parts;
@@ -130,12 +130,6 @@ async fn walk(
             let first = plan.candidates.first();
             tell_hold.send_replace(first.map(|first| first.provider.endpoint.pace.hold_head));
         }
-        if request.wants_no_output() {
-            plan.candidates.retain(Candidate::is_native);
-            if plan.candidates.is_empty() {
-                return Ok(Committed::Whole(without_output(&request)));
-            }
-        }
         let order = Order {
             upstreams: &node.upstreams,
             snapshot: &snapshot,
@@ -148,6 +142,14 @@ async fn walk(
             },
             arrived,
         };
+        if request.wants_no_output() {
+            plan.candidates.retain(Candidate::is_native);
+            if plan.candidates.is_empty() {
+                let (answer, losses) = without_output(&request);
+                order.report(losses, &mut meter)?;
+                return Ok(Committed::Whole(answer));
+            }
+        }
         failover::run(order, plan, &mut meter).await
     }
     .await;
@@ -156,14 +158,15 @@ async fn walk(
 
 /// `max_tokens: 0` warms a cache that no translated provider has: without a native one it
 /// is answered here.
-fn without_output(request: &anthropic::Request<'_>) -> Vec<u8> {
+fn without_output(request: &anthropic::Request<'_>) -> (Vec<u8>, LossList) {
     let ids = Ids::new(rand::random());
     if !request.is_stream() {
-        return response::without_output(request, &ids).body;
+        let answer = response::without_output(request, &ids);
+        return (answer.body, answer.losses);
     }
     let mut events = Vec::new();
-    response::without_output_events(request, &ids, &mut events);
-    events
+    let told = response::without_output_events(request, &ids, &mut events);
+    (events, told.losses)
 }
 
 /// Waits for the walk; a streaming client gets its head after a while in any case.

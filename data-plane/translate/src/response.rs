@@ -59,16 +59,29 @@ pub fn to_anthropic_events(
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.
 pub fn without_output(request: &anthropic::Request<'_>, ids: &Ids) -> Answer {
     let (end, usage) = no_output();
-    Answer::new(&ids.message(), request.model(), b"[]", &end, usage)
+    Answer {
+        losses: no_cache(),
+        ..Answer::new(&ids.message(), request.model(), b"[]", &end, usage)
+    }
 }
 
 /// The same for a client that wants a stream.
-pub fn without_output_events(request: &anthropic::Request<'_>, ids: &Ids, out: &mut Vec<u8>) -> Usage {
+pub fn without_output_events(request: &anthropic::Request<'_>, ids: &Ids, out: &mut Vec<u8>) -> Told {
     let (end, usage) = no_output();
     event::message_start(out, &ids.message(), request.model(), &usage);
     event::message_delta(out, &end, &usage);
     event::message_stop(out);
-    usage
+    Told {
+        usage,
+        losses: no_cache(),
+    }
+}
+
+/// Whoever wants no output wants a warm cache.
+fn no_cache() -> LossList {
+    let mut losses = LossList::default();
+    losses.add("max_tokens", "no cache is warmed");
+    losses
 }
 
 fn no_output() -> (End, Usage) {

@@ -211,6 +211,7 @@ async fn c022_r22_no_tokens_are_no_call() -> Result<()> {
         (&whole.body["content"], &whole.body["stop_reason"]),
         (&json!([]), &json!("max_tokens"))
     );
+    assert_eq!(losses(&whole), ["max_tokens"], "no cache was warmed");
     let streamed = bed.client.stream_to_end(&body).await?;
     assert_eq!(
         (text(&streamed.message).as_str(), &streamed.message["stop_reason"]),

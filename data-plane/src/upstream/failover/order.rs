@@ -153,7 +153,8 @@ impl Order<'_> {
         self.key.loss_policy.unwrap_or(self.snapshot.settings.loss_policy)
     }
 
-    fn report(&self, losses: LossList, meter: &mut Meter) -> Result<(), Error> {
+    /// Tells the client what it does not get, as its key wants it told.
+    pub(crate) fn report(&self, losses: LossList, meter: &mut Meter) -> Result<(), Error> {
         match (self.loss_policy(), losses.header()) {
             (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
             (LossPolicy::Strict | LossPolicy::Report, _) => {
