@@ -61,7 +61,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         places: &["data-plane/src"],
-        except: &["data-plane/src/snapshot", "data-plane/src/usage/reporter"],
+        except: &["data-plane/src/snapshot"],
         banned: &["tonic", "bridge_proto", "prost"],
         reason: "only the subscription speaks the fleet protocol",
     },

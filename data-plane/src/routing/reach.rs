@@ -59,9 +59,10 @@ pub(crate) fn reachable(snapshot: &Snapshot, key: &ApiKey) -> Vec<Reach> {
 
 /// One name, listed or not, as far as requests for it are served.
 pub(crate) fn reach(snapshot: &Snapshot, key: &ApiKey, asked: &str) -> Option<Reach> {
-    let listed = reachable(snapshot, key).into_iter();
-    let mut listed = listed.filter(|known| known.name.eq_ignore_ascii_case(asked));
-    listed.next().or_else(|| follow(snapshot, key, asked.to_owned()))
+    let listed = reachable(snapshot, key)
+        .into_iter()
+        .find(|known| known.name.eq_ignore_ascii_case(asked));
+    listed.or_else(|| follow(snapshot, key, asked.to_owned()))
 }
 
 fn is_visible(name: &str) -> bool {
