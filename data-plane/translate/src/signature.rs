@@ -151,7 +151,7 @@ impl Opened {
 }
 
 /// Reads a signature of ours for the text that came with it. None for a foreign one, and for
-/// one whose text was changed. Signatures from before there were digests are taken as they are.
+/// one whose text was changed. One without a digest is taken as it is.
 pub(crate) fn open(signature: &str, thinking: &str) -> Option<Opened> {
     if !is_ours(signature) {
         return None;

@@ -58,7 +58,7 @@ pub struct Options<'a> {
     pub answer_schema: Option<Raw<'a>>,
     pub user_id: Option<Cow<'a, str>>,
     pub service_tier: Option<Cow<'a, str>>,
-    /// Fields that are known and have no place in the types above.
+    /// Fields that have no place in the types above, known or not.
     pub other: Vec<(Cow<'a, str>, Raw<'a>)>,
 }
 

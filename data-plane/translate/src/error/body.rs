@@ -201,10 +201,15 @@ fn without_tags(text: &str) -> String {
             .as_bytes()
             .get(1)
             .is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'/' | b'!'));
-        let Some(close) = tag.find('>').filter(|_| is_tag) else {
+        if !is_tag {
             plain.push('<');
             rest = tag.get(1..).unwrap_or_default();
             continue;
+        }
+        let Some(close) = tag.find('>') else {
+            // Behind the last tag.
+            rest = tag;
+            break;
         };
         plain.push(' ');
         rest = tag.get(close + 1..).unwrap_or_default();

@@ -110,7 +110,6 @@ fn prompt_in(text: &str, limit: Option<u64>, completion: Option<u64>) -> Option<
         "prompt contains ",
         "request has ",
         "request contains ",
-        "the input (",
         "current length is ",
         "prompt token count of ",
         "keep the first ",

@@ -17,14 +17,14 @@ pub(crate) fn text<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer.deserialize_any(Text)
 }
 
-/// A count of something: floats are rounded, whatever is no positive number is 0.
-pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    deserializer.deserialize_any(Count)
+/// A number in whatever form, rounded; anything else, and what is below zero, is `None`.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Number)
 }
 
-/// A place in a list, in whatever form; anything else is `None`.
-pub(crate) fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    deserializer.deserialize_any(Index)
+/// The same where none is 0.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    number(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A whole object; one that cannot be read is none.
@@ -85,58 +85,24 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
-struct Count;
+struct Number;
 
-impl<'de> Visitor<'de> for Count {
-    type Value = u64;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-    fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
-        Ok(count)
-    }
-    fn visit_i64<E: Error>(self, count: i64) -> Result<u64, E> {
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-    fn visit_f64<E: Error>(self, count: f64) -> Result<u64, E> {
-        // A float-to-integer cast saturates: negative and NaN become 0.
-        Ok(count.round() as u64)
-    }
-    fn visit_bool<E: Error>(self, _: bool) -> Result<u64, E> {
-        Ok(0)
-    }
-    fn visit_str<E: Error>(self, _: &str) -> Result<u64, E> {
-        Ok(0)
-    }
-    fn visit_unit<E: Error>(self) -> Result<u64, E> {
-        Ok(0)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<u64, A::Error> {
-        skip_map(map).map(|()| 0)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<u64, A::Error> {
-        skip_seq(seq).map(|()| 0)
-    }
-}
-
-struct Index;
-
-impl<'de> Visitor<'de> for Index {
+impl<'de> Visitor<'de> for Number {
     type Value = Option<u64>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
-    fn visit_u64<E: Error>(self, index: u64) -> Result<Self::Value, E> {
-        Ok(Some(index))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number))
     }
-    fn visit_i64<E: Error>(self, index: i64) -> Result<Self::Value, E> {
-        Ok(u64::try_from(index).ok())
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(u64::try_from(number).ok())
     }
-    fn visit_f64<E: Error>(self, index: f64) -> Result<Self::Value, E> {
-        Ok((index >= 0.0).then_some(index as u64))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok((number >= 0.0).then(|| number.round() as u64))
     }
-    fn visit_str<E: Error>(self, index: &str) -> Result<Self::Value, E> {
-        Ok(index.trim().parse().ok())
+    fn visit_str<E: Error>(self, number: &str) -> Result<Self::Value, E> {
+        Ok(number.trim().parse().ok())
     }
     fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
         Ok(None)

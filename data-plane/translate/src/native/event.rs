@@ -39,9 +39,13 @@ pub(super) enum Event<'e> {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Figures {
+    #[serde(deserialize_with = "lenient::number")]
     input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::number")]
     output_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::number")]
     cache_read_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::number")]
     cache_creation_input_tokens: Option<u64>,
     output_tokens_details: Option<Details>,
 }

@@ -105,36 +105,38 @@ fn switches_thinking_off(request: &Request<'_>, history: History) -> bool {
 impl Draft<'_> {
     /// Fields by name; a dot leads into an object.
     fn strip_fields(&mut self, root: &Span) {
-        for name in &self.target.dialect.strip_fields {
-            let mut object = root.clone();
-            let mut path = name.split('.').peekable();
-            while let Some(field) = path.next() {
-                if path.peek().is_none() {
-                    if self.strip_member(&object, field) {
-                        self.losses
-                            .add(name.as_str(), "the provider does not take this field");
-                    }
-                } else if let Some(inner) = self.text.member(&object, field) {
-                    object = inner;
-                } else {
-                    break;
-                }
+        // Neighbours share a comma, so that all fields of an object go at once.
+        let mut unwanted: Vec<(Span, Vec<&str>)> = Vec::new();
+        for path in &self.target.dialect.strip_fields {
+            let (holder, name) = path.rsplit_once('.').unwrap_or(("", path));
+            let mut steps = holder.split('.').filter(|step| !step.is_empty());
+            let object = steps.try_fold(root.clone(), |object, step| self.text.member(&object, step));
+            let Some(object) = object.filter(|object| self.text.member(object, name).is_some()) else {
+                continue;
+            };
+            self.losses
+                .add(path.as_str(), "the provider does not take this field");
+            match unwanted.iter_mut().find(|(known, _)| *known == object) {
+                Some((_, names)) => names.push(name),
+                None => unwanted.push((object, vec![name])),
             }
+        }
+        for (object, names) in unwanted {
+            self.strip_members(&object, &names);
         }
     }
 
-    fn strip_member(&mut self, object: &Span, name: &str) -> bool {
+    fn strip_members(&mut self, object: &Span, names: &[&str]) {
         let members = self.text.members(object);
         let is_removed: Vec<_> = members
             .iter()
-            .map(|member| self.text.is(&member.key, name))
+            .map(|member| names.iter().any(|name| self.text.is(&member.key, name)))
             .collect();
         let items: Vec<_> = members
             .into_iter()
             .map(|member| member.key.start..member.value.end)
             .collect();
         self.edits.remove(&items, &is_removed);
-        is_removed.contains(&true)
     }
 
     /// Limits that an admin set hold for native providers too.
@@ -237,7 +239,7 @@ impl Draft<'_> {
         if self.target.dialect.strip_cache_ttl
             && let Some(mark) = self.text.member(holder, "cache_control")
         {
-            self.strip_member(&mark, "ttl");
+            self.strip_members(&mark, &["ttl"]);
         }
     }
 

@@ -205,6 +205,12 @@ fn knobs_take_out_what_a_provider_does_not_know() {
             "context_management, output_config.format",
         ),
         (
+            r#"{"strip_fields":["diagnostics","speed"]}"#,
+            r#"{"speed":"fast", "diagnostics":{}, "model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#,
+            r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#,
+            "diagnostics, speed",
+        ),
+        (
             r#"{"strip_billing_header":true}"#,
             r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"x-anthropic-billing-header: 1"},{"type":"text","text":"you"}],"messages":[{"role":"user","content":"x"}]}"#,
             r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"you"}],"messages":[{"role":"user","content":"x"}]}"#,

@@ -116,7 +116,7 @@ impl<'a> ReasoningDetail<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ToolDelta<'a> {
-    #[serde(deserialize_with = "lenient::index")]
+    #[serde(deserialize_with = "lenient::number")]
     pub(crate) index: Option<u64>,
     #[serde(borrow, deserialize_with = "lenient::text")]
     pub(crate) id: Option<Cow<'a, str>>,

@@ -32,7 +32,11 @@ pub(crate) enum Schema<'a> {
         needs_type: bool,
         needs_properties: bool,
     },
-    Tree(Node),
+    Tree {
+        root: Node,
+        /// How long the client's schema is.
+        client_bytes: usize,
+    },
     /// Written by us.
     Fixed(&'static str),
 }
@@ -100,7 +104,10 @@ impl<'a> Schema<'a> {
                 be_an_object(words);
             }
         }
-        Schema::Tree(node)
+        Schema::Tree {
+            root: node,
+            client_bytes: raw.get().len(),
+        }
     }
 
     fn basic(raw: Raw<'a>, budget: &mut Budget) -> Self {
@@ -114,7 +121,10 @@ impl<'a> Schema<'a> {
         if let Node::Object(words) = &mut node {
             be_an_object(words);
         }
-        Schema::Tree(node)
+        Schema::Tree {
+            root: node,
+            client_bytes: raw.get().len(),
+        }
     }
 
     /// About how long it is as JSON.
@@ -125,14 +135,14 @@ impl<'a> Schema<'a> {
                 .iter()
                 .map(|(name, raw)| name.as_written().len() + raw.get().len() + 8)
                 .sum(),
-            Schema::Tree(_) => EMPTY_OBJECT.len(),
+            Schema::Tree { client_bytes, .. } => *client_bytes,
             Schema::Fixed(text) => text.len(),
         }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Schema::Tree(node) => node.write(out),
+            Schema::Tree { root, .. } => root.write(out),
             Schema::Fixed(text) => out.extend_from_slice(text.as_bytes()),
             Schema::Words {
                 words,
@@ -298,6 +308,11 @@ mod tests {
             SchemaLevel::Basic,
             r#"{"allOf":[{"properties":{"a":{"type":"string"}}},{"properties":{"b":{"type":"string"}}}]}"#,
             r#"{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}}"#,
+        );
+        check(
+            SchemaLevel::Basic,
+            r#"{"allOf":[{"properties":{"a":{"type":"string"},"b":{"type":"integer"}}}],"properties":{"b":{"type":"string"}}}"#,
+            r#"{"type":"object","properties":{"b":{"type":"string"},"a":{"type":"string"}}}"#,
         );
         check(
             SchemaLevel::Basic,

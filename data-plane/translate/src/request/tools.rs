@@ -1,4 +1,4 @@
-//! Tools and the choice among them.
+//! The tools that the upstream gets.
 
 use crate::anthropic::{Escaped, Raw, Request, ToolChoice, ToolKind};
 use crate::dialect::ServerTool;

@@ -122,6 +122,9 @@ impl<S: Sink> Blocks<S> {
             .unwrap_or_default();
         let arguments = function.map(|function| function.arguments()).unwrap_or_default();
         let n = self.slot_for(delta, name, &arguments);
+        if n == CALLS_MAX {
+            return Err(error::nonsense("too many tool calls in one answer"));
+        }
         self.last_call = n;
         let Some(slot) = self.slots.get_mut(n) else {
             return Ok(());
@@ -195,12 +198,9 @@ impl<S: Sink> Blocks<S> {
 
     /// Fails when a server makes us keep more than an answer can hold.
     pub(super) fn check_limits(&self) -> Result<(), UpstreamFault> {
-        if self.slots.len() > CALLS_MAX {
-            return Err(error::nonsense("too many tool calls in one answer"));
-        }
         if self.waited_bytes > WAITING_BYTES_MAX {
             return Err(error::nonsense(
-                "too much of the answer waits for an unfinished tool call",
+                "too much of the answer waits for a tool call to end",
             ));
         }
         Ok(())
@@ -368,6 +368,7 @@ impl<S: Sink> Blocks<S> {
         let is_buffered = self.reply.rules().buffers_tool_args;
         let Some(slot) = self.slots.get_mut(n) else { return };
         if is_buffered {
+            self.waited_bytes += arguments.len();
             slot.pending.push_str(arguments);
             return;
         }

@@ -106,8 +106,14 @@ impl<S: Sink> Core<S> {
     /// The other half of the last character never came.
     pub(crate) fn broken_character(&mut self) -> Result<(), UpstreamFault> {
         match self.outcome.last {
-            Last::Text => self.text("\u{fffd}"),
-            Last::Thinking => self.thinking("\u{fffd}"),
+            Last::Text => {
+                self.release_text();
+                self.text("\u{fffd}");
+            }
+            Last::Thinking => {
+                self.release_thinking();
+                self.thinking("\u{fffd}");
+            }
             Last::Arguments => return self.blocks.broken_arguments(),
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Schemas for servers that know a subset of JSON schema: what they understand is kept,
 //! what has an equivalent is rewritten, the rest goes.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::node::Node;
@@ -28,6 +30,7 @@ const BASIC_WORDS: &[&str] = &[
 pub(super) fn reduce(node: Node) -> Node {
     let Node::Object(words) = node else { return node };
     let mut kept: Vec<(String, Node)> = Vec::with_capacity(words.len());
+    let mut merged = Vec::new();
     for (word, value) in words {
         match (word.as_str(), value) {
             ("const", value) => put(&mut kept, "enum", Node::List(vec![value])),
@@ -41,7 +44,7 @@ pub(super) fn reduce(node: Node) -> Node {
                     Node::List(options.into_iter().map(reduce).collect()),
                 );
             }
-            ("allOf", Node::List(parts)) => merge_all(&mut kept, parts),
+            ("allOf", Node::List(parts)) => merged = parts,
             ("properties", Node::Object(properties)) => {
                 let properties = properties
                     .into_iter()
@@ -55,6 +58,7 @@ pub(super) fn reduce(node: Node) -> Node {
             _ => {}
         }
     }
+    merge_all(&mut kept, merged);
     complete(&mut kept);
     Node::Object(kept)
 }
@@ -71,6 +75,7 @@ fn reduce_types(kept: &mut Vec<(String, Node)>, types: Vec<Node>) {
     }
 }
 
+/// Puts the parts of an `allOf` into the schema that holds it; what it says itself counts first.
 fn merge_all(kept: &mut Vec<(String, Node)>, parts: Vec<Node>) {
     for part in parts {
         let Node::Object(words) = reduce(part) else {
@@ -82,13 +87,18 @@ fn merge_all(kept: &mut Vec<(String, Node)>, parts: Vec<Node>) {
                 .find(|(known, _)| *known == word)
                 .map(|(_, node)| node);
             match (there, value) {
-                (Some(Node::Object(have)), Node::Object(more)) => have.extend(more),
+                (Some(Node::Object(have)), Node::Object(more)) => add_missing(have, more),
                 (Some(Node::List(have)), Node::List(more)) => have.extend(more),
                 (Some(_), _) => {}
                 (None, value) => kept.push((word, value)),
             }
         }
     }
+}
+
+fn add_missing(have: &mut Vec<(String, Node)>, more: Vec<(String, Node)>) {
+    let mut names: HashSet<String> = have.iter().map(|(name, _)| name.clone()).collect();
+    have.extend(more.into_iter().filter(|(name, _)| names.insert(name.clone())));
 }
 
 fn put(kept: &mut Vec<(String, Node)>, word: &str, value: Node) {
