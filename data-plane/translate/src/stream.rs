@@ -14,6 +14,7 @@ pub(crate) mod parse;
 mod sealing;
 pub(crate) mod sink;
 mod slot;
+mod slots;
 mod snapshots;
 mod think;
 

@@ -222,8 +222,7 @@ impl<'a> Block<'a> {
             Block::ToolReference { .. } => "tool_reference",
             Block::ServerTool { .. } => "server_tool",
             Block::Compaction { .. } => "compaction",
-            Block::ToolChange(change) if change.is_addition() => "tool_addition",
-            Block::ToolChange(_) => "tool_removal",
+            Block::ToolChange(change) => change.kind(),
             Block::Marker => "marker",
             Block::Unknown { kind } => kind,
         }

@@ -83,12 +83,13 @@ impl<'a> ToolChange<'a> {
         }
     }
 
-    /// Whether tools are added by it.
-    pub(crate) fn is_addition(&self) -> bool {
+    /// The block's `type`, for loss paths.
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
-            ToolChange::Offer { .. } | ToolChange::Define(_) => true,
-            ToolChange::Withdraw { .. } => false,
-            ToolChange::Elsewhere { is_addition } => *is_addition,
+            ToolChange::Offer { .. }
+            | ToolChange::Define(_)
+            | ToolChange::Elsewhere { is_addition: true } => "tool_addition",
+            ToolChange::Withdraw { .. } | ToolChange::Elsewhere { is_addition: false } => "tool_removal",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The presets: each states how it differs from `generic`, which assumes little.
 
+mod families;
 mod family;
 mod generic;
 mod hosted;
@@ -51,7 +52,7 @@ impl Dialect {
     /// The preset of that name as this model speaks it.
     pub fn preset_for(name: &str, model: &str) -> Option<Dialect> {
         let dialect = Dialect::preset(name)?;
-        let family = family::of_preset(name).find(|family| family.has(model));
+        let family = families::of_preset(name).find(|family| family.has(model));
         Some(family.map_or_else(|| dialect.clone(), |family| family.of(&dialect)))
     }
 
@@ -78,7 +79,7 @@ impl Dialects {
     /// The preset of that name with its families.
     pub fn preset(name: &str) -> Option<Dialects> {
         let base = Dialect::preset(name)?;
-        let families = family::of_preset(name).map(|family| (family, family.of(&base)));
+        let families = families::of_preset(name).map(|family| (family, family.of(&base)));
         Some(Dialects {
             families: families.collect(),
             base,

@@ -70,7 +70,7 @@ impl<'r> Changes<'r> {
             match change {
                 ToolChange::Offer { name } if places.contains_key(&**name) => changes.offer(name),
                 ToolChange::Offer { .. } => {
-                    let path = format!("messages.{message}.content.{block}.tool_addition");
+                    let path = format!("messages.{message}.content.{block}.{}", change.kind());
                     cx.losses.add(path, "it names a tool that is not there");
                 }
                 ToolChange::Withdraw { name } => changes.withdraw(name),
@@ -91,12 +91,7 @@ impl<'r> Changes<'r> {
                     name.into_iter().for_each(|name| changes.offer(name));
                 }
                 ToolChange::Elsewhere { .. } => {
-                    let kind = if change.is_addition() {
-                        "tool_addition"
-                    } else {
-                        "tool_removal"
-                    };
-                    let path = format!("messages.{message}.content.{block}.{kind}");
+                    let path = format!("messages.{message}.content.{block}.{}", change.kind());
                     cx.losses.add(path, "not a tool that the provider can be given");
                 }
             }

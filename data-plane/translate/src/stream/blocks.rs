@@ -10,15 +10,14 @@ use serde_json::value::RawValue;
 
 use super::sealing::Sealing;
 use super::sink::{Sink, Start};
-use super::slot::{Closing, Slot, Stage, whole_arguments};
+use super::slot::{Closing, Stage, whole_arguments};
+use super::slots::Slots;
 use crate::error::{self, UpstreamFault};
 use crate::ids::{self, Ids};
 use crate::loss::LossList;
 use crate::openai::chunk::ToolDelta;
 use crate::reply::Reply;
 
-/// More calls in one answer are a server gone wild.
-const CALLS_MAX: usize = 1024;
 /// What may wait behind an unfinished call, in bytes.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -44,7 +43,7 @@ pub(crate) struct Blocks<S> {
     reply: Reply,
     ids: Ids,
     open: Open,
-    slots: Vec<Slot>,
+    slots: Slots,
     queue: VecDeque<Queued>,
     sent_ids: HashSet<String>,
     /// Everything that ever had to wait, which bounds what waits now.
@@ -62,7 +61,7 @@ impl<S: Sink> Blocks<S> {
             reply,
             ids,
             open: Open::Nothing,
-            slots: Vec::new(),
+            slots: Slots::default(),
             queue: VecDeque::new(),
             sent_ids: HashSet::new(),
             waited_bytes: 0,
@@ -121,10 +120,9 @@ impl<S: Sink> Blocks<S> {
             .and_then(|function| function.name.as_deref())
             .unwrap_or_default();
         let arguments = function.map(|function| function.arguments()).unwrap_or_default();
-        let n = self.slot_for(delta, name, &arguments);
-        if n == CALLS_MAX {
-            return Err(error::nonsense("too many tool calls in one answer"));
-        }
+        let n = self
+            .slots
+            .of_piece(delta, name, &arguments, self.reply.rules().single_tool)?;
         self.last_call = n;
         let Some(slot) = self.slots.get_mut(n) else {
             return Ok(());
@@ -237,46 +235,6 @@ impl<S: Sink> Blocks<S> {
         self.slots
             .iter()
             .any(|slot| !matches!(slot.stage, Stage::Nameless | Stage::Refused))
-    }
-
-    /// Which call a piece belongs to. Servers send wrong indices, no indices, no ids,
-    /// or repeat everything in each chunk.
-    fn slot_for(&mut self, delta: &ToolDelta<'_>, name: &str, arguments: &str) -> usize {
-        let id = delta.id.as_deref().filter(|id| !id.is_empty());
-        let known = match (delta.index, id) {
-            (Some(index), _) => self.slots.iter().rposition(|slot| slot.index == Some(index)),
-            (None, Some(id)) => self.slots.iter().rposition(|slot| slot.id.as_deref() == Some(id)),
-            (None, None) => self.slots.len().checked_sub(1),
-        };
-        let continued = known.filter(|n| {
-            let Some(slot) = self.slots.get(*n) else {
-                return false;
-            };
-            match (&slot.id, id) {
-                (Some(have), Some(new)) if have == new => true,
-                (Some(_), Some(_)) => false,
-                // A name after complete arguments begins a new call, unless it is an empty repetition.
-                _ => {
-                    name.is_empty()
-                        || !slot.scan.is_complete()
-                        || (slot.name == name && arguments.trim().is_empty())
-                }
-            }
-        });
-        continued.unwrap_or_else(|| {
-            let is_refused = self.reply.rules().single_tool && !self.slots.is_empty();
-            let stage = if is_refused {
-                Stage::Refused
-            } else {
-                Stage::Nameless
-            };
-            self.slots.push(Slot {
-                index: delta.index,
-                stage,
-                ..Slot::default()
-            });
-            self.slots.len() - 1
-        })
     }
 
     /// Nothing may overtake an unfinished call or what already waits.

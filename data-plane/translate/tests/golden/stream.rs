@@ -290,6 +290,31 @@ fn s12_three_thousand_deltas_stay_three_thousand() {
 }
 
 #[test]
+fn s12_calls_and_arguments_have_a_limit() {
+    let calls: Vec<String> = (0..5_000).map(|n| format!("{{\"index\":{n}}}")).collect();
+    let text = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{}]}}}}]}}\n\n",
+        calls.join(",")
+    );
+    let (_, status) = run(&case::reply(&case::dialect(None), None), [text.as_bytes()]);
+    assert!(matches!(status, Status::Failed(_)), "{status:?}");
+
+    let piece = |arguments: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"name\":\"f\",\"arguments\":\"{arguments}\"}}}}]}}}}]}}\n\n"
+        )
+    };
+    let buffered = serde_json::json!({"buffer_tool_args": true});
+    let mut text = piece("{\\\"a\\\":\\\"");
+    text.push_str(&piece(&"x".repeat(1 << 20)).repeat(17));
+    let (_, status) = run(
+        &case::reply(&case::dialect(Some(&buffered)), None),
+        [text.as_bytes()],
+    );
+    assert!(matches!(status, Status::Failed(_)), "{status:?}");
+}
+
+#[test]
 fn s04_sixty_four_calls_at_once_come_out_whole() {
     let calls = 64;
     let piece = |n: usize, rest: &str| {
