@@ -10,6 +10,7 @@ mod citations;
 pub(crate) mod core;
 mod echo;
 mod ending;
+mod meter;
 pub(crate) mod parse;
 mod sealing;
 pub(crate) mod sink;

@@ -1,10 +1,9 @@
 //! The machine behind streams and whole answers: chunks in, blocks out.
 //!
-//! Latches the finish reason, keeps the last usage, and decides what an end means.
+//! Knows what was said, and decides what an end means.
 
 use crate::anthropic::response::{Answer, End};
 use crate::error::{self, UpstreamFault};
-use crate::estimate;
 use crate::ids::Ids;
 use crate::loss::LossList;
 use crate::openai::chunk::{Chunk, Delta, Parts, ReasoningDetail, ToolDelta};
@@ -15,12 +14,10 @@ use super::blocks::Blocks;
 use super::citations::Citations;
 use super::echo::Echo;
 use super::ending::Ending;
+use super::meter::Meter;
 use super::sink::{MessageSink, Sink};
 use super::snapshots::Snapshots;
 use super::think::{Piece, Think};
-
-/// Output beyond this many bytes is no longer kept for estimating tokens.
-const EMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Thinking between tags that may have to be given out as the answer, in bytes.
 const UNCLOSED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -33,7 +30,7 @@ pub(crate) struct Core<S> {
     echo: Echo,
     think: Think,
     message_id: String,
-    usage: Option<Usage>,
+    meter: Meter,
     citations: Citations,
     ending: Ending,
     outcome: Outcome,
@@ -42,8 +39,6 @@ pub(crate) struct Core<S> {
 /// What was seen on the way, as far as the end depends on it.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// Everything the model wrote, for an estimate where the upstream counts nothing.
-    emitted: String,
     has_text: bool,
     has_content: bool,
     last: Last,
@@ -67,7 +62,7 @@ impl<S: Sink> Core<S> {
             think: Think::new(reply.rules().think_tags),
             message_id: ids.message(),
             blocks: Blocks::new(reply, ids, sink),
-            usage: None,
+            meter: Meter::default(),
             citations: Citations::default(),
             ending: Ending::default(),
             outcome: Outcome::default(),
@@ -122,7 +117,8 @@ impl<S: Sink> Core<S> {
     /// One chunk: reasoning first, then text, then tools, as a server that puts several
     /// into one chunk means them.
     pub(crate) fn chunk(&mut self, chunk: Chunk<'_>) -> Result<(), UpstreamFault> {
-        self.take_usage(&chunk);
+        let includes_cache = self.reply().rules().prompt_includes_cache;
+        self.meter.read(&chunk, includes_cache);
         let Some(mut choice) = chunk.into_choice() else {
             return Ok(());
         };
@@ -178,31 +174,7 @@ impl<S: Sink> Core<S> {
 
     /// The upstream's figures, else our own.
     pub(crate) fn usage(&self) -> Usage {
-        self.usage.unwrap_or_else(|| {
-            let rules = self.reply().rules();
-            Usage {
-                input_tokens: self.reply().estimate(),
-                output_tokens: estimate::text(rules.tokenizer, rules.token_factor, &self.outcome.emitted),
-                is_estimated: true,
-                ..Usage::default()
-            }
-        })
-    }
-
-    fn take_usage(&mut self, chunk: &Chunk<'_>) {
-        let includes_cache = self.reply().rules().prompt_includes_cache;
-        let in_choice = chunk
-            .choices
-            .first
-            .as_ref()
-            .and_then(|choice| choice.usage.as_deref());
-        let in_groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage.as_ref());
-        let found = [chunk.usage.as_deref(), in_choice, in_groq]
-            .into_iter()
-            .flatten()
-            .find_map(|usage| usage.read(includes_cache));
-        let found = found.or_else(|| chunk.timings.as_ref().filter(|_| self.usage.is_none())?.read());
-        self.usage = found.or(self.usage);
+        self.meter.usage(self.reply())
     }
 
     fn reasoning(&mut self, delta: &Delta<'_>) {
@@ -306,8 +278,8 @@ impl<S: Sink> Core<S> {
         self.outcome.has_content = true;
         self.outcome.last = Last::Arguments;
         if let Some(function) = &call.function {
-            self.remember(function.name.as_deref().unwrap_or_default());
-            self.remember(&function.arguments());
+            self.meter.remember(function.name.as_deref().unwrap_or_default());
+            self.meter.remember(&function.arguments());
         }
         self.blocks.tool(call)
     }
@@ -332,7 +304,7 @@ impl<S: Sink> Core<S> {
         }
         self.outcome.has_content = true;
         self.outcome.last = Last::Thinking;
-        self.remember(text);
+        self.meter.remember(text);
         if self.reply().rules().shows_thinking {
             self.blocks.thinking(text);
         }
@@ -344,7 +316,7 @@ impl<S: Sink> Core<S> {
         }
         self.outcome.has_content = true;
         self.outcome.last = Last::Text;
-        self.remember(text);
+        self.meter.remember(text);
         if self.echo.is_decided() {
             return self.tagged_text(text);
         }
@@ -378,12 +350,6 @@ impl<S: Sink> Core<S> {
             ..
         } = self;
         think.finish(&mut |piece| write_piece(blocks, outcome, piece))
-    }
-
-    fn remember(&mut self, text: &str) {
-        if self.usage.is_none() && self.outcome.emitted.len() + text.len() <= EMITTED_BYTES_MAX {
-            self.outcome.emitted.push_str(text);
-        }
     }
 }
 
