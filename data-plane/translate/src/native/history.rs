@@ -161,15 +161,15 @@ impl Draft<'_> {
             })
             .collect();
         let is_removed: Vec<_> = texts.iter().map(Option::is_none).collect();
-        for (m, _) in is_removed
-            .iter()
-            .enumerate()
-            .filter(|(_, is_removed)| **is_removed)
-        {
-            self.losses.add(
-                format!("messages.{n}.content.{m}"),
-                "the provider has no system messages between turns",
-            );
+        for (m, (block, is_removed)) in blocks.iter().zip(&is_removed).enumerate() {
+            if *is_removed {
+                self.losses.add(
+                    format!("messages.{n}.content.{m}"),
+                    "the provider has no system messages between turns",
+                );
+            } else {
+                self.block(block);
+            }
         }
         self.edits.remove(&blocks, &is_removed);
         let mut said: Vec<_> = texts.into_iter().flatten().collect();

@@ -223,6 +223,12 @@ fn knobs_take_out_what_a_provider_does_not_know() {
             "",
         ),
         (
+            r#"{"strip_cache_ttl":true,"mid_system":"user"}"#,
+            r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"},{"role":"system","content":[{"cache_control":{"type":"ephemeral","ttl":"5m"},"type":"text","text":"y"}]}]}"#,
+            r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"},{"role":"user","content":[{"cache_control":{"type":"ephemeral"},"type":"text","text":"<system-reminder>\ny\n</system-reminder>"}]}]}"#,
+            "",
+        ),
+        (
             r#"{"thinking_adaptive":"enabled"}"#,
             r#"{"model":"m","max_tokens":9000,"thinking":{"type":"adaptive"},"output_config":{"effort":"medium"},"messages":[{"role":"user","content":"x"}]}"#,
             r#"{"model":"m","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":6144},"output_config":{"effort":"medium"},"messages":[{"role":"user","content":"x"}]}"#,
