@@ -5,7 +5,7 @@
 //! the first content everything is held, so that another candidate may still answer. What
 //! cannot be read passes all the same.
 
-use crate::anthropic::ErrorBody;
+use crate::anthropic::{ErrorBody, event};
 use crate::error::{self, FaultKind, UpstreamFault};
 use crate::usage::Usage;
 
@@ -17,7 +17,6 @@ use super::reply::Reply;
 const EVENT_BYTES_MAX: usize = 64 << 10;
 /// More than this before any content is no stream of this API.
 const HELD_BYTES_MAX: usize = 1 << 20;
-const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 const BLANK_LINE: &[u8] = b"\n\n";
 
 /// What a stream has come to.
@@ -114,7 +113,7 @@ impl Stream {
     /// Writes a ping, where one may stand.
     pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
         if self.status == Status::Streaming && !self.is_within_event && !self.is_broken {
-            out.extend_from_slice(PING);
+            event::ping(out);
         }
     }
 

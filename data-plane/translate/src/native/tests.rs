@@ -402,10 +402,10 @@ fn a_ping_stands_between_events() {
     stream.push([START, BLOCK, &DELTA[..20]].concat().as_bytes(), &mut out);
     stream.keep_alive(&mut out);
     stream.push(&DELTA.as_bytes()[20..], &mut out);
-    let text = String::from_utf8(out)
-        .unwrap()
-        .replace("{\"type\": \"ping\"}", "{\"type\":\"ping\"}");
-    assert_eq!(text, [START, BLOCK, PING, DELTA].concat());
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        [START, BLOCK, PING, DELTA].concat()
+    );
 }
 
 #[test]

@@ -113,27 +113,41 @@ fn one<'r>(
         }
         ToolKind::Screen { kind } => Err(unavailable(kind)),
         ToolKind::ToolSearch => Ok(None),
-        ToolKind::Server { kind, limits } if is_native_search(kind, cx) => {
-            cx.searches = true;
-            for limit in limits {
-                let path = format!("{place}.{limit}");
-                cx.losses.add(path, "the provider searches everywhere");
+        ToolKind::Server { kind, limits } => {
+            if is_native_search(kind, cx) {
+                cx.searches = true;
+                for limit in limits {
+                    let path = format!("{place}.{limit}");
+                    cx.losses.add(path, "the provider searches everywhere");
+                }
+            } else {
+                let choice = request.tools.choice.as_ref();
+                let is_needed = !has_others || choice.is_some_and(|choice| demands(choice, name));
+                leave_out(kind, offer, is_needed, cx)?;
             }
             Ok(None)
         }
-        ToolKind::Server { kind, limits: _ } => {
-            let is_demanded = request.tools.choice.as_ref().is_some_and(|choice| match choice {
-                ToolChoice::Tool(wanted) => wanted == name,
-                ToolChoice::Any | ToolChoice::Auto | ToolChoice::None => false,
-            });
-            // A model that cannot search would make results up, so the client must know.
-            if cx.dialect().web_search != ServerTool::Drop && (is_demanded || !has_others) {
-                return Err(unavailable(if name.is_empty() { kind } else { name }));
-            }
-            cx.losses
-                .add(format!("{place}.{kind}"), "runs on Anthropic's servers only");
-            Ok(None)
-        }
+    }
+}
+
+/// A tool that only Anthropic's servers run. A model that cannot search would make results up,
+/// so the client must know.
+fn leave_out(kind: &str, offer: &Offer<'_>, is_needed: bool, cx: &mut Context<'_>) -> Result<(), BadRequest> {
+    if is_needed && cx.dialect().web_search != ServerTool::Drop {
+        let name = offer.tool.name.as_deref().filter(|name| !name.is_empty());
+        return Err(unavailable(name.unwrap_or(kind)));
+    }
+    cx.losses.add(
+        format!("{}.{kind}", offer.place),
+        "runs on Anthropic's servers only",
+    );
+    Ok(())
+}
+
+fn demands(choice: &ToolChoice<'_>, name: &str) -> bool {
+    match choice {
+        ToolChoice::Tool(wanted) => wanted == name,
+        ToolChoice::Any | ToolChoice::Auto | ToolChoice::None => false,
     }
 }
 

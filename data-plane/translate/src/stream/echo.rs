@@ -4,14 +4,15 @@
 #[derive(Debug)]
 pub(super) struct Echo {
     expected: Option<String>,
-    held: String,
+    /// So much of it has come and is held back, in bytes.
+    held: usize,
 }
 
 impl Echo {
     pub(super) fn new(prefill: Option<&str>) -> Self {
         Echo {
             expected: prefill.filter(|text| !text.is_empty()).map(str::to_owned),
-            held: String::new(),
+            held: 0,
         }
     }
 
@@ -22,21 +23,30 @@ impl Echo {
 
     /// The text that is to be written, once that can be told.
     pub(super) fn push(&mut self, text: &str) -> Option<String> {
-        self.held.push_str(text);
-        let expected = self.expected.as_deref()?;
-        if self.held.len() < expected.len() && expected.starts_with(&self.held) {
+        let Some((held, missing)) = self.split() else {
+            return Some(text.to_owned());
+        };
+        if missing.len() > text.len() && missing.starts_with(text) {
+            self.held += text.len();
             return None;
         }
-        let held = std::mem::take(&mut self.held);
-        let rest = held.strip_prefix(expected).map(str::to_owned);
+        let told = text
+            .strip_prefix(missing)
+            .map_or_else(|| format!("{held}{text}"), str::to_owned);
         self.expected = None;
-        Some(rest.unwrap_or(held))
+        Some(told)
     }
 
     /// What was held back when the answer ended too early to tell.
     pub(super) fn finish(&mut self) -> Option<String> {
+        let held = self.split().map(|(held, _)| held.to_owned());
         self.expected = None;
-        Some(std::mem::take(&mut self.held)).filter(|held| !held.is_empty())
+        held.filter(|held| !held.is_empty())
+    }
+
+    /// What has come of the expected text, and what is missing.
+    fn split(&self) -> Option<(&str, &str)> {
+        self.expected.as_deref()?.split_at_checked(self.held)
     }
 }
 
