@@ -61,7 +61,7 @@ pub fn edit(
             }
             "max_tokens" => draft.limit_output(request, value),
             "thinking" => draft.thinking(request, value, history),
-            "context_management" if switches_thinking_off(request, history) => {
+            "context_management" if draft.switches_thinking_off(request, history) => {
                 draft.keep_thinking_uncleared(&value);
             }
             "system" => draft.system(&value),
@@ -92,14 +92,6 @@ pub fn edit(
         losses,
         reply,
     })
-}
-
-/// A provider that has refused thinking in a turn which goes on takes the turn without any.
-fn switches_thinking_off(request: &Request<'_>, history: History) -> bool {
-    let is_refused = history == History::WithoutThinking;
-    is_refused
-        && matches!(request.options.thinking, Thinking::Enabled { .. })
-        && history::is_within_tool_loop(request)
 }
 
 impl Draft<'_> {
@@ -166,7 +158,9 @@ impl Draft<'_> {
             .min(self.output_max());
         let largest = room.saturating_sub(1);
         match request.options.thinking {
-            Thinking::Enabled { .. } if switches_thinking_off(request, history) => {
+            Thinking::Enabled { .. } | Thinking::Adaptive { .. }
+                if self.switches_thinking_off(request, history) =>
+            {
                 self.losses.add(
                     "thinking",
                     "the turn that goes on has no thinking that the provider takes",
@@ -200,6 +194,16 @@ impl Draft<'_> {
             },
             Thinking::Absent | Thinking::Disabled => {}
         }
+    }
+
+    /// A provider that has refused thinking in a turn which goes on takes the turn without any.
+    fn switches_thinking_off(&self, request: &Request<'_>, history: History) -> bool {
+        let has_budget = match request.options.thinking {
+            Thinking::Enabled { .. } => true,
+            Thinking::Adaptive { .. } => self.target.dialect.thinking_adaptive == ThinkingAdaptive::Enabled,
+            Thinking::Absent | Thinking::Disabled => false,
+        };
+        has_budget && history == History::WithoutThinking && history::is_within_tool_loop(request)
     }
 
     /// Without thinking there is none to clear, and providers refuse to be told so.

@@ -99,6 +99,7 @@ fn thinking_that_nobody_of_this_api_signed_is_left_out() {
 
 #[test]
 fn refused_thinking_goes_and_is_told() {
+    let fixed_budgets = with(r#"{"thinking_adaptive":"enabled"}"#);
     let call = r#"{"type":"tool_use","id":"t1","name":"f","input":{}}"#;
     let result = r#"{"type":"tool_result","tool_use_id":"t1","content":"ok"}"#;
     let conversation = |thinking: &str| {
@@ -122,6 +123,10 @@ fn refused_thinking_goes_and_is_told() {
     let disabled = with(r#"{"type":"disabled"}"#, r#"{"type":"other"}"#, &conversation(""));
     assert_eq!(sent_now, disabled);
     assert_eq!(losses, "thinking, messages.1.content.0");
+    // Thinking that would get its budget from us is no different.
+    let adaptive = before.replace(enabled, r#"{"type":"adaptive"}"#);
+    let (sent_now, losses) = sent(&fixed_budgets, &adaptive, History::WithoutThinking);
+    assert_eq!((sent_now, &*losses), (disabled, "thinking, messages.1.content.0"));
     // Outside a turn that goes on, thinking may go on too.
     let before = with(enabled, clear, &body_turns(&[SIGNED, TEXT]));
     let (sent_now, losses) = sent(&plain(), &before, History::WithoutThinking);
