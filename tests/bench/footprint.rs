@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bridge_tests::anthropic::{Client, ask};
-use bridge_tests::fake_upstream::Script;
-use bridge_tests::fake_upstream::answer::Answer;
+use bridge_tests::faultd::Script;
+use bridge_tests::faultd::answer::Answer;
 use bridge_tests::process::{binary, free_port};
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;

@@ -10,7 +10,7 @@ use bridge_proto::admin::v1::{ApiFormat, TierModels};
 use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::admin;
 use bridge_tests::bridge::Bridge;
-use bridge_tests::fake_upstream::{FakeUpstream, agent, canned};
+use bridge_tests::faultd::{Faultd, agent, canned};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -44,7 +44,7 @@ async fn main() -> Result<()> {
         model_name,
         nodes,
     } = Arguments::parse();
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let mut bridge = Bridge::start(nodes).await?;
     let admin = bridge.admin().await?;
 

@@ -8,7 +8,7 @@ pub mod admin;
 pub mod anthropic;
 pub mod bridge;
 pub mod durability;
-pub mod fake_upstream;
+pub mod faultd;
 pub mod fleet_proxy;
 pub mod process;
 pub mod sse;

@@ -6,14 +6,14 @@ use bridge_proto::admin::v1::{Provider, TierModels};
 use crate::admin::{self, Admin};
 use crate::anthropic::Client;
 use crate::bridge::Bridge;
-use crate::fake_upstream::FakeUpstream;
+use crate::faultd::Faultd;
 
 /// The only model of the provider `scripted`, in every tier.
 pub const MODEL: &str = "m";
 
 pub struct Stage {
     pub bridge: Bridge,
-    pub upstream: FakeUpstream,
+    pub upstream: Faultd,
     pub admin: Admin,
     pub provider: Provider,
     pub key: String,
@@ -35,7 +35,7 @@ impl Stage {
         admin: Admin,
         change: impl FnOnce(Provider) -> Provider,
     ) -> Result<Self> {
-        let upstream = FakeUpstream::start().await?;
+        let upstream = Faultd::start().await?;
         let provider = change(admin::provider("scripted", &upstream.base_url(), MODEL));
         let provider = admin.create_provider(provider).await?;
         let key = bridge.accepted_key(&admin).await?;

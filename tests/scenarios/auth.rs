@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bridge_tests::anthropic::{Answer, Client, ask, read_answer};
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use reqwest::Method;
 

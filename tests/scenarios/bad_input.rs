@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use bridge_tests::anthropic::{Answer, ask};
 use bridge_tests::bridge::Bridge;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Script};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Faultd, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::json;
 
@@ -232,7 +232,7 @@ async fn what_upstreams_do_wrong_is_told_by_the_table() -> Result<()> {
 #[tokio::test]
 async fn a_redirect_is_never_followed() -> Result<()> {
     let stage = Stage::without_memory().await?;
-    let trap = FakeUpstream::start().await?;
+    let trap = Faultd::start().await?;
     let location = format!("{}/chat/completions", trap.base_url());
     stage.upstream.once(
         MODEL,

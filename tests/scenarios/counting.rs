@@ -7,9 +7,9 @@ use bridge_proto::admin::v1::Provider;
 use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::admin;
 use bridge_tests::anthropic::{Answer, Client, ask};
-use bridge_tests::fake_upstream::answer::{self, Usage};
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Recorded, Script};
+use bridge_tests::faultd::answer::{self, Usage};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Faultd, Recorded, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
 use futures_util::future::try_join_all;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// A provider that is asked to count for its model, beside the one of the stage.
 struct Counting {
     stage: Stage,
-    upstream: FakeUpstream,
+    upstream: Faultd,
 }
 
 const COUNTED: &str = "counted";
@@ -26,7 +26,7 @@ const COUNTED: &str = "counted";
 impl Counting {
     async fn start(scripts: &[(&str, Script)]) -> Result<Self> {
         let stage = Stage::start().await?;
-        let upstream = FakeUpstream::start().await?;
+        let upstream = Faultd::start().await?;
         for (path, script) in scripts {
             upstream.at_path(path, script.clone());
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bridge_proto::admin::v1::{LossPolicy, ModelOptions, Provider, Settings, Tier};
 use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
 use serde_json::{Value, json};

@@ -6,13 +6,13 @@ use anyhow::Result;
 use bridge_proto::admin::v1::{FallbackStrategy, Provider};
 use bridge_tests::admin;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Gate, Script};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Faultd, Gate, Script};
 use bridge_tests::stage::{MODEL, Stage};
 
 /// A second provider behind the first, with a model of its own.
-async fn add_second(stage: &Stage, priority: i32) -> Result<FakeUpstream> {
-    let upstream = FakeUpstream::start().await?;
+async fn add_second(stage: &Stage, priority: i32) -> Result<Faultd> {
+    let upstream = Faultd::start().await?;
     upstream.always("second", Script::text("from the second"));
     let provider = Provider {
         priority,

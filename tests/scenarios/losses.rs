@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bridge_proto::admin::v1::{CreateApiKeyRequest, LossPolicy, Provider};
 use bridge_tests::admin;
 use bridge_tests::anthropic::{Client, ask};
-use bridge_tests::fake_upstream::{FakeUpstream, Script};
+use bridge_tests::faultd::{Faultd, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn a_strict_key_goes_to_whoever_loses_nothing() -> Result<()> {
     assert_eq!(refused.header("x-should-retry"), Some("false"));
     assert!(stage.upstream.requests().is_empty());
 
-    let second = FakeUpstream::start().await?;
+    let second = Faultd::start().await?;
     second.always("second", Script::text("from the second"));
     let provider = Provider {
         priority: 2,
@@ -97,7 +97,7 @@ async fn r25_losses_are_told_counted_and_logged() -> Result<()> {
 #[tokio::test]
 async fn losses_are_those_of_the_candidate_that_answered() -> Result<()> {
     let mut stage = Stage::without_memory().await?;
-    let second = FakeUpstream::start().await?;
+    let second = Faultd::start().await?;
     second.always("second", Script::text("from the second"));
     let provider = Provider {
         priority: 2,
@@ -136,7 +136,7 @@ async fn r24_a_request_that_one_candidate_cannot_take_goes_to_the_next() -> Resu
         (400, "invalid_request_error")
     );
 
-    let second = FakeUpstream::start().await?;
+    let second = Faultd::start().await?;
     second.always("second", Script::text("from the second"));
     let provider = Provider {
         priority: 2,

@@ -13,7 +13,7 @@ mod encoded_bodies;
 mod endpoints;
 mod examples;
 mod failover;
-mod fake_upstream;
+mod faultd;
 mod losses;
 mod mapping;
 mod messages;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bridge_proto::admin::v1::{DeleteProviderRequest, ModelOptions, Provider, Tier, model_rule::Target};
 use bridge_tests::admin::{self, upstream};
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use tonic::{Code, Status};
 

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use bridge_tests::admin::UPSTREAM_KEY;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
-use bridge_tests::fake_upstream::answer::{Answer, Usage};
+use bridge_tests::faultd::Script;
+use bridge_tests::faultd::answer::{Answer, Usage};
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::json;
 

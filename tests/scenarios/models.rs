@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bridge_proto::admin::v1::{CreateApiKeyRequest, Provider};
 use bridge_tests::admin;
 use bridge_tests::anthropic::{Answer, Client, ask, read_answer};
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use reqwest::Method;
 use serde_json::{Value, json};

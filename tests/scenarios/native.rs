@@ -8,9 +8,9 @@ use bridge_proto::admin::v1::{ApiFormat, Provider, TestProviderRequest, TierMode
 use bridge_proto::fleet::v1::{Dialect, StringList};
 use bridge_tests::admin::{self, UPSTREAM_KEY};
 use bridge_tests::anthropic::{Answer, Client, ask, read_answer};
-use bridge_tests::fake_upstream::answer::{self, native::SIGNATURE};
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Gate, Recorded, Script};
+use bridge_tests::faultd::answer::{self, native::SIGNATURE};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Faultd, Gate, Recorded, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn list(values: &[&str]) -> Option<StringList> {
 }
 
 /// What the upstream got last.
-fn last(upstream: &FakeUpstream) -> Result<Recorded> {
+fn last(upstream: &Faultd) -> Result<Recorded> {
     upstream.requests().pop().context("nothing went up")
 }
 
@@ -56,8 +56,8 @@ async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: Strin
 }
 
 /// A second provider, translated, behind the native one.
-async fn add_translated(stage: &Stage) -> Result<FakeUpstream> {
-    let upstream = FakeUpstream::start().await?;
+async fn add_translated(stage: &Stage) -> Result<Faultd> {
+    let upstream = Faultd::start().await?;
     upstream.always("second", Script::text("from the second"));
     let provider = Provider {
         priority: 2,

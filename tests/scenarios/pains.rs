@@ -7,7 +7,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;

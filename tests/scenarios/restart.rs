@@ -3,8 +3,8 @@
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{Gate, Script};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Gate, Script};
 use bridge_tests::stage::{MODEL, Stage};
 
 #[tokio::test]

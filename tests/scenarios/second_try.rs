@@ -6,7 +6,7 @@ use anyhow::Result;
 use bridge_proto::admin::v1::{Provider, TestProviderRequest};
 use bridge_proto::fleet::v1::{Dialect, StringList};
 use bridge_tests::anthropic::{Answer, ask};
-use bridge_tests::fake_upstream::{Recorded, Script};
+use bridge_tests::faultd::{Recorded, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::{Value, json};
 

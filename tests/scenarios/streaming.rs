@@ -6,9 +6,9 @@ use anyhow::Result;
 use bridge_proto::admin::v1::Provider;
 use bridge_proto::fleet::v1::Dialect;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::answer::Answer;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{Gate, Script};
+use bridge_tests::faultd::answer::Answer;
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Gate, Script};
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
-use bridge_tests::fake_upstream::answer::Answer;
+use bridge_tests::faultd::Script;
+use bridge_tests::faultd::answer::Answer;
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::{Value, json};
 

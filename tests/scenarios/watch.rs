@@ -7,7 +7,7 @@ use bridge_proto::admin::v1::{DeleteApiKeyRequest, RevokeApiKeyRequest};
 use bridge_tests::admin;
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::fleet_proxy::{FleetProxy, Tamper};
 use bridge_tests::stage::{MODEL, Stage};
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use bridge_proto::admin::v1::Provider;
 use bridge_tests::anthropic::{Answer, Client};
-use bridge_tests::fake_upstream::{Recorded, Script};
+use bridge_tests::faultd::{Recorded, Script};
 use bridge_tests::sse::Transcript;
 use bridge_tests::stage::{MODEL, Stage};
 use serde_json::{Value, json};

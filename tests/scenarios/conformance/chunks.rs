@@ -1,6 +1,6 @@
 //! What an upstream writes, chunk by chunk: for cases that are about the wire itself.
 
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use serde_json::{Value, json};
 
 pub(super) const DONE: &str = "data: [DONE]\n\n";

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bridge_tests::anthropic::{ask, read_answer};
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bridge_tests::admin::UPSTREAM_KEY;
 use bridge_tests::anthropic::{Answer, ask, read_answer};
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{Gate, Script};
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Gate, Script};
 use bridge_tests::sse::Transcript;
 use bridge_tests::stage::MODEL;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use bridge_proto::admin::v1::{CreateApiKeyRequest, LossPolicy};
 use bridge_tests::anthropic::{Answer, ask, read_answer};
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use flate2::{Compression, write::GzEncoder};
 use reqwest::Method;
 use serde_json::json;

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::MODEL;
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bridge_proto::admin::v1::{Provider, TierModels};
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use serde_json::{Value, json};
 
 use super::bed::{Bed, calls, saying, text, thinking, tool, with};

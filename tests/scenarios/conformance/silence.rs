@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bridge_proto::admin::v1::Provider;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::{Gate, Script};
+use bridge_tests::faultd::{Gate, Script};
 use bridge_tests::sse::Transcript;
 
 use super::bed::Bed;

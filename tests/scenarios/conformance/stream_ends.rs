@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
-use bridge_tests::fake_upstream::script::{After, End};
+use bridge_tests::faultd::Script;
+use bridge_tests::faultd::script::{After, End};
 use serde_json::{Value, json};
 
 use super::bed::{Bed, calls, kinds, text, thinking, thought, tool, with};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use serde_json::{Value, json};
 
 use super::bed::{Bed, call_ids, calls, kinds, text, thinking, thought, tool, with};

@@ -1,7 +1,7 @@
 //! Cases 34–43: reminders, foreign blocks, and turns as clients send them.
 
 use anyhow::Result;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use serde_json::{Value, json};
 
 use super::bed::{Bed, losses, saying, text, tool, with};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bridge_tests::anthropic::ask;
-use bridge_tests::fake_upstream::Script;
+use bridge_tests::faultd::Script;
 use serde_json::{Value, json};
 
 use super::bed::{Bed, check_error, tool, with};

@@ -1,12 +1,12 @@
 //! The scripted upstream must be trusted before it can judge anything else.
 
 use anyhow::Result;
-use bridge_tests::fake_upstream::answer::Answer;
-use bridge_tests::fake_upstream::script::{After, End};
-use bridge_tests::fake_upstream::{FakeUpstream, Fate, Gate, Script};
+use bridge_tests::faultd::answer::Answer;
+use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::{Fate, Faultd, Gate, Script};
 use serde_json::{Value, json};
 
-async fn post(upstream: &FakeUpstream, body: Value) -> reqwest::Result<reqwest::Response> {
+async fn post(upstream: &Faultd, body: Value) -> reqwest::Result<reqwest::Response> {
     let url = format!("{}/chat/completions", upstream.base_url());
     let request = reqwest::Client::new().post(url);
     request.body(body.to_string()).send().await
@@ -23,13 +23,13 @@ fn ask_stream(model: &str) -> Value {
     body
 }
 
-async fn post_for_json(upstream: &FakeUpstream, body: Value) -> Result<Value> {
+async fn post_for_json(upstream: &Faultd, body: Value) -> Result<Value> {
     Ok(serde_json::from_str(&post(upstream, body).await?.text().await?)?)
 }
 
 #[tokio::test]
 async fn an_answer_takes_the_form_that_was_asked_for() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let plain = post_for_json(&upstream, ask("f-echo")).await?;
     assert_eq!(plain["choices"][0]["message"]["content"], "Hello, you.");
 
@@ -42,7 +42,7 @@ async fn an_answer_takes_the_form_that_was_asked_for() -> Result<()> {
 
 #[tokio::test]
 async fn interleaved_calls_take_turns() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let answer = Answer::default()
         .tool_call("a", "f", "{}")
         .tool_call("b", "g", "{}");
@@ -59,7 +59,7 @@ async fn interleaved_calls_take_turns() -> Result<()> {
 
 #[tokio::test]
 async fn cuts_come_where_they_were_ordered() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     assert!(post(&upstream, ask("f-cut@10")).await?.text().await.is_err());
     assert!(post(&upstream, ask("f-reset@10")).await?.text().await.is_err());
     let early = post(&upstream, ask_stream("f-early@10")).await?.text().await?;
@@ -72,7 +72,7 @@ async fn cuts_come_where_they_were_ordered() -> Result<()> {
 
 #[tokio::test]
 async fn a_held_event_waits_for_its_gate() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let gate = Gate::closed();
     upstream.once("m", Script::text("Hello").hold_after(1, &gate));
     let mut response = post(&upstream, ask_stream("m")).await?;
@@ -86,7 +86,7 @@ async fn a_held_event_waits_for_its_gate() -> Result<()> {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_is_noticed() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let response = post(&upstream, ask_stream("f-stall@10")).await?;
     drop(response);
     upstream.wait_for_client_gone("f-stall@10", 0).await?;
@@ -95,7 +95,7 @@ async fn a_client_that_hangs_up_is_noticed() -> Result<()> {
 
 #[tokio::test]
 async fn scripts_queue_up_and_then_repeat() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     upstream.once("m", Script::error(503, "overloaded", "later"));
     upstream.always("m", Script::text("Hi"));
     let mut statuses = Vec::new();
@@ -109,7 +109,7 @@ async fn scripts_queue_up_and_then_repeat() -> Result<()> {
 
 #[tokio::test]
 async fn failures_of_a_number_come_again_after_each_success() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let mut statuses = Vec::new();
     for _ in 0..5 {
         statuses.push(post(&upstream, ask("f-3-times-503")).await?.status().as_u16());
@@ -120,7 +120,7 @@ async fn failures_of_a_number_come_again_after_each_success() -> Result<()> {
 
 #[tokio::test]
 async fn a_window_is_for_prompt_and_answer_together() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     for server in ["openai", "openrouter", "vllm", "vllm-0.10"] {
         let mut body = ask(&format!("f-window-{server}@1000"));
         body["max_tokens"] = json!(990);
@@ -140,7 +140,7 @@ async fn a_window_is_for_prompt_and_answer_together() -> Result<()> {
 
 #[tokio::test]
 async fn an_agent_goes_on_where_its_history_ends() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     let mut body = ask("f-cc-bash");
     let first = post_for_json(&upstream, body.clone()).await?;
     let turn = first["choices"][0]["message"].clone();
@@ -155,7 +155,7 @@ async fn an_agent_goes_on_where_its_history_ends() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_model_was_sent_can_be_asked_from_outside() -> Result<()> {
-    let upstream = FakeUpstream::start().await?;
+    let upstream = Faultd::start().await?;
     post(&upstream, ask("f-text")).await?;
     post(&upstream, ask("f-echo")).await?;
     let url = format!("{}/requests/f-echo", upstream.base_url());

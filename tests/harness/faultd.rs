@@ -37,7 +37,7 @@ const REQUESTS_PATH: &str = "/v1/requests/";
 const FATES_PATH: &str = "/v1/fates/";
 
 /// A running upstream; dropping it closes its port and every connection.
-pub struct FakeUpstream {
+pub struct Faultd {
     address: SocketAddr,
     state: Arc<State>,
     accepting: JoinHandle<()>,
@@ -83,9 +83,9 @@ struct Scripts {
     canned: usize,
 }
 
-// === impl FakeUpstream ===
+// === impl Faultd ===
 
-impl FakeUpstream {
+impl Faultd {
     /// Listens on a free port of loopback.
     pub async fn start() -> Result<Self> {
         Self::bind("127.0.0.1:0").await
@@ -171,7 +171,7 @@ impl FakeUpstream {
     }
 }
 
-impl Drop for FakeUpstream {
+impl Drop for Faultd {
     fn drop(&mut self) {
         self.accepting.abort();
         for connection in lock(&self.state.connections).drain(..) {

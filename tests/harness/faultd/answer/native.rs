@@ -10,7 +10,7 @@ pub const SIGNATURE: &str = "EqQBCgIYAhIMscripted";
 
 impl Answer {
     /// The whole answer as one message.
-    pub(in crate::fake_upstream) fn message(&self, model: &str) -> Bytes {
+    pub(in crate::faultd) fn message(&self, model: &str) -> Bytes {
         let blocks: Vec<_> = self.blocks().map(|(whole, _)| whole).collect();
         let mut message = envelope(model, self.usage);
         message["content"] = json!(blocks);
@@ -19,7 +19,7 @@ impl Answer {
     }
 
     /// The same as events, one element for each.
-    pub(in crate::fake_upstream) fn message_events(&self, model: &str) -> Vec<Bytes> {
+    pub(in crate::faultd) fn message_events(&self, model: &str) -> Vec<Bytes> {
         let mut usage = self.usage;
         usage.completion_tokens = 1;
         let mut events = vec![
@@ -58,7 +58,7 @@ impl Answer {
     }
 
     /// What it would count for the prompt.
-    pub(in crate::fake_upstream) fn count(&self) -> Bytes {
+    pub(in crate::faultd) fn count(&self) -> Bytes {
         Bytes::from(json!({"input_tokens": self.usage.prompt_tokens}).to_string())
     }
 
