@@ -9,56 +9,61 @@ mod response;
 mod sse;
 mod stream;
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
 
 use anyhow::Result;
-use rand::SeedableRng as _;
-use rand::rngs::SmallRng;
+use bridge_campaign::{Material, Target};
 
 use crate::fixtures::Fixtures;
 
-pub(crate) struct Target {
+/// A target by its name, and what it starts from.
+pub(crate) struct Verb {
     pub(crate) name: &'static str,
-    pub(crate) seeds: fn(&Fixtures) -> &[Vec<u8>],
-    pub(crate) run: fn(&Fixtures, &[u8]) -> Result<()>,
+    seeds: fn(&Fixtures) -> &[Vec<u8>],
+    run: fn(&Fixtures, &[u8]) -> Result<()>,
 }
 
-pub(crate) const TARGETS: &[Target] = &[
-    Target {
+impl Verb {
+    pub(crate) fn target(&self, fixtures: &Arc<Fixtures>) -> Target {
+        let (run, fixtures) = (self.run, Arc::clone(fixtures));
+        Target {
+            name: self.name,
+            material: Material::Json,
+            seeds: (self.seeds)(&fixtures).to_vec(),
+            run: Box::new(move |input| run(&fixtures, input)),
+        }
+    }
+}
+
+pub(crate) const VERBS: &[Verb] = &[
+    Verb {
         name: "request",
         seeds: |fixtures| &fixtures.requests,
         run: request::run,
     },
-    Target {
+    Verb {
         name: "response",
         seeds: |fixtures| &fixtures.responses,
         run: response::run,
     },
-    Target {
+    Verb {
         name: "stream",
         seeds: |fixtures| &fixtures.streams,
         run: stream::run,
     },
-    Target {
+    Verb {
         name: "sse",
         seeds: |fixtures| &fixtures.streams,
         run: sse::run,
     },
-    Target {
+    Verb {
         name: "native",
         seeds: |fixtures| &fixtures.passed,
         run: native::run,
     },
-    Target {
+    Verb {
         name: "error",
         seeds: |fixtures| &fixtures.errors,
         run: error::run,
     },
 ];
-
-/// For choices beside the input (a dialect, where to cut): the same for the same input.
-fn dice(input: &[u8]) -> SmallRng {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(input);
-    SmallRng::seed_from_u64(hasher.finish())
-}

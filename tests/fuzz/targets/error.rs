@@ -2,6 +2,7 @@
 //! error body can carry.
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_tests::sse::Event;
 use bridge_translate::anthropic::{ErrorBody, ErrorType};
 use bridge_translate::{FaultKind, error};
@@ -9,7 +10,6 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use super::dice;
 use crate::fixtures::Fixtures;
 
 const STATUSES: &[u16] = &[

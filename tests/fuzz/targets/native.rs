@@ -3,6 +3,7 @@
 //! they are the upstream's own.
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_translate::anthropic::{ErrorBody, ErrorType, Request};
 use bridge_translate::native::{self, History, Reply, Status, Stream};
 use bridge_translate::{Dialect, Target};
@@ -11,7 +12,6 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use serde::de::IgnoredAny;
 
-use super::dice;
 use super::stream::cut;
 use crate::fixtures::{Fixtures, target};
 

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_translate::anthropic::Request;
 use bridge_translate::{Dialect, request, response, tokens};
 use rand::seq::IndexedRandom as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{dice, judge};
+use super::judge;
 use crate::fixtures::{Fixtures, ids, target};
 
 /// The upstream's body as an upstream reads it; a key that comes twice is an error.

@@ -1,10 +1,11 @@
 //! Any whole answer: a fault, or a message that says the same as its stream does.
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_translate::response;
 use rand::seq::IndexedRandom as _;
 
-use super::{dice, judge};
+use super::judge;
 use crate::fixtures::{Fixtures, ids};
 
 pub(crate) fn run(fixtures: &Fixtures, input: &[u8]) -> Result<()> {

@@ -2,10 +2,10 @@
 //! nothing comes out that did not go in.
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_translate::sse::{Decoder, Event, TooLarge};
 use rand::RngExt as _;
 
-use super::dice;
 use crate::fixtures::Fixtures;
 
 type Owned = (String, String);

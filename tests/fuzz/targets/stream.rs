@@ -2,6 +2,7 @@
 //! grammar, end as the status says, and say what the collected answer says.
 
 use anyhow::{Context, Result, ensure};
+use bridge_campaign::dice;
 use bridge_translate::anthropic::{ErrorBody, ErrorType};
 use bridge_translate::stream::Collector;
 use bridge_translate::{KeepAlive, Reply, Status, Translator};
@@ -9,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use rand::{Rng, RngExt as _};
 
-use super::{dice, judge};
+use super::judge;
 use crate::fixtures::{Fixtures, ids};
 
 const CUTS_MAX: usize = 24;

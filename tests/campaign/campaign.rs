@@ -1,64 +1,58 @@
 //! Runs one target over many inputs: catches what breaks, reduces it and keeps it.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::fixtures::Fixtures;
 use crate::mutate::Mutator;
-use crate::targets::Target;
+use crate::{Plan, Run, Target};
 
 /// An input that takes longer, in time of the processor, is a failure.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(1);
 /// Runs spent on reducing one failing input.
 const REDUCING_RUNS_MAX: usize = 4000;
 
-pub(crate) struct Campaign<'a> {
-    pub(crate) target: &'a Target,
-    pub(crate) fixtures: &'a Fixtures,
-    pub(crate) seed: u64,
-    pub(crate) numbers: Range<u64>,
-    pub(crate) time_max: Duration,
-    pub(crate) mark: &'a Mark,
-    /// Where failing inputs go, and the slowest one.
-    pub(crate) folder: &'a Path,
+pub(crate) struct Campaign {
+    pub(crate) target: Target,
+    pub(crate) plan: Plan,
+    pub(crate) mark: Arc<Mark>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) inputs: u64,
-    pub(crate) took: Duration,
-    pub(crate) slowest: Duration,
-    pub(crate) slowest_number: u64,
+pub struct Report {
+    pub inputs: u64,
+    pub took: Duration,
+    pub slowest: Duration,
+    pub slowest_number: u64,
     /// By what went wrong.
-    pub(crate) failures: BTreeMap<String, Failure>,
+    pub failures: BTreeMap<String, Failure>,
 }
 
 /// Inputs that fail for the same reason.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) count: u64,
-    pub(crate) first_number: u64,
-    pub(crate) details: String,
+pub struct Failure {
+    pub count: u64,
+    pub first_number: u64,
+    pub details: String,
     /// The first input, reduced.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 /// Why an input failed: `what` is the same for all inputs that fail there.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) what: String,
-    pub(crate) details: String,
+pub struct Fault {
+    pub what: String,
+    pub details: String,
 }
 
 /// The number of the input at work, also in a file: a stack overflow leaves nothing else behind.
@@ -138,24 +132,37 @@ fn processor_time() -> Duration {
 
 // === impl Campaign ===
 
-impl Campaign<'_> {
+impl Campaign {
     pub(crate) fn run(&self) -> Result<Report> {
-        let mutator = Mutator::new((self.target.seeds)(self.fixtures));
+        let Target {
+            name,
+            material,
+            seeds,
+            run: _,
+        } = &self.target;
+        let Plan {
+            seed,
+            first,
+            inputs,
+            time_max,
+            folder,
+        } = &self.plan;
+        let mutator = Mutator::new(*material, seeds);
         self.warm_up();
         let started = Instant::now();
         let mut report = Report {
             inputs: 0,
             took: Duration::ZERO,
             slowest: Duration::ZERO,
-            slowest_number: self.numbers.start,
+            slowest_number: *first,
             failures: BTreeMap::new(),
         };
-        for number in self.numbers.clone() {
-            if started.elapsed() > self.time_max {
+        for number in *first..first.saturating_add(*inputs) {
+            if started.elapsed() > *time_max {
                 break;
             }
             self.mark.set(number)?;
-            let input = mutator.input(self.seed, number);
+            let input = mutator.input(*seed, number);
             let (result, took) = self.timed(&input);
             report.inputs += 1;
             if took > report.slowest {
@@ -166,23 +173,23 @@ impl Campaign<'_> {
             }
         }
         report.took = started.elapsed();
-        let slowest = self.folder.join(format!("{}-slowest", self.target.name));
-        fs::write(slowest, mutator.input(self.seed, report.slowest_number))?;
+        let slowest = folder.join(format!("{name}-slowest"));
+        fs::write(slowest, mutator.input(*seed, report.slowest_number))?;
         Ok(report)
     }
 
     /// What is loaded on first use is not the first input's fault.
     fn warm_up(&self) {
-        for seed in (self.target.seeds)(self.fixtures) {
+        for seed in &self.target.seeds {
             // The campaign meets the same seeds, and counts their faults.
-            run_caught(self.target, self.fixtures, seed).ok();
+            run_caught(&self.target.run, seed).ok();
         }
     }
 
     /// In time of the processor: what else the machine does is not the input's fault.
     fn timed(&self, input: &[u8]) -> (Result<(), Fault>, Duration) {
         let started = processor_time();
-        let result = run_caught(self.target, self.fixtures, input);
+        let result = run_caught(&self.target.run, input);
         let took = processor_time().saturating_sub(started);
         self.mark.runs.fetch_add(1, Ordering::Relaxed);
         if result.is_ok() && took > INPUT_TIME_MAX {
@@ -203,9 +210,8 @@ impl Campaign<'_> {
         }
         let is_same = |input: &[u8]| self.timed(input).0.is_err_and(|fault| fault.what == what);
         let reduced = reduce(input, is_same);
-        let file = self
-            .folder
-            .join(format!("{}-{}-{number}", self.target.name, self.seed));
+        let name = format!("{}-{}-{number}", self.target.name, self.plan.seed);
+        let file = self.plan.folder.join(name);
         fs::write(&file, reduced).with_context(|| format!("cannot write {}", file.display()))?;
         let failure = Failure {
             count: 1,
@@ -219,8 +225,12 @@ impl Campaign<'_> {
 }
 
 /// Runs one input; a panic is a fault like any other.
-pub(crate) fn run_caught(target: &Target, fixtures: &Fixtures, input: &[u8]) -> Result<(), Fault> {
-    match panic::catch_unwind(AssertUnwindSafe(|| (target.run)(fixtures, input))) {
+pub fn run_caught(run: &Run, input: &[u8]) -> Result<(), Fault> {
+    remember_panics();
+    IS_CATCHING.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run(input)));
+    IS_CATCHING.set(false);
+    match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Fault {
             what: error.to_string(),
@@ -230,25 +240,32 @@ pub(crate) fn run_caught(target: &Target, fixtures: &Fixtures, input: &[u8]) -> 
     }
 }
 
-static LAST_PANIC: Mutex<Option<Fault>> = Mutex::new(None);
+thread_local! {
+    static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
+    static LAST_PANIC: RefCell<Option<Fault>> = const { RefCell::new(None) };
+}
 
-/// From now on a panic is remembered instead of printed.
-pub(crate) fn catch_panics() {
-    panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let message = info.payload_as_str().unwrap_or("no message");
-        if let Ok(mut last) = LAST_PANIC.lock() {
-            *last = Some(Fault {
+/// From the first input on, panics of threads that run inputs are remembered instead of printed.
+fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !IS_CATCHING.get() {
+                return print(info);
+            }
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            let message = info.payload_as_str().unwrap_or("no message");
+            LAST_PANIC.set(Some(Fault {
                 what: format!("a panic at {place}"),
                 details: message.to_owned(),
-            });
-        }
-    }));
+            }));
+        }));
+    });
 }
 
 fn last_panic() -> Fault {
-    let last = LAST_PANIC.lock().ok().and_then(|mut last| last.take());
-    last.unwrap_or_else(|| Fault {
+    LAST_PANIC.take().unwrap_or_else(|| Fault {
         what: "a panic".to_owned(),
         details: "of which nothing is known".to_owned(),
     })
@@ -282,6 +299,7 @@ fn reduce(input: &[u8], still_fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Material;
 
     #[test]
     fn what_fails_is_reduced_to_its_core() {
@@ -291,26 +309,27 @@ mod tests {
 
     #[test]
     fn a_failing_target_is_found_counted_and_kept() {
-        catch_panics();
-        let target = Target {
-            name: "broken",
-            seeds: |fixtures| &fixtures.errors,
-            run: |_, input| {
-                assert!(!input.contains(&b'7'), "a seven");
-                anyhow::ensure!(!input.contains(&b'9'), "a nine");
-                Ok(())
-            },
-        };
         let folder = tempfile::tempdir().unwrap();
-        let fixtures = Fixtures::load().unwrap();
+        let mark = Arc::new(Mark::create(&folder.path().join("mark")).unwrap());
         let campaign = Campaign {
-            target: &target,
-            fixtures: &fixtures,
-            seed: 1,
-            numbers: 0..300,
-            time_max: Duration::from_secs(60),
-            mark: &Mark::create(&folder.path().join("mark")).unwrap(),
-            folder: folder.path(),
+            target: Target {
+                name: "broken",
+                material: Material::Json,
+                seeds: vec![br#"{"error":{"message":"7 of 9","code":429}}"#.to_vec()],
+                run: Box::new(|input| {
+                    assert!(!input.contains(&b'7'), "a seven");
+                    anyhow::ensure!(!input.contains(&b'9'), "a nine");
+                    Ok(())
+                }),
+            },
+            plan: Plan {
+                seed: 1,
+                first: 0,
+                inputs: 300,
+                time_max: Duration::from_secs(60),
+                folder: folder.path().to_owned(),
+            },
+            mark,
         };
         let report = campaign.run().unwrap();
         assert_eq!((report.inputs, campaign.mark.number()), (300, 299));

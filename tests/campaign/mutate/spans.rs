@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// With its quotes. Keys are not values.
     String,
     /// A number, or a word such as `null`.
@@ -16,11 +16,11 @@ pub(crate) enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) kind: Kind,
-    pub(crate) place: Range<usize>,
+pub(super) struct Span {
+    pub(super) kind: Kind,
+    pub(super) place: Range<usize>,
     /// Behind a key: without it, or once more, the object would be broken.
-    pub(crate) is_keyed: bool,
+    pub(super) is_keyed: bool,
 }
 
 struct Open {
@@ -31,7 +31,7 @@ struct Open {
 }
 
 /// All values inside some `{` or `[` and these themselves, each before what surrounds it.
-pub(crate) fn find(text: &[u8]) -> Vec<Span> {
+pub(super) fn find(text: &[u8]) -> Vec<Span> {
     let mut found = Vec::new();
     let mut open: Vec<Open> = Vec::new();
     let mut key = None;

@@ -1,22 +1,13 @@
-//! Makes inputs: takes a seed and breaks it a little, mostly so that it stays JSON.
-//!
-//! Works on bytes with spans laid over them and not on trees, because the interesting
-//! inputs (a key twice, half a surrogate pair, 1e999) have no tree.
+//! Changes that keep JSON JSON, alone or within other text: spans are laid over the bytes.
 
 use std::ops::Range;
 
+use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
-use rand::{RngExt as _, SeedableRng as _};
 
-use crate::spans::{self, Kind, Span};
-
-/// Inputs do not grow beyond this.
-const INPUT_BYTES_MAX: usize = 64 * 1024;
-/// Changes to one input.
-const CHANGES_MAX: u32 = 8;
-/// One seed in so many goes in as it is.
-const UNCHANGED_ONE_IN: u32 = 64;
+use super::spans::{self, Kind, Span};
+use super::{Change, INPUT_BYTES_MAX, Mutator, put};
 
 const ODD_VALUES: &[&str] = &[
     "null",
@@ -79,31 +70,10 @@ const ODD_PIECES: &[&[u8]] = &[
     b"18446744073709551615 tokens",
 ];
 
-/// What no string may hold, and JSON not between values.
-const RUDE_PIECES: &[&[u8]] = &[
-    br"\x",
-    br"\u12",
-    b"\\",
-    b"\"",
-    b"\x01",
-    b"\x80",
-    b"\xf0\x9f",
-    b"\0",
-    b"}",
-    b"]",
-    b",,",
-    b"NaN",
-    b"data: ",
-];
-
 const DEPTHS: &[usize] = &[1, 2, 10, 126, 127, 128, 129, 500, 5000];
 const REPETITIONS: &[usize] = &[2, 3, 17, 300];
 
-/// One way to change an input.
-type Change = fn(&Mutator<'_>, &mut Vec<u8>, &mut SmallRng);
-
-/// Those that keep JSON JSON.
-const KIND_CHANGES: &[Change] = &[
+pub(super) const CHANGES: &[Change] = &[
     put_odd_value,
     put_foreign_value,
     put_own_value,
@@ -114,71 +84,8 @@ const KIND_CHANGES: &[Change] = &[
     change_string,
     change_lines,
 ];
-/// Those that do not, and cut characters in two.
-const RUDE_CHANGES: &[Change] = &[cut_off, cut_out, put_noise, put_bytes, join_with_other];
-/// One input in so many knows rude changes as well.
-const RUDE_ONE_IN: u32 = 8;
 /// One member in so many goes in although its key is there.
 const TWICE_ONE_IN: u32 = 8;
-
-pub(crate) struct Mutator<'s> {
-    seeds: &'s [Vec<u8>],
-    values: Vec<&'s [u8]>,
-    members: Vec<&'s [u8]>,
-}
-
-// === impl Mutator ===
-
-impl<'s> Mutator<'s> {
-    pub(crate) fn new(seeds: &'s [Vec<u8>]) -> Self {
-        let (mut values, mut members) = (Vec::new(), Vec::new());
-        for seed in seeds {
-            for Span {
-                kind,
-                place,
-                is_keyed: _,
-            } in spans::find(seed)
-            {
-                let text = seed.get(place).unwrap_or_default();
-                if kind == Kind::Member {
-                    members.push(text);
-                } else {
-                    values.push(text);
-                }
-            }
-        }
-        Self {
-            seeds,
-            values,
-            members,
-        }
-    }
-
-    /// The input of this number, whatever was made before.
-    pub(crate) fn input(&self, seed: u64, number: u64) -> Vec<u8> {
-        // An odd factor keeps campaigns with neighbouring seeds apart.
-        let mut dice = SmallRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
-        let mut input = self.seeds.choose(&mut dice).cloned().unwrap_or_default();
-        if dice.random_ratio(1, UNCHANGED_ONE_IN) {
-            return input;
-        }
-        let is_rude = dice.random_ratio(1, RUDE_ONE_IN);
-        // Few changes are more telling than many: most inputs should get past the first check.
-        let changes = (0..3).map(|_| dice.random_range(1..=CHANGES_MAX)).min();
-        for _ in 0..changes.unwrap_or(1) {
-            let table = if is_rude && dice.random() {
-                RUDE_CHANGES
-            } else {
-                KIND_CHANGES
-            };
-            if let Some(change) = table.choose(&mut dice) {
-                change(self, &mut input, &mut dice);
-            }
-            input.truncate(INPUT_BYTES_MAX);
-        }
-        input
-    }
-}
 
 fn some_span(input: &[u8], dice: &mut SmallRng, wanted: impl Fn(&Span) -> bool) -> Option<Range<usize>> {
     let spans = spans::find(input).into_iter();
@@ -188,18 +95,6 @@ fn some_span(input: &[u8], dice: &mut SmallRng, wanted: impl Fn(&Span) -> bool) 
 fn some_value(input: &[u8], dice: &mut SmallRng) -> Option<Range<usize>> {
     some_span(input, dice, |span| span.kind != Kind::Member)
 }
-
-fn some_bytes(input: &[u8], dice: &mut SmallRng) -> Range<usize> {
-    let start = dice.random_range(0..=input.len());
-    let length = dice.random_range(0..=(input.len() - start).min(64));
-    start..start + length
-}
-
-fn put(input: &mut Vec<u8>, place: Range<usize>, bytes: &[u8]) {
-    input.splice(place, bytes.iter().copied());
-}
-
-// === changes that keep JSON JSON ===
 
 fn put_odd_value(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
     if let (Some(place), Some(odd)) = (some_value(input, dice), ODD_VALUES.choose(dice)) {
@@ -309,48 +204,17 @@ fn change_lines(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
     *input = lines.concat();
 }
 
-// === changes that break it ===
-
-fn cut_off(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
-    input.truncate(dice.random_range(0..=input.len()));
-}
-
-fn cut_out(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
-    let place = some_bytes(input, dice);
-    put(input, place, b"");
-}
-
-fn put_noise(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
-    let place = some_bytes(input, dice);
-    let noise: [u8; 4] = dice.random();
-    put(input, place.start..place.start, &noise);
-}
-
-fn put_bytes(_: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
-    let place = some_bytes(input, dice);
-    if let Some(piece) = RUDE_PIECES.choose(dice) {
-        put(input, place.start..place.start, piece);
-    }
-}
-
-fn join_with_other(mutator: &Mutator<'_>, input: &mut Vec<u8>, dice: &mut SmallRng) {
-    if let Some(other) = mutator.seeds.choose(dice) {
-        input.truncate(dice.random_range(0..=input.len()));
-        let from = dice.random_range(0..=other.len());
-        input.extend_from_slice(other.get(from..).unwrap_or_default());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Material;
     use super::*;
 
     #[test]
     fn inputs_depend_on_their_number_alone_and_differ() {
         let seeds = vec![br#"{"a":[1,{"b":"x"}],"c":null}"#.to_vec()];
-        let mutator = Mutator::new(&seeds);
+        let mutator = Mutator::new(Material::Json, &seeds);
         let inputs: Vec<_> = (0..200).map(|number| mutator.input(1, number)).collect();
-        assert_eq!(inputs[77], Mutator::new(&seeds).input(1, 77));
+        assert_eq!(inputs[77], Mutator::new(Material::Json, &seeds).input(1, 77));
         let distinct: std::collections::BTreeSet<_> = inputs.iter().collect();
         assert!(distinct.len() > 100, "{}", distinct.len());
         let is_json = |input: &&Vec<u8>| serde_json::from_slice::<serde::de::IgnoredAny>(input).is_ok();
