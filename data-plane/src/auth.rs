@@ -149,6 +149,8 @@ fn hash(id: &KeyId, secret: &[u8]) -> KeyHash {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod tests {
     use std::time::Duration;
 

@@ -22,3 +22,6 @@ mod retry_after;
 pub(crate) mod tables;
 pub(crate) mod tokenize;
 pub(crate) mod way_back;
+
+#[cfg(test)]
+mod fuzz;

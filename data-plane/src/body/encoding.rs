@@ -153,6 +153,8 @@ impl Plain {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use std::io::Write;
 
@@ -164,13 +166,13 @@ mod tests {
 
     const LIMIT: usize = 1 << 20;
 
-    fn gzip(plain: &[u8]) -> Vec<u8> {
+    pub(super) fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(plain).unwrap();
         encoder.finish().unwrap()
     }
 
-    fn zstd(plain: &[u8]) -> Vec<u8> {
+    pub(super) fn zstd(plain: &[u8]) -> Vec<u8> {
         compress_to_vec(plain, CompressionLevel::Fastest)
     }
 

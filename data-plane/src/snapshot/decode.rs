@@ -262,4 +262,6 @@ fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod tests;

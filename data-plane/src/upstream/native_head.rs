@@ -46,7 +46,10 @@ pub(crate) fn up(
     unwanted_betas: &[String],
 ) -> (HeaderMap, LossList) {
     let mut headers = HeaderMap::new();
-    for (name, value) in client.iter().filter(|(name, _)| passes(&UP, name)) {
+    let passing = client
+        .iter()
+        .filter(|(name, value)| passes(&UP, name) && !auth::holds_our_key(value.as_bytes()));
+    for (name, value) in passing {
         headers.append(name, value.clone());
     }
     if endpoint.credential == Credential::Callers {
@@ -148,6 +151,13 @@ mod tests {
             .collect();
         have.sort_unstable();
         assert_eq!(have, expect);
+    }
+
+    #[test]
+    fn a_key_of_ours_goes_to_nobody_whatever_header_it_stands_in() {
+        let client = map(&[("user-agent", OURS), ("x-app", "cli"), ("idempotency-key", OURS)]);
+        let (head, _) = up(&client, &endpoint(Credential::Configured, &[]), &[]);
+        check(&head, &[("anthropic-version", "2023-06-01"), ("x-app", "cli")]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn settings_message() -> proto::Settings {
     }
 }
 
-fn encode(kind: proto::resource::Kind) -> Bytes {
+pub(super) fn encode(kind: proto::resource::Kind) -> Bytes {
     proto::Resource { kind: Some(kind) }.encode_to_vec().into()
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn resources() -> Vec<Bytes> {
     .collect()
 }
 
-fn received(revision: u64, resources: Vec<Bytes>) -> Received {
+pub(super) fn received(revision: u64, resources: Vec<Bytes>) -> Received {
     Received {
         version: Version {
             cluster: CLUSTER,
