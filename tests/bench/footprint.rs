@@ -8,7 +8,6 @@
 mod pass;
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -18,6 +17,7 @@ use bridge_tests::faultd::Script;
 use bridge_tests::faultd::answer::Answer;
 use bridge_tests::process::{binary, free_port};
 use bridge_tests::stage::{MODEL, Stage};
+use bridge_tests::vitals::{Vitals, mebibytes};
 use bridge_tests::wait;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ async fn measure(requests: usize, turns: usize) -> Result<()> {
     writeln!(
         out,
         "idle memory: control plane {:.1} MiB",
-        mebibytes(resident_bytes(control)?)
+        Vitals::of(control)?.resident_mebibytes()
     )?;
     // A node that has served nothing: the first one has counted tokens, which loads their tables.
     stage.bridge.add_node().await?;
@@ -82,8 +82,8 @@ async fn measure(requests: usize, turns: usize) -> Result<()> {
     writeln!(
         out,
         "idle memory: data plane {:.1} MiB; {:.1} MiB with the tokenizer's tables",
-        mebibytes(resident_bytes(idle)?),
-        mebibytes(resident_bytes(node)?)
+        Vitals::of(idle)?.resident_mebibytes(),
+        Vitals::of(node)?.resident_mebibytes()
     )?;
 
     let through_bridge = Load {
@@ -118,7 +118,7 @@ async fn measure(requests: usize, turns: usize) -> Result<()> {
     writeln!(
         out,
         "memory after it: data plane {:.1} MiB",
-        mebibytes(resident_bytes(node)?)
+        Vitals::of(node)?.resident_mebibytes()
     )?;
     Ok(())
 }
@@ -185,7 +185,7 @@ impl Load {
 
     /// Milliseconds of processor time that `pid` spent on them.
     async fn cost_ms(&self, pid: u32, requests: usize) -> Result<f64> {
-        let before = processor_ms(pid)?;
+        let before = Vitals::of(pid)?.processor_ms;
         let started = Instant::now();
         self.run(requests).await?;
         let rate = requests as f64 / started.elapsed().as_secs_f64();
@@ -195,31 +195,6 @@ impl Load {
             rate.round(),
             self.path
         )?;
-        Ok(processor_ms(pid)? - before)
+        Ok(Vitals::of(pid)?.processor_ms - before)
     }
-}
-
-/// User and system time of a process so far; the kernel counts it in hundredths of a second.
-fn processor_ms(pid: u32) -> Result<f64> {
-    const MS_PER_TICK: f64 = 10.0;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, after_name) = stat.rsplit_once(')').context("a stat line")?;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks =
-        |index: usize| -> Result<f64> { Ok(fields.get(index).context("a stat field")?.parse::<f64>()?) };
-    Ok((ticks(11)? + ticks(12)?) * MS_PER_TICK)
-}
-
-fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .context("a VmRSS line")?;
-    let kibibytes: u64 = line.split_whitespace().nth(1).context("a figure")?.parse()?;
-    Ok(kibibytes * 1024)
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / (1024.0 * 1024.0)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::sse::{Event, Transcript};
+use crate::sse::{Event, Transcript, text_of};
 
 pub struct Client {
     http: reqwest::Client,
@@ -147,12 +147,7 @@ impl Answer {
 
     /// All text blocks, one after the other.
     pub fn text(&self) -> String {
-        let blocks = self.body["content"].as_array();
-        let texts = blocks
-            .into_iter()
-            .flatten()
-            .filter_map(|block| block["text"].as_str());
-        texts.collect()
+        text_of(&self.body)
     }
 }
 

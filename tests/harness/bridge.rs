@@ -34,6 +34,7 @@ pub struct Node {
     port: u16,
     ops_port: u16,
     fleet_port: u16,
+    extra_environment: Vec<(&'static str, String)>,
     process: Option<Process>,
 }
 
@@ -79,8 +80,18 @@ impl Bridge {
 
     /// The same, with another way to the control plane.
     pub async fn add_node_behind(&mut self, fleet_port: u16) -> Result<()> {
+        self.add(fleet_port, Vec::new()).await
+    }
+
+    /// The same, with more variables for the node.
+    pub async fn add_node_with(&mut self, extra_environment: Vec<(&'static str, String)>) -> Result<()> {
+        self.add(self.control.fleet_port, extra_environment).await
+    }
+
+    async fn add(&mut self, fleet_port: u16, extra_environment: Vec<(&'static str, String)>) -> Result<()> {
         let name = format!("node-{}", self.nodes.len());
         let mut node = Node::lay_out(self.folder.path(), name, fleet_port)?;
+        node.extra_environment = extra_environment;
         node.start()?;
         node.wait_until_ready().await?;
         self.nodes.push(node);
@@ -217,6 +228,7 @@ impl Node {
             port: free_port()?,
             ops_port: free_port()?,
             fleet_port,
+            extra_environment: Vec::new(),
             process: None,
         })
     }
@@ -243,7 +255,7 @@ impl Node {
     pub fn start(&mut self) -> Result<()> {
         let directory = self.folder.join(&self.name);
         std::fs::create_dir_all(&directory)?;
-        let environment = vec![
+        let mut environment = vec![
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.port.to_string()),
             ("OPS_LISTEN", format!("127.0.0.1:{}", self.ops_port)),
@@ -260,6 +272,7 @@ impl Node {
             ("DRAIN_DELAY_S", "0".to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ];
+        environment.extend(self.extra_environment.iter().cloned());
         let process = Process::start(Program {
             name: &self.name,
             binary: &binary("bridge-data-plane")?,
@@ -289,7 +302,22 @@ impl Node {
 
     /// The status of `/readyz`; `None` if nothing answers.
     pub async fn readiness(&self) -> Option<u16> {
-        status_of(&format!("http://127.0.0.1:{}/readyz", self.ops_port)).await
+        status_of(&self.ready_url()).await
+    }
+
+    /// Where it tells whether it is ready.
+    pub fn ready_url(&self) -> String {
+        format!("http://127.0.0.1:{}/readyz", self.ops_port)
+    }
+
+    /// One figure of its metrics, without labels.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let metrics = self.metrics().await?;
+        let found = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let found = found.with_context(|| format!("there is no metric {name}"))?;
+        Ok(found.trim().parse()?)
     }
 
     pub async fn metrics(&self) -> Result<String> {

@@ -6,11 +6,14 @@
 
 pub mod admin;
 pub mod anthropic;
+pub mod balancer;
 pub mod bridge;
 pub mod durability;
 pub mod faultd;
 pub mod fleet_proxy;
+pub mod load;
 pub mod process;
 pub mod sse;
 pub mod stage;
+pub mod vitals;
 pub mod wait;

@@ -24,7 +24,25 @@ pub struct Transcript {
     pub events: Vec<Event>,
 }
 
+/// Judges a stream as it comes, and keeps no event of it.
+#[derive(Default)]
+pub struct Judge {
+    state: State,
+    message: Value,
+    error: Option<Value>,
+}
+
+/// What a stream came to.
+#[derive(Debug)]
+pub struct Verdict {
+    pub message: Value,
+    pub error: Option<Value>,
+    pub is_block_open: bool,
+}
+
+#[derive(Clone, Copy, Default)]
 enum State {
+    #[default]
     BeforeStart,
     /// `is_block_open` belongs to the last block of the message.
     Content {
@@ -74,23 +92,19 @@ impl Event {
 
 impl Transcript {
     pub fn parse(events: Vec<Event>) -> Result<Self> {
-        let mut state = State::BeforeStart;
-        let mut message = Value::Null;
-        let mut error = None;
+        let mut judge = Judge::default();
         for event in &events {
-            state = step(state, event, &mut message, &mut error)
+            judge
+                .push(event)
                 .with_context(|| format!("at {event:?}, in {:?}", kinds(&events)))?;
         }
-        let is_block_open = match (&state, &error) {
-            (State::Ended, _) => false,
-            (State::Content { is_block_open }, Some(_)) => *is_block_open,
-            (State::BeforeStart | State::AfterDelta, Some(_)) => false,
-            (_, None) => bail!("the stream just stops: {:?}", kinds(&events)),
-        };
+        let verdict = judge
+            .finish()
+            .with_context(|| format!("in {:?}", kinds(&events)))?;
         Ok(Self {
-            message,
-            error,
-            is_block_open,
+            message: verdict.message,
+            error: verdict.error,
+            is_block_open: verdict.is_block_open,
             events,
         })
     }
@@ -100,12 +114,7 @@ impl Transcript {
     }
 
     pub fn text(&self) -> String {
-        let blocks = self.message["content"].as_array();
-        let texts = blocks
-            .into_iter()
-            .flatten()
-            .filter_map(|block| block["text"].as_str());
-        texts.collect()
+        text_of(&self.message)
     }
 
     pub fn error_type(&self) -> &str {
@@ -114,6 +123,53 @@ impl Transcript {
             .and_then(|error| error["error"]["type"].as_str())
             .unwrap_or_default()
     }
+}
+
+// === impl Judge ===
+
+impl Judge {
+    pub fn push(&mut self, event: &Event) -> Result<()> {
+        self.state = step(self.state, event, &mut self.message, &mut self.error)?;
+        Ok(())
+    }
+
+    /// The stream has ended here.
+    pub fn finish(self) -> Result<Verdict> {
+        let Self {
+            state,
+            message,
+            error,
+        } = self;
+        let is_block_open = match (state, &error) {
+            (State::Ended, _) => false,
+            (State::Content { is_block_open }, Some(_)) => is_block_open,
+            (State::BeforeStart | State::AfterDelta, Some(_)) => false,
+            (_, None) => bail!("the stream just stops"),
+        };
+        Ok(Verdict {
+            message,
+            error,
+            is_block_open,
+        })
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    pub fn text(&self) -> String {
+        text_of(&self.message)
+    }
+}
+
+/// All text blocks of a message, one after the other.
+pub fn text_of(message: &Value) -> String {
+    let blocks = message["content"].as_array();
+    let texts = blocks
+        .into_iter()
+        .flatten()
+        .filter_map(|block| block["text"].as_str());
+    texts.collect()
 }
 
 fn kinds(events: &[Event]) -> Vec<&str> {

@@ -1,0 +1,61 @@
+//! Runs bridges of real processes under load and faults, and holds what it measures against
+//! what was promised: `cargo build --release --workspace && target/release/chaos roll`.
+//!
+//! Each run has a seed and a bound in count and time, and takes the binaries that lie beside
+//! it. `--short` is the form in the suite: the same steps, smaller figures.
+
+mod cancel;
+mod report;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use report::{Plan, Run, Scale};
+
+const RUNS: &[Run] = &[cancel::RUN];
+
+/// Without it the first of the runs is as good as any.
+const SEED: u64 = 1;
+
+#[derive(Parser)]
+#[command(name = "chaos")]
+struct Arguments {
+    /// Which run; `list` names them.
+    run: String,
+
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+
+    /// Seconds instead of minutes, and limits of time are told but do not decide.
+    #[arg(long)]
+    short: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let Arguments { run, seed, short } = Arguments::parse();
+    let mut out = std::io::stdout();
+    if run == "list" {
+        for run in RUNS {
+            writeln!(out, "{:14} {:12} {}", run.name, run.rows, run.about)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let run = RUNS
+        .iter()
+        .find(|known| known.name == run)
+        .context("no such run; `chaos list` names them")?;
+    let scale = if short { Scale::Short } else { Scale::Full };
+    let plan = Plan { scale, seed };
+    let report = (run.start)(plan).await?;
+    writeln!(out, "chaos {}: seed {seed}, {scale}", run.name)?;
+    write!(out, "{report}")?;
+    Ok(if report.is_passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,46 @@
+//! The short form of every chaos run: the same program, smaller figures.
+
+use std::io::Write as _;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+/// A test for each run, and their names.
+macro_rules! short_forms {
+    ($($test:ident => $run:literal,)*) => {
+        const RUNS: &[&str] = &[$($run),*];
+        $(#[test]
+        fn $test() -> Result<()> {
+            check($run)
+        })*
+    };
+}
+
+short_forms! {
+    a_cancelled_request_ends_at_the_upstream => "cancel",
+}
+
+fn chaos(arguments: &[&str]) -> Result<(bool, String)> {
+    let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(arguments)
+        .output()?;
+    // The test runner shows this only if the test fails.
+    std::io::stderr().write_all(&output.stderr)?;
+    std::io::stdout().write_all(&output.stdout)?;
+    Ok((output.status.success(), String::from_utf8(output.stdout)?))
+}
+
+fn check(run: &str) -> Result<()> {
+    let (is_passed, told) = chaos(&[run, "--short"])?;
+    ensure!(is_passed, "{told}");
+    Ok(())
+}
+
+#[test]
+fn every_run_has_a_short_form() -> Result<()> {
+    let (_, list) = chaos(&["list"])?;
+    let first_word = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let names: Vec<String> = list.lines().filter_map(first_word).collect();
+    assert_eq!(names, RUNS);
+    Ok(())
+}
