@@ -2,21 +2,29 @@
 //!
 //! It does what no well-behaved server does: it cuts an answer after any byte with a FIN or
 //! a reset, stalls, holds an event back until a test lets it go, and notices when its client
-//! hangs up. That needs the socket itself, so HTTP/1.1 is spoken by hand (`http1`). What it
-//! answers is data (`script`); a model without a script gets the canned answer that its name
-//! asks for (`canned`), which is what the program of the same name serves. Who cannot look
-//! into the process asks it at `REQUESTS_PATH` what a model was sent, and at `FATES_PATH` what
-//! became of that.
+//! hangs up. That needs the socket itself, so HTTP/1.1 is spoken by hand (`http1`, `play`), behind
+//! TLS where a test wants it (`tls`). What it answers is data (`script`); a model without a script
+//! gets the canned answer that its name asks for (`canned`), with the faults that its name asks for
+//! (`fault`) or that a seed has planned (`plan`), which is what the program of the same name serves.
+//! Before a real server it passes that one's answers on, and breaks them in the same ways (`proxy`).
+//! Who cannot look into the process asks it at `REQUESTS_PATH` what a model was sent, and at
+//! `FATES_PATH` what became of that.
 
 pub mod agent;
 pub mod answer;
 pub mod canned;
+pub mod fault;
 mod http1;
+pub mod plan;
+mod play;
+mod proxy;
 pub mod script;
+pub mod tls;
 mod window;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,8 +35,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::wait;
-use http1::Delivery;
+use play::Delivery;
+use proxy::Server;
+use script::Reply;
 pub use script::{Gate, Script};
+use tls::Front;
 
 /// Below it, by a model's name: the bodies of all requests for it, as a JSON array.
 const REQUESTS_PATH: &str = "/v1/requests/";
@@ -39,6 +50,7 @@ const FATES_PATH: &str = "/v1/fates/";
 /// A running upstream; dropping it closes its port and every connection.
 pub struct Faultd {
     address: SocketAddr,
+    scheme: &'static str,
     state: Arc<State>,
     accepting: JoinHandle<()>,
 }
@@ -73,14 +85,17 @@ struct State {
     by_path: Mutex<HashMap<String, Script>>,
     recorded: Mutex<Vec<Recorded>>,
     connections: Mutex<Vec<JoinHandle<()>>>,
+    accepted: AtomicUsize,
+    /// Whose answers are passed on for models without a script.
+    behind: Option<Server>,
 }
 
 #[derive(Default)]
 struct Scripts {
     once: VecDeque<Script>,
     always: Option<Script>,
-    /// How many requests found no script here.
-    canned: usize,
+    /// How many requests with each nonce, or without one, found no script here.
+    canned: HashMap<String, usize>,
 }
 
 // === impl Faultd ===
@@ -92,14 +107,33 @@ impl Faultd {
     }
 
     pub async fn bind(address: &str) -> Result<Self> {
+        Self::listen(address, Front::open(), None).await
+    }
+
+    /// On a free port of loopback, behind a handshake.
+    pub async fn start_behind(front: Front) -> Result<Self> {
+        Self::listen("127.0.0.1:0", front, None).await
+    }
+
+    /// Passes on what a real server says, and breaks it where a model's name says so.
+    pub async fn bind_before(address: &str, server_origin: &str) -> Result<Self> {
+        Self::listen(address, Front::open(), Some(Server::new(server_origin))).await
+    }
+
+    async fn listen(address: &str, front: Front, behind: Option<Server>) -> Result<Self> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
+        let state = Arc::new(State {
+            behind,
+            ..State::default()
+        });
+        let scheme = front.scheme();
+        let accepting = tokio::spawn(accept(listener, front, Arc::clone(&state)));
         Ok(Self {
             address,
+            scheme,
             state,
             accepting,
         })
@@ -111,7 +145,7 @@ impl Faultd {
 
     /// What a provider's `base_url` has to be.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("{}://{}/v1", self.scheme, self.address)
     }
 
     /// The next request for `model` gets this answer; later ones the next in the queue.
@@ -143,6 +177,18 @@ impl Faultd {
         let mut requests = self.requests();
         requests.retain(|request| request.model().as_deref() == Some(model));
         requests
+    }
+
+    /// How many connections were ever taken.
+    pub fn connections_accepted(&self) -> usize {
+        self.state.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are open.
+    pub fn connections_open(&self) -> usize {
+        let connections = lock(&self.state.connections);
+        let open = connections.iter().filter(|running| !running.is_finished());
+        open.count()
     }
 
     /// The `nth` request (from 0) for `model`, once it has arrived.
@@ -212,15 +258,23 @@ impl State {
             return script.clone();
         }
         let Some(model) = request.model() else {
-            return canned::without_model(&request.path);
+            return match &self.behind {
+                Some(server) => Script::of(Reply::Behind(server.clone())),
+                None => canned::without_model(&request.path),
+            };
         };
         let mut scripts = lock(&self.scripts);
         let scripts = scripts.entry(model.clone()).or_default();
         let next = scripts.once.pop_front();
         next.or_else(|| scripts.always.clone()).unwrap_or_else(|| {
-            let nth = scripts.canned;
-            scripts.canned += 1;
-            canned::script(&model, request, nth)
+            let nonce = plan::nonce(&request.body).unwrap_or_default();
+            let count = scripts.canned.entry(nonce).or_default();
+            let nth = *count;
+            *count += 1;
+            match &self.behind {
+                Some(server) => passed_on(server, &model, request, nth),
+                None => canned::script(&model, request, nth),
+            }
         })
     }
 
@@ -263,20 +317,28 @@ impl State {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+/// `NAME~FAULT~…`: what the server says to `NAME`, with these faults.
+fn passed_on(server: &Server, model: &str, request: &Recorded, nth: usize) -> Script {
+    let (name, faults) = model.split_once('~').unwrap_or((model, ""));
+    let script = Script::of(Reply::Behind(server.of_model(name)));
+    canned::with_faults(faults, script, request, nth).unwrap_or_else(|| canned::unknown(model))
+}
+
+async fn accept(listener: TcpListener, front: Front, state: Arc<State>) {
     // An accept error concerns one connection; the next may be fine.
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             continue;
         };
-        let connection = tokio::spawn(serve(socket, Arc::clone(&state)));
+        state.accepted.fetch_add(1, Ordering::Relaxed);
+        let connection = tokio::spawn(serve(socket, front.clone(), Arc::clone(&state)));
         let mut connections = lock(&state.connections);
         connections.retain(|running| !running.is_finished());
         connections.push(connection);
     }
 }
 
-async fn serve(socket: TcpStream, state: Arc<State>) {
+async fn serve(socket: TcpStream, front: Front, state: Arc<State>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
@@ -284,12 +346,16 @@ async fn serve(socket: TcpStream, state: Arc<State>) {
     if socket.set_zero_linger().is_err() {
         return;
     }
+    // A handshake that fails is the client's affair, or was meant to.
+    let Ok(Some(socket)) = front.enter(socket).await else {
+        return;
+    };
     let mut socket = BufReader::new(socket);
     while let Ok(Some(request)) = http1::read_request(&mut socket).await {
         let script = state.script_for(&request);
-        let response = script.render(&request);
-        let index = state.record(request);
-        let delivery = http1::play(&mut socket, response).await;
+        let index = state.record(request.clone());
+        let response = script.render(&request).await;
+        let delivery = play::play(&mut socket, response).await;
         match delivery {
             Delivery::KeepAlive => state.set_fate(index, Fate::Played),
             Delivery::Closed => {

@@ -1,8 +1,12 @@
 //! The scripted upstream must be trusted before it can judge anything else.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use bridge_tests::faultd::answer::Answer;
+use bridge_tests::faultd::plan;
 use bridge_tests::faultd::script::{After, End};
+use bridge_tests::faultd::tls::{Authority, Handshake};
 use bridge_tests::faultd::{Fate, Faultd, Gate, Script};
 use serde_json::{Value, json};
 
@@ -161,5 +165,141 @@ async fn what_a_model_was_sent_can_be_asked_from_outside() -> Result<()> {
     let url = format!("{}/requests/f-echo", upstream.base_url());
     let bodies: Value = serde_json::from_str(&reqwest::get(url).await?.text().await?)?;
     assert_eq!(bodies, json!([ask("f-echo")]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fault_can_be_added_to_any_model() -> Result<()> {
+    let upstream = Faultd::start().await?;
+    let whole = post(&upstream, ask_stream("f-think")).await?.text().await?;
+    for harmless in ["split", "noise", "closing", "noise~drip@1000000"] {
+        let answered = post(&upstream, ask_stream(&format!("f-think~{harmless}")))
+            .await?
+            .text()
+            .await?;
+        assert_eq!(answered.replace(&format!("~{harmless}"), ""), whole, "{harmless}");
+    }
+    let broken = post(&upstream, ask_stream("f-think~error@2ev"))
+        .await?
+        .text()
+        .await?;
+    let third = broken.split("\n\n").nth(2).unwrap_or_default();
+    assert!(third.contains("the engine is on fire"), "{third}");
+
+    let refused = post(&upstream, ask("f-status-429-after-7")).await?;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (429, &"7".parse()?)
+    );
+    assert_eq!(post(&upstream, ask("f-text~nothing")).await?.status(), 404);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_goes_stale_when_it_is_used_again() -> Result<()> {
+    let upstream = Faultd::start().await?;
+    let url = format!("{}/chat/completions", upstream.base_url());
+    let client = reqwest::Client::builder()
+        .retry(reqwest::retry::never())
+        .build()?;
+    let post = |model: &str| client.post(&url).body(ask(model).to_string()).send();
+    post("f-stale").await?.text().await?;
+    let again = post("f-text").await;
+    assert!(again.is_err(), "{again:?}");
+    post("f-text").await?.text().await?;
+    assert_eq!(upstream.connections_accepted(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_is_known_to_who_knows_its_seed() -> Result<()> {
+    let upstream = Faultd::start().await?;
+    let mut met = 0;
+    for request in 0..60 {
+        let mut body = ask("f-plan@7");
+        body["messages"][0]["content"] = json!(format!("nonce-{request} Hi"));
+        let answered = match post(&upstream, body).await {
+            Ok(response) => response.status() == 200 && response.text().await.is_ok(),
+            Err(_) => false,
+        };
+        let planned = plan::draw(7, &request.to_string(), 0);
+        met += usize::from(planned.is_some());
+        assert!(
+            answered || planned.is_some(),
+            "request {request} met what was not planned"
+        );
+    }
+    assert!((10..50).contains(&met), "{met} of 60");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_proxy_passes_on_what_a_server_says_and_breaks_it() -> Result<()> {
+    let server = Faultd::start().await?;
+    let origin = format!("http://{}", server.address());
+    let proxy = Faultd::bind_before("127.0.0.1:0", &origin).await?;
+    let direct = post(&server, ask_stream("f-think")).await?.text().await?;
+    assert_eq!(post(&proxy, ask_stream("f-think")).await?.text().await?, direct);
+    assert_eq!(
+        post(&proxy, ask_stream("f-think~split")).await?.text().await?,
+        direct
+    );
+    let early = post(&proxy, ask_stream("f-think~early@3ev"))
+        .await?
+        .text()
+        .await?;
+    assert!(
+        direct.starts_with(&early) && early.matches("data:").count() == 3,
+        "{early}"
+    );
+    assert!(
+        post(&proxy, ask_stream("f-think~cut@3ev"))
+            .await?
+            .text()
+            .await
+            .is_err()
+    );
+    assert_eq!(post(&proxy, ask("f-text~status-503")).await?.status(), 503);
+    assert_eq!(
+        server.requests_for("f-text").len(),
+        0,
+        "an answer that nobody waits for"
+    );
+    let models = reqwest::get(format!("{}/models", proxy.base_url())).await?;
+    assert!(models.text().await?.contains("f-text"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_a_good_certificate_lets_requests_through() -> Result<()> {
+    let authority = Authority::new()?;
+    let trusted = reqwest::Certificate::from_pem(authority.pem().as_bytes())?;
+    let client = reqwest::Client::builder()
+        .tls_certs_only([trusted])
+        .connect_timeout(Duration::from_millis(500))
+        .build()?;
+    for handshake in [
+        Handshake::Good,
+        Handshake::Expired,
+        Handshake::WrongHost,
+        Handshake::UnknownAuthority,
+        Handshake::Stalls,
+        Handshake::Closes,
+        Handshake::PlainText,
+    ] {
+        let upstream = Faultd::start_behind(authority.front(handshake)?).await?;
+        let url = format!("{}/chat/completions", upstream.base_url());
+        let answered = client.post(url).body(ask("f-text").to_string()).send().await;
+        assert_eq!(
+            answered.is_ok(),
+            handshake == Handshake::Good,
+            "{handshake:?}: {answered:?}"
+        );
+        assert_eq!(
+            upstream.requests().len(),
+            usize::from(handshake == Handshake::Good)
+        );
+        assert_eq!(upstream.connections_accepted(), 1, "{handshake:?}");
+    }
     Ok(())
 }

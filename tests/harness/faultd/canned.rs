@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::Recorded;
 use super::agent;
 use super::answer::{Answer, Usage};
-use super::script::{After, End, Script};
+use super::fault::{Fault, SPELLINGS};
+use super::plan;
+use super::script::{After, Script};
 use super::window;
 
-/// For `--help` of the program.
-pub const NAMES: &str = "\
+const MODELS: &str = "\
 Models and what they answer:
   f-text          one sentence
   f-echo          what the last user message said
@@ -27,20 +28,12 @@ Models and what they answer:
   f-as-NAME       one sentence
   f-small, f-middle, f-big
                   which of them it is
-  f-status-N      status N with an error document
   f-N-times-S     status S with an error document N times, then a sentence, and so on
-  f-quota         429: the account is empty
   f-window-S@N    has room for N tokens of prompt and answer, and refuses in the words
                   of S: openai, openrouter, vllm, vllm-0.10
-  f-cut@N         closes the connection after N bytes of the body
-  f-reset@N       resets it there
-  f-early@N       ends the body there as if it were whole
-  f-stall@N       goes silent there
-  f-silent        accepts and never answers
-  f-html          200 and a page of HTML
-  f-garbage       200 and something that is not JSON
-  f-empty         200 and nothing
-  f-error-in-200  200 and an error document
+  f-FAULT         one sentence, with a fault
+  MODEL~FAULT     any other of these answers with a fault; several faults are written one
+                  after the other
 Models that work through Claude Code's tools, then tell what the tools said:
   f-cc-bash       Bash
   f-cc-task       Write, Read, Bash
@@ -54,7 +47,16 @@ Models that work through Claude Code's tools, then tell what the tools said:
   f-cc-agent      Agent, of the kind Explore, with haiku
 With @N after the name, the stream of the first of these steps is cut after N bytes.
 n-text, n-think and n-tools are f-text, f-think and f-tools of a provider that speaks Anthropic's API.
-Any other name is answered with 404.";
+Any other name is answered with 404.
+";
+
+/// For `--help` of the program.
+pub fn help() -> String {
+    let faults = SPELLINGS
+        .iter()
+        .map(|(spelling, meaning)| format!("  {spelling}\n                  {meaning}\n"));
+    format!("{MODELS}Faults:\n{}", faults.collect::<String>())
+}
 
 /// One name of each kind, for a provider that offers them all.
 pub const EXAMPLES: &[&str] = &[
@@ -122,11 +124,32 @@ pub const UNSHRUNK: &[&str] = &[
 /// Longer than Claude Code waits for an event: what is silent so long is not given up only if we write.
 pub const PAUSING: &str = "f-pause-330";
 
-/// `nth`: how many requests for the model came before this one.
+/// `nth`: how many requests for the model, with the same nonce if there is one, came before.
 pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
+    let (base, faults) = model.split_once('~').unwrap_or((model, ""));
+    let script = with_faults(faults, base_script(base, request, nth), request, nth);
+    script.unwrap_or_else(|| unknown(model))
+}
+
+/// `None`: one of them is none. Each stands behind a `~`.
+pub(super) fn with_faults(faults: &str, script: Script, request: &Recorded, nth: usize) -> Option<Script> {
+    let mut faults = faults.split('~').filter(|fault| !fault.is_empty());
+    faults.try_fold(script, |script, name| with_fault(name, script, request, nth))
+}
+
+fn with_fault(name: &str, script: Script, request: &Recorded, nth: usize) -> Option<Script> {
+    let Some(seed) = name.strip_prefix("plan@") else {
+        return Some(Fault::parse(name)?.apply(script));
+    };
+    let nonce = plan::nonce(&request.body).unwrap_or_default();
+    Some(match plan::draw(seed.parse().ok()?, &nonce, nth) {
+        Some(fault) => fault.apply(script),
+        None => script,
+    })
+}
+
+fn base_script(model: &str, request: &Recorded, nth: usize) -> Script {
     let (name, place) = model.split_once('@').unwrap_or((model, "0"));
-    let place: usize = place.parse().unwrap_or_default();
-    let after = After::Bytes(place);
     match name {
         "f-text" | "n-text" => Script::text(SENTENCE),
         "f-echo" => Script::echo(),
@@ -141,31 +164,20 @@ pub(super) fn script(model: &str, request: &Recorded, nth: usize) -> Script {
             completion_tokens: 10,
         })),
         "f-length" => Script::answer(Answer::text(SENTENCE).finish_reason("length")),
-        "f-quota" => Script::error(
-            429,
-            "insufficient_quota",
-            "You exceeded your current quota, please check your plan and billing details.",
-        ),
-        "f-cut" => Script::text(SENTENCE).cut(after, End::Fin),
-        "f-reset" => Script::text(SENTENCE).cut(after, End::Reset),
-        "f-early" => Script::text(SENTENCE).cut(after, End::Early),
-        "f-stall" => Script::text(SENTENCE).cut(after, End::Stall),
-        "f-silent" => Script::silence(),
-        "f-html" => Script::body(200, "text/html", "<html><body>It works!</body></html>"),
-        "f-garbage" => Script::body(200, "application/json", "}{ not json"),
-        "f-empty" => Script::body(200, "application/json", ""),
-        "f-error-in-200" => Script::body(
-            200,
-            "application/json",
-            r#"{"error":{"message":"the engine is on fire","type":"server_error"}}"#,
-        ),
-        _ => agent(model, request)
-            .or_else(|| windowed(name, place, request))
+        _ => faulty(model, request, nth)
+            .or_else(|| agent(model, request))
+            .or_else(|| windowed(name, place.parse().ok()?, request))
             .or_else(|| failing(name, nth))
             .or_else(|| pausing(name))
             .or_else(|| name.strip_prefix("f-as-").map(|_| Script::text(SENTENCE)))
             .unwrap_or_else(|| unknown(model)),
     }
+}
+
+/// `f-FAULT`
+fn faulty(model: &str, request: &Recorded, nth: usize) -> Option<Script> {
+    let fault = model.strip_prefix("f-").or_else(|| model.strip_prefix("n-"))?;
+    with_fault(fault, Script::text(SENTENCE), request, nth)
 }
 
 /// `f-cc-NAME`, or `f-cc-NAME@N`.
@@ -184,16 +196,13 @@ fn windowed(name: &str, window: usize, request: &Recorded) -> Option<Script> {
     window::script(server, window, request, Script::text(SENTENCE))
 }
 
-/// `f-status-S`: always; `f-N-times-S`: N times, then a sentence, and so on.
+/// `f-N-times-S`: N times, then a sentence, and so on.
 fn failing(name: &str, nth: usize) -> Option<Script> {
-    let rest = name.strip_prefix("f-")?;
-    if let Some(status) = rest.strip_prefix("status-") {
-        return Some(failure(status.parse().ok()?));
-    }
-    let (times, status) = rest.split_once("-times-")?;
+    let (times, status) = name.strip_prefix("f-")?.split_once("-times-")?;
     let times: usize = times.parse().ok()?;
+    let status = status.parse().ok()?;
     Some(match nth % (times + 1) < times {
-        true => failure(status.parse().ok()?).header("retry-after", "1"),
+        true => Script::error(status, "scripted_error", "scripted failure").header("retry-after", "1"),
         false => Script::text(SENTENCE),
     })
 }
@@ -205,11 +214,7 @@ fn pausing(name: &str) -> Option<Script> {
     Some(Script::text(SENTENCE).pause_after(PAUSE_AFTER_EVENTS, pause))
 }
 
-fn failure(status: u16) -> Script {
-    Script::error(status, "scripted_error", "scripted failure")
-}
-
-fn unknown(model: &str) -> Script {
+pub(super) fn unknown(model: &str) -> Script {
     let message = format!("The model `{model}` does not exist");
     Script::error(404, "invalid_request_error", &message)
 }

@@ -1,27 +1,20 @@
 //! As much of HTTP/1.1 as a client of ours needs, with every byte in our hands.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::script::{End, Framing, Gate, Head, Response, Step};
+use super::script::{Framing, Head};
+use super::tls::Io;
 use super::{Fate, Recorded};
 
-type Socket = BufReader<TcpStream>;
+pub(super) type Socket = BufReader<Box<dyn Io>>;
 
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// How long a stall lasts if nobody hangs up: longer than any limit under test.
-const STALL: Duration = Duration::from_secs(600);
-
-pub(super) enum Delivery {
-    KeepAlive,
-    Closed,
-    ClientGone,
-}
+/// Ends a chunked body.
+pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// `None`: the client closed the connection between two requests.
 pub(super) async fn read_request(socket: &mut Socket) -> io::Result<Option<Recorded>> {
@@ -108,59 +101,7 @@ fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("malformed {what}"))
 }
 
-/// Plays a response; a write that fails means that the client is gone.
-pub(super) async fn play(socket: &mut Socket, response: Response) -> Delivery {
-    match try_play(socket, response).await {
-        Ok(delivery) => delivery,
-        Err(_) => Delivery::ClientGone,
-    }
-}
-
-async fn try_play(socket: &mut Socket, response: Response) -> io::Result<Delivery> {
-    let Response { head, steps, end } = response;
-    let framing = head.as_ref().map_or(Framing::Chunked, |head| head.framing);
-    if let Some(head) = head {
-        socket.write_all(head_text(&head).as_bytes()).await?;
-    }
-    for step in steps {
-        let is_client_there = match step {
-            Step::Write(bytes) => {
-                socket.write_all(&framed(framing, &bytes)).await?;
-                true
-            }
-            Step::Wait(gate) => wait_for_gate(socket, &gate).await,
-            Step::Delay(delay) => outlasts(socket, tokio::time::sleep(delay)).await,
-        };
-        if !is_client_there {
-            return Ok(Delivery::ClientGone);
-        }
-    }
-    finish(socket, framing, end).await
-}
-
-async fn finish(socket: &mut Socket, framing: Framing, end: End) -> io::Result<Delivery> {
-    match (end, framing) {
-        (End::Whole | End::Early, Framing::Chunked) => {
-            socket.write_all(b"0\r\n\r\n").await?;
-            Ok(Delivery::KeepAlive)
-        }
-        (End::Whole | End::Early, Framing::Sized { .. }) => Ok(Delivery::KeepAlive),
-        (End::Fin, _) => {
-            socket.shutdown().await?;
-            // Closing now would reset the connection; the client's own end comes first.
-            tokio::io::copy_buf(socket, &mut tokio::io::sink()).await?;
-            Ok(Delivery::Closed)
-        }
-        // Dropping the socket resets it: its linger time is zero.
-        (End::Reset, _) => Ok(Delivery::Closed),
-        (End::Stall, _) => match outlasts(socket, tokio::time::sleep(STALL)).await {
-            true => Ok(Delivery::Closed),
-            false => Ok(Delivery::ClientGone),
-        },
-    }
-}
-
-fn head_text(head: &Head) -> String {
+pub(super) fn head_text(head: &Head) -> String {
     let Head {
         status,
         headers,
@@ -179,7 +120,7 @@ fn head_text(head: &Head) -> String {
     text
 }
 
-fn framed(framing: Framing, bytes: &Bytes) -> Bytes {
+pub(super) fn framed(framing: Framing, bytes: &Bytes) -> Bytes {
     match framing {
         Framing::Sized { .. } => bytes.clone(),
         Framing::Chunked => {
@@ -188,27 +129,5 @@ fn framed(framing: Framing, bytes: &Bytes) -> Bytes {
             chunk.extend_from_slice(b"\r\n");
             Bytes::from(chunk)
         }
-    }
-}
-
-async fn wait_for_gate(socket: &mut Socket, gate: &Gate) -> bool {
-    outlasts(socket, gate.opened()).await
-}
-
-/// Whether the client is still there when `wait` is over.
-async fn outlasts(socket: &mut Socket, wait: impl Future<Output = ()>) -> bool {
-    tokio::select! {
-        // The wait first: a client that leaves as it ends has been served.
-        biased;
-        () = wait => true,
-        () = hung_up(socket) => false,
-    }
-}
-
-async fn hung_up(socket: &mut (impl AsyncBufRead + Unpin)) {
-    match socket.fill_buf().await {
-        Ok([]) | Err(_) => {}
-        // A request sent ahead: its client is there.
-        Ok(_) => std::future::pending().await,
     }
 }

@@ -1,33 +1,35 @@
 //! What the upstream does with one request, as data.
 //!
-//! A script is a reply (a model's answer, or exact bytes) and what goes wrong with it. It is
-//! rendered only when a request is there, because a model's answer has two forms and the
-//! request says which: one JSON document, or a stream of events; and in which API, by its path.
+//! A script is a reply (a model's answer, exact bytes, or what a real server says) and the course
+//! that it takes: where it stops, waits, is cut into pieces or talked over. It is rendered only
+//! when a request is there, because a model's answer has two forms and the request says which:
+//! one JSON document, or a stream of events; and in which API, by its path.
+
+mod render;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
-use super::Recorded;
 use super::answer::Answer;
-
-/// Where Anthropic's API lives; every other path is OpenAI's.
-const MESSAGES_PATH: &str = "/v1/messages";
-const COUNT_PATH: &str = "/v1/messages/count_tokens";
+use super::proxy::Server;
+pub(super) use render::{Framing, Head, Response, Source};
 
 #[derive(Clone)]
 pub struct Script {
     reply: Reply,
-    cut: Option<(After, End)>,
-    hold: Option<(usize, Gate)>,
-    pace: Option<Duration>,
-    pause: Option<(usize, Duration)>,
+    /// Before the head, outside of all framing.
+    preface: Vec<Flood>,
+    course: Course,
+    /// After the last piece.
+    flood: Option<Flood>,
+    end: End,
 }
 
 /// The place of a cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// Before the status line.
     Nothing,
@@ -50,55 +52,80 @@ pub enum End {
     Reset,
     /// Nothing more comes, and the connection stays open.
     Stall,
+    /// Whole; then the connection is closed, though nothing said so.
+    WholeThenFin,
+    /// Whole; whoever uses the connection again is met by a reset.
+    WholeThenStale,
 }
 
 /// Holds an upstream until a test opens it.
 #[derive(Clone)]
 pub struct Gate(watch::Sender<bool>);
 
-/// A rendered script.
-pub(super) struct Response {
-    /// `None`: not even a status line.
-    pub(super) head: Option<Head>,
-    pub(super) steps: Vec<Step>,
-    pub(super) end: End,
+/// The same bytes again and again.
+#[derive(Clone)]
+pub(super) struct Flood {
+    pub(super) piece: Bytes,
+    pub(super) times: usize,
 }
 
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) framing: Framing,
+/// What happens on the way through the pieces of a body.
+#[derive(Clone, Default)]
+pub(super) struct Course {
+    pub(super) cut: Option<After>,
+    pub(super) hold: Option<(usize, Gate)>,
+    pub(super) pause: Option<(usize, Duration)>,
+    /// Before each piece.
+    pub(super) pace: Option<Duration>,
+    pub(super) slices: Option<Slices>,
+    /// Said before this piece, though it does not belong there.
+    pub(super) interjection: Option<(usize, Interjection)>,
+    pub(super) is_text_garbled: bool,
 }
 
+/// A body in slices, with a gap before each.
 #[derive(Clone, Copy)]
-pub(super) enum Framing {
-    Sized { body_bytes: usize },
-    Chunked,
+pub(super) struct Slices {
+    pub(super) bytes: usize,
+    pub(super) gap: Duration,
 }
 
-pub(super) enum Step {
-    Write(Bytes),
-    Wait(Gate),
-    Delay(Duration),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interjection {
+    /// An event that is an error.
+    Error,
+    /// An event whose data is not JSON.
+    Nonsense,
+    /// An event whose JSON has a byte between its members that is not UTF-8.
+    BrokenStructure,
 }
 
 #[derive(Clone)]
-enum Reply {
+pub(super) enum Reply {
     Answer(Answer),
     /// Answers with what the last user message said.
     Echo,
     /// Calls tools until their results are there, then says this.
     ToolsThen(String),
+    /// An error in the shape of the API that was asked; in a stream as its only event.
+    Error {
+        status: u16,
+        kind: &'static str,
+        message: &'static str,
+        headers: Vec<(String, String)>,
+    },
     Exact(Exact),
+    /// What this server says.
+    Behind(Server),
 }
 
 /// An answer that does not depend on the request.
 #[derive(Clone)]
-struct Exact {
-    status: u16,
-    headers: Vec<(String, String)>,
-    pieces: Vec<Bytes>,
-    is_stream: bool,
+pub(super) struct Exact {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) is_stream: bool,
 }
 
 // === impl Script ===
@@ -158,167 +185,117 @@ impl Script {
         }))
     }
 
+    /// Sends the client elsewhere.
+    pub fn redirect(location: &str) -> Self {
+        Self::body(307, "text/plain", "").header("location", location)
+    }
+
     /// Accepts the request and says nothing at all.
     pub fn silence() -> Self {
         Self::text("").cut(After::Nothing, End::Stall)
     }
 
-    /// Adds a header to an exact body.
+    /// Adds a header to an exact body or an error.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
+        let header = (name.to_owned(), value.to_owned());
+        match &mut self.reply {
+            Reply::Exact(exact) => exact.headers.push(header),
+            Reply::Error { headers, .. } => headers.push(header),
+            Reply::Answer(_) | Reply::Echo | Reply::ToolsThen(_) | Reply::Behind(_) => {}
+        }
+        self
+    }
+
+    /// Changes the type of an exact body.
+    #[must_use]
+    pub fn typed(mut self, content_type: &str) -> Self {
         if let Reply::Exact(exact) = &mut self.reply {
-            exact.headers.push((name.to_owned(), value.to_owned()));
+            exact.headers[0].1 = content_type.to_owned();
         }
         self
     }
 
     #[must_use]
     pub fn cut(mut self, after: After, end: End) -> Self {
-        self.cut = Some((after, end));
+        self.course.cut = Some(after);
+        self.end = end;
+        self
+    }
+
+    /// Ends so, with nothing missing.
+    #[must_use]
+    pub fn ending(mut self, end: End) -> Self {
+        self.end = end;
         self
     }
 
     /// Sends `pieces` events (or writes), then waits for the gate.
     #[must_use]
     pub fn hold_after(mut self, pieces: usize, gate: &Gate) -> Self {
-        self.hold = Some((pieces, gate.clone()));
+        self.course.hold = Some((pieces, gate.clone()));
         self
     }
 
     /// Waits so long before each event.
     #[must_use]
     pub fn paced(mut self, pace: Duration) -> Self {
-        self.pace = Some(pace);
+        self.course.pace = Some(pace);
         self
     }
 
     /// Sends `pieces` events (or writes), then waits so long.
     #[must_use]
     pub fn pause_after(mut self, pieces: usize, pause: Duration) -> Self {
-        self.pause = Some((pieces, pause));
+        self.course.pause = Some((pieces, pause));
         self
     }
 
-    fn of(reply: Reply) -> Self {
+    /// Sends the body in slices of so many bytes, each after a gap.
+    #[must_use]
+    pub fn sliced(mut self, bytes: usize, gap: Duration) -> Self {
+        self.course.slices = Some(Slices { bytes, gap });
+        self
+    }
+
+    /// Sends these bytes so often before the head, outside of all framing.
+    #[must_use]
+    pub fn preceded_by(mut self, piece: impl Into<Bytes>, times: usize) -> Self {
+        let piece = piece.into();
+        self.preface.push(Flood { piece, times });
+        self
+    }
+
+    /// Sends these bytes so often after all else.
+    #[must_use]
+    pub fn flooded(mut self, piece: impl Into<Bytes>, times: usize) -> Self {
+        let piece = piece.into();
+        self.flood = Some(Flood { piece, times });
+        self
+    }
+
+    #[must_use]
+    pub(super) fn interjecting(mut self, after: usize, interjection: Interjection) -> Self {
+        self.course.interjection = Some((after, interjection));
+        self
+    }
+
+    /// Puts bytes into the text that are not UTF-8.
+    #[must_use]
+    pub(super) fn garbled(mut self) -> Self {
+        self.course.is_text_garbled = true;
+        self
+    }
+
+    pub(super) fn of(reply: Reply) -> Self {
         Self {
             reply,
-            cut: None,
-            hold: None,
-            pace: None,
-            pause: None,
+            preface: Vec::new(),
+            course: Course::default(),
+            flood: None,
+            end: End::Whole,
         }
     }
-
-    pub(super) fn render(self, request: &Recorded) -> Response {
-        let exact = match self.reply {
-            Reply::Exact(exact) => exact,
-            Reply::Answer(answer) => answer_in_form(&answer, request),
-            Reply::Echo => answer_in_form(&Answer::text(&last_user_text(request)), request),
-            Reply::ToolsThen(text) => answer_in_form(&tools_then(&text, request), request),
-        };
-        let mut pieces = exact.pieces;
-        let framing = match exact.is_stream {
-            true => Framing::Chunked,
-            false => Framing::Sized {
-                body_bytes: pieces.iter().map(Bytes::len).sum(),
-            },
-        };
-        let mut head = Some(Head {
-            status: exact.status,
-            headers: exact.headers,
-            framing,
-        });
-        let mut end = End::Whole;
-        if let Some((after, cut_end)) = self.cut {
-            end = cut_end;
-            match after {
-                After::Nothing => {
-                    head = None;
-                    pieces.clear();
-                }
-                After::Bytes(bytes) => keep_bytes(&mut pieces, bytes),
-                After::Events(events) => pieces.truncate(events),
-            }
-        }
-        let mut steps = schedule(pieces, self.hold, self.pace);
-        if let Some((pieces, pause)) = self.pause {
-            steps.insert(pieces.min(steps.len()), Step::Delay(pause));
-        }
-        Response { head, steps, end }
-    }
-}
-
-fn answer_in_form(answer: &Answer, request: &Recorded) -> Exact {
-    let asked = request.json().unwrap_or(Value::Null);
-    let model = request.model().unwrap_or_default();
-    let is_stream = asked["stream"] == json!(true);
-    let with_usage = asked["stream_options"]["include_usage"] == json!(true);
-    let path = request.path.split('?').next().unwrap_or_default();
-    let pieces = match (path.ends_with(MESSAGES_PATH), is_stream) {
-        (false, _) if path.ends_with(COUNT_PATH) => vec![answer.count()],
-        (true, true) => answer.message_events(&model),
-        (true, false) => vec![answer.message(&model)],
-        (false, true) => answer.events(&model, with_usage),
-        (false, false) => vec![answer.document(&model)],
-    };
-    let content_type = match is_stream {
-        true => "text/event-stream",
-        false => "application/json",
-    };
-    Exact {
-        status: 200,
-        headers: vec![("content-type".to_owned(), content_type.to_owned())],
-        pieces,
-        is_stream,
-    }
-}
-
-fn last_user_text(request: &Recorded) -> String {
-    let asked = request.json().unwrap_or(Value::Null);
-    let messages = asked["messages"].as_array().cloned().unwrap_or_default();
-    let last = messages.iter().rev().find(|message| message["role"] == "user");
-    match last.map(|message| &message["content"]) {
-        Some(Value::String(text)) => text.clone(),
-        Some(content) => content.to_string(),
-        None => String::new(),
-    }
-}
-
-fn tools_then(text: &str, request: &Recorded) -> Answer {
-    let asked = request.json().unwrap_or(Value::Null);
-    let messages = asked["messages"].as_array().cloned().unwrap_or_default();
-    let is_result = |message: &Value| {
-        let blocks = message["content"].as_array();
-        let has_result = |blocks: &Vec<Value>| blocks.iter().any(|block| block["type"] == "tool_result");
-        message["role"] == "tool" || blocks.is_some_and(has_result)
-    };
-    if messages.iter().any(is_result) {
-        return Answer::text(text);
-    }
-    Answer::default()
-        .tool_call("call_paris", "get_weather", r#"{"city":"Paris","unit":"C"}"#)
-        .tool_call("call_oslo", "get_weather", r#"{"city":"Oslo","unit":"C"}"#)
-        .interleaved()
-}
-
-fn keep_bytes(pieces: &mut Vec<Bytes>, mut bytes: usize) {
-    for piece in pieces.iter_mut() {
-        piece.truncate(bytes);
-        bytes -= piece.len();
-    }
-    pieces.retain(|piece| !piece.is_empty());
-}
-
-fn schedule(pieces: Vec<Bytes>, hold: Option<(usize, Gate)>, pace: Option<Duration>) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for (index, piece) in pieces.into_iter().enumerate() {
-        if let Some((_, gate)) = hold.as_ref().filter(|(pieces, _)| *pieces == index) {
-            steps.push(Step::Wait(gate.clone()));
-        }
-        steps.extend(pace.map(Step::Delay));
-        steps.push(Step::Write(piece));
-    }
-    steps
 }
 
 // === impl Gate ===
