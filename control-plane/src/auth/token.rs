@@ -243,18 +243,20 @@ fn seconds(at: SystemTime) -> u64 {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn keys(bytes: &[&[u8]]) -> SigningKeys {
+    pub(super) fn keys(bytes: &[&[u8]]) -> SigningKeys {
         SigningKeys {
             ring: bytes.iter().map(|bytes| SigningKey::new(bytes)).collect(),
         }
     }
 
-    fn grant() -> Grant {
+    pub(super) fn grant() -> Grant {
         let (user_id, session_id) = (UserId::mint([1; 16]), SessionId::mint([2; 16]));
         Grant {
             kind: TokenKind::Access,
@@ -265,7 +267,7 @@ mod tests {
         }
     }
 
-    fn signed(keys: &SigningKeys) -> String {
+    pub(super) fn signed(keys: &SigningKeys) -> String {
         keys.sign(&grant(), NOW, NOW + Duration::from_secs(60))
             .unwrap()
             .expose_secret()

@@ -8,6 +8,8 @@ mod call;
 mod commits;
 mod convert;
 mod duration;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod interceptor;
 mod mask;
 mod model;

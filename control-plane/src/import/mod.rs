@@ -362,4 +362,6 @@ impl Imported {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
