@@ -14,6 +14,7 @@ mod endpoints;
 mod examples;
 mod failover;
 mod faultd;
+mod faults;
 mod losses;
 mod mapping;
 mod messages;
