@@ -174,4 +174,6 @@ fn retry_pause() -> Duration {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
