@@ -68,7 +68,7 @@ const RULES: &[Rule] = &[
     Rule {
         places: &["data-plane/src"],
         except: &["data-plane/src/upstream/client"],
-        banned: &["reqwest"],
+        banned: &["reqwest", "hyper_util::client", "rustls", "tokio_rustls"],
         reason: "one module calls upstreams",
     },
     Rule {

@@ -9,6 +9,7 @@
 
 mod args;
 mod check;
+mod upstream;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -16,6 +17,8 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use args::{Cli, Task};
+pub(crate) use upstream::ProxyKind;
+pub use upstream::{Proxy, Upstream};
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Config {
     pub public: SocketAddr,
     pub ops: SocketAddr,
     pub fleet: Fleet,
+    pub upstream: Upstream,
     pub drain: Drain,
     pub log: Log,
 }

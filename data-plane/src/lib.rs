@@ -65,6 +65,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         public,
         ops,
         fleet,
+        upstream,
         drain,
         log: _,
     } = config;
@@ -73,7 +74,11 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let ops_listener = listen(ops, "OPS_LISTEN (or --ops-listen)")?;
 
     let metrics = Arc::new(Metrics::new());
-    let upstreams = Arc::new(Upstreams::new(client::Client::new()?, Arc::clone(&metrics)));
+    if let Some(proxy) = &upstream.proxy {
+        info!(%proxy, "providers are called through a proxy, which decides where names lead");
+    }
+    let client = client::Client::new(upstream, &metrics.process)?;
+    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics)));
     let life = Arc::new(Life::default());
     let node = Arc::new(Node {
         live: Live::new(Instant::now()),

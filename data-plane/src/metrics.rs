@@ -78,6 +78,8 @@ pub(crate) struct Process {
     pub(crate) losses: Counter,
     pub(crate) query_keys: Counter,
     pub(crate) panics: Counter,
+    pub(crate) stale_addresses: Counter,
+    pub(crate) swallowed_calls: Counter,
 }
 
 pub(crate) struct Config {
@@ -148,6 +150,8 @@ impl Process {
             losses: Counter::default(),
             query_keys: Counter::default(),
             panics: Counter::default(),
+            stale_addresses: Counter::default(),
+            swallowed_calls: Counter::default(),
         };
         registry.register(
             "requests_in_flight",
@@ -166,6 +170,16 @@ impl Process {
             this.query_keys.clone(),
         );
         registry.register("panics", "Requests that ended in a panic", this.panics.clone());
+        registry.register(
+            "upstream_stale_addresses",
+            "Connections to addresses that could not be looked up again",
+            this.stale_addresses.clone(),
+        );
+        registry.register(
+            "upstream_swallowed_calls",
+            "Calls sent once more because a kept connection had ended",
+            this.swallowed_calls.clone(),
+        );
         this
     }
 }

@@ -11,7 +11,8 @@ const AFTER_HELP: &str = "\
 A flag beats its environment variable. Providers, keys and models come from the control plane.
 
 Secrets are read from the environment only:
-  NODE_TOKEN  what proves this node to the control plane [default: a file, see --node-token-file]";
+  NODE_TOKEN  what proves this node to the control plane [default: a file, see --node-token-file]
+  UPSTREAM_PROXY  http://[name:password@]host:port or socks5://… for all calls of providers [default: none]";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -70,6 +71,27 @@ pub struct Serve {
     /// whoever can read the network can read provider keys
     #[arg(long, env = "INSECURE_FLEET_PLAINTEXT", global = true)]
     pub(super) insecure_fleet_plaintext: bool,
+    /// Networks where providers may live, comma separated [default: everywhere that is not denied]
+    #[arg(
+        long,
+        env = "UPSTREAM_ALLOW",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) upstream_allow: String,
+    /// Networks where they may not; metadata services and the like are always denied
+    #[arg(
+        long,
+        env = "UPSTREAM_DENY",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) upstream_deny: String,
+    /// Certificates (PEM) of authorities to trust for https providers beside the system's
+    #[arg(long, env = "UPSTREAM_CA_FILE", global = true)]
+    pub(super) upstream_ca_file: Option<PathBuf>,
     /// Seconds between "not ready" and closing the listener
     #[arg(long, env = "DRAIN_DELAY_S", default_value = "5", global = true)]
     pub(super) drain_delay_s: String,

@@ -7,7 +7,11 @@ use std::{
 
 use url::Url;
 
-use super::{Config, Drain, Fleet, Log, Mistakes, TokenSource, args::Serve};
+use super::{
+    Config, Drain, Fleet, Log, Mistakes, TokenSource, Upstream,
+    args::Serve,
+    upstream::{self, networks},
+};
 
 /// Longest node id: it becomes a label and a line on a page.
 const NODE_ID_MAX_CHARS: usize = 128;
@@ -27,6 +31,9 @@ impl Serve {
             node_id,
             accept_new_cluster,
             insecure_fleet_plaintext,
+            upstream_allow,
+            upstream_deny,
+            upstream_ca_file,
             drain_delay_s,
             drain_max_s,
             log_level,
@@ -40,6 +47,19 @@ impl Serve {
             fleet_urls(&control_plane_url, insecure_fleet_plaintext),
         );
         let node_id = keep(&mut mistakes, node_name(node_id, public));
+        let allow = keep(&mut mistakes, networks("UPSTREAM_ALLOW", &upstream_allow));
+        let deny = keep(&mut mistakes, networks("UPSTREAM_DENY", &upstream_deny));
+        let proxy = environment("UPSTREAM_PROXY").filter(|proxy| !proxy.trim().is_empty());
+        let proxy = keep(
+            &mut mistakes,
+            proxy.map(|text| upstream::proxy(&text)).transpose(),
+        );
+        let upstream = Upstream {
+            allow: allow.unwrap_or_default(),
+            deny: deny.unwrap_or_default(),
+            authority: upstream_ca_file,
+            proxy: proxy.flatten(),
+        };
         let delay = keep(&mut mistakes, seconds("DRAIN_DELAY_S", &drain_delay_s));
         let max = keep(&mut mistakes, seconds("DRAIN_MAX_S", &drain_max_s));
         let level = keep(&mut mistakes, log_level.parse());
@@ -76,6 +96,7 @@ impl Serve {
                     node_id,
                     accept_new_cluster,
                 },
+                upstream,
                 drain: Drain { delay, max },
                 log: Log { level, format },
             }),

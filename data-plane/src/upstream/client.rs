@@ -1,38 +1,72 @@
 //! The only place that calls providers.
 //!
-//! One shared pool of connections. No redirect, no hidden retry, no proxy from the
-//! environment: each of them would send a credential where no admin sent it. Addresses
+//! One shared pool of connections. No redirect, no proxy from the environment, no retry but
+//! one: a call that a kept connection swallowed goes out once more on a new one. Addresses
 //! are checked after the name is resolved, at every connect.
 
+mod classify;
+mod connect;
+mod resolver;
+mod tls;
+
 use std::{
-    error::Error as StdError,
-    io,
-    net::{IpAddr, SocketAddr},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use http_body::Body as _;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{
+        self,
+        connect::{CaptureConnection, capture_connection},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use prometheus_client::metrics::counter::Counter;
 use url::Url;
 
-use super::{address, outcome::Class};
+use self::{
+    classify::{classify, is_untaken},
+    connect::{Connector, Past},
+};
+use super::outcome::Class;
+use crate::{config, metrics::Process};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const POOL_IDLE_PER_HOST: usize = 64;
 /// Below the minute after which balancers commonly drop an idle connection.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const POOL_IDLE_MAX: Duration = Duration::from_secs(55);
+/// After that a connection takes no more calls, so that a name's new addresses are used
+/// within a minute however busy the old ones are.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(40);
+const HEADERS_MAX: usize = 100;
+/// Of a head, and of what has been read and not taken: a slow client holds no more.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+const H2_KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
+/// What an upstream may send of one answer before we take it.
+const H2_STREAM_WINDOW: u32 = 128 << 10;
+/// No limit of its own: slow clients must not use up what the others share.
+const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot start: {0}")]
-pub struct StartError(#[from] reqwest::Error);
+#[error("upstreams cannot be called: {0}")]
+pub struct StartError(#[from] tls::Error);
+
+type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Client(reqwest::Client);
+pub(crate) struct Client {
+    pool: Pool,
+    /// Keeps no connection: each call has one of its own.
+    unpooled: Pool,
+    /// Calls that went out once more.
+    swallowed: Counter,
+}
 
 /// What a request asks for in its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,48 +94,32 @@ pub(crate) struct Answer {
 
 /// Bytes as they come. Dropping it ends the upstream request.
 #[derive(Debug)]
-pub(crate) struct Body(reqwest::Body);
+pub(crate) struct Body(UnsyncBoxBody<Bytes, BoxError>);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Client {
-    pub(crate) fn new() -> Result<Self, StartError> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .tcp_keepalive(KEEP_ALIVE)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(GuardedResolver)
-            .build()?;
-        Ok(Self(client))
+    pub(crate) fn new(config: config::Upstream, counts: &Process) -> Result<Self, StartError> {
+        let connector = Connector::new(config, counts)?;
+        Ok(Self {
+            pool: pool(connector.clone(), POOL_IDLE_PER_HOST),
+            unpooled: pool(connector, 0),
+            swallowed: counts.swallowed_calls.clone(),
+        })
     }
 
     /// Sends one request and waits for the head of its answer. The caller bounds the wait.
     pub(crate) async fn send(&self, call: &Request) -> Result<Answer, Class> {
-        let Request {
-            url,
-            headers,
-            accept,
-            body,
-        } = call;
-        if literal_address(url).is_some_and(address::is_denied) {
-            return Err(Class::DeniedAddress);
-        }
-        let mut request = reqwest::Request::new(Method::POST, url.clone());
-        *request.headers_mut() = headers.clone();
-        request
-            .headers_mut()
-            .entry(header::ACCEPT)
-            .or_insert(HeaderValue::from_static(match accept {
-                Accept::Json => "application/json",
-                Accept::Events => "text/event-stream",
-            }));
-        *request.body_mut() = Some(body.clone().into());
-        let response = self.0.execute(request).await.map_err(|error| classify(&error))?;
-        let (head, body) = http::Response::from(response).into_parts();
+        let response = match send_over(&self.pool, call).await {
+            Ok(response) => response,
+            Err(Lost::Swallowed) => {
+                self.swallowed.inc();
+                let sent = send_over(&self.unpooled, call).await;
+                sent.map_err(Lost::class)?
+            }
+            Err(lost) => return Err(lost.class()),
+        };
+        let (head, body) = response.into_parts();
         if head.status.is_redirection() {
             return Err(Class::Redirect);
         }
@@ -115,8 +133,100 @@ impl Client {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: Body(body),
+            body: Body(body.map_err(BoxError::from).boxed_unsync()),
         })
+    }
+}
+
+fn pool(connector: Connector, idle_per_host: usize) -> Pool {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(idle_per_host)
+        .pool_idle_timeout(POOL_IDLE_MAX)
+        .http1_max_headers(HEADERS_MAX)
+        .http1_max_buf_size(BUFFER_BYTES_MAX)
+        .http2_max_header_list_size(BUFFER_BYTES_MAX as u32)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .http2_keep_alive_interval(H2_KEEP_ALIVE)
+        .http2_keep_alive_timeout(H2_KEEP_ALIVE_MAX)
+        .build(connector)
+}
+
+/// A call without an answer.
+enum Lost {
+    /// Its connection had been kept from before and ended without a byte in return: the
+    /// upstream had closed it already and has not seen the call.
+    Swallowed,
+    Failed(Class),
+}
+
+impl Lost {
+    fn class(self) -> Class {
+        match self {
+            Self::Swallowed => Class::Reset,
+            Self::Failed(class) => class,
+        }
+    }
+}
+
+async fn send_over(pool: &Pool, call: &Request) -> Result<http::Response<Incoming>, Lost> {
+    let mut request = call.to_http()?;
+    let connection = capture_connection(&mut request);
+    let sent = pool.request(request).await;
+    let past = past_of(&connection);
+    let is_first_call = past.as_ref().is_none_or(Past::is_first_call);
+    match sent {
+        Ok(response) => {
+            if past.is_some_and(|past| past.age() > CONNECTION_AGE_MAX)
+                && let Some(connected) = &*connection.connection_metadata()
+            {
+                connected.poison();
+            }
+            Ok(response)
+        }
+        Err(error) => {
+            let has_answered = past.is_none_or(|past| past.has_answered());
+            let class = classify(&error);
+            let is_swallowed =
+                class == Class::Reset && !is_first_call && (!has_answered || is_untaken(&error));
+            Err(if is_swallowed {
+                Lost::Swallowed
+            } else {
+                Lost::Failed(class)
+            })
+        }
+    }
+}
+
+fn past_of(connection: &CaptureConnection) -> Option<Past> {
+    let mut extras = http::Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
+    extras.remove()
+}
+
+impl Request {
+    fn to_http(&self) -> Result<http::Request<Full<Bytes>>, Lost> {
+        let Self {
+            url,
+            headers,
+            accept,
+            body,
+        } = self;
+        let mut request = http::Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        // What is a URL and no URI leads nowhere.
+        *request.uri_mut() = Uri::try_from(url.as_str()).map_err(|_| Lost::Failed(Class::Unreachable))?;
+        *request.headers_mut() = headers.clone();
+        request
+            .headers_mut()
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static(match accept {
+                Accept::Json => "application/json",
+                Accept::Events => "text/event-stream",
+            }));
+        Ok(request)
     }
 }
 
@@ -124,7 +234,7 @@ impl Body {
     /// The next bytes; `None` at the end.
     pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Class>>> {
         loop {
-            let frame = ready!(std::pin::Pin::new(&mut self.0).poll_frame(context));
+            let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
             match frame {
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return Poll::Ready(Some(Err(Class::Reset))),
@@ -158,89 +268,25 @@ impl Body {
 }
 
 #[cfg(test)]
+impl Client {
+    /// With nothing configured.
+    pub(crate) fn plain() -> Self {
+        Self::new(
+            config::Upstream::default(),
+            &crate::metrics::Metrics::new().process,
+        )
+        .unwrap()
+    }
+}
+
+#[cfg(test)]
 impl Body {
     /// Chunks of a test's own.
-    pub(crate) fn of(chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, io::Error>>) -> Self {
+    pub(crate) fn of(chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Self {
+        use futures_util::StreamExt;
+
         let chunks = tokio_stream::wrappers::UnboundedReceiverStream::new(chunks);
-        Self(reqwest::Body::wrap_stream(chunks))
-    }
-}
-
-/// A URL with a literal address is never resolved, so it is checked here.
-fn literal_address(url: &Url) -> Option<IpAddr> {
-    match url.host()? {
-        url::Host::Ipv4(address) => Some(address.into()),
-        url::Host::Ipv6(address) => Some(address.into()),
-        url::Host::Domain(_) => None,
-    }
-}
-
-fn classify(error: &reqwest::Error) -> Class {
-    if let Some(class) = causes(error).find_map(|cause| cause.downcast_ref::<Refusal>()) {
-        return match class {
-            Refusal::Denied => Class::DeniedAddress,
-            Refusal::NotFound => Class::NameNotFound,
-        };
-    }
-    if !error.is_connect() {
-        let is_garbage = causes(error)
-            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-            .any(hyper::Error::is_parse);
-        return if is_garbage {
-            Class::Said(bridge_translate::error::FaultKind::Nonsense)
-        } else {
-            Class::Reset
-        };
-    }
-    if error.is_timeout() {
-        return Class::ConnectTimeout;
-    }
-    let is_tls = causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| {
-            matches!(
-                cause.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            )
-        });
-    if is_tls { Class::Tls } else { Class::Unreachable }
-}
-
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |cause| StdError::source(*cause))
-}
-
-/// Why a name leads nowhere.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-enum Refusal {
-    #[error("the name has no address")]
-    NotFound,
-    #[error("the name points to an address that is not allowed")]
-    Denied,
-}
-
-/// The system's resolver, with the addresses taken out that no provider may have.
-struct GuardedResolver;
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found =
-                tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await;
-            let found: Vec<SocketAddr> = match found {
-                Ok(Ok(addresses)) => addresses.collect(),
-                Ok(Err(_)) | Err(_) => return Err(Refusal::NotFound.into()),
-            };
-            let allowed: Vec<_> = found
-                .iter()
-                .copied()
-                .filter(|address| !address::is_denied(address.ip()))
-                .collect();
-            match (allowed.is_empty(), found.is_empty()) {
-                (false, _) => Ok(Box::new(allowed.into_iter()) as Addrs),
-                (true, false) => Err(Refusal::Denied.into()),
-                (true, true) => Err(Refusal::NotFound.into()),
-            }
-        })
+        let frames = chunks.map(|chunk| chunk.map(http_body::Frame::data).map_err(BoxError::from));
+        Self(http_body_util::StreamBody::new(frames).boxed_unsync())
     }
 }

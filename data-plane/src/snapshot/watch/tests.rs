@@ -140,7 +140,7 @@ impl Stage {
         let metrics = Arc::new(Metrics::new());
         let node = Arc::new(Node {
             live: Live::new(Instant::now()),
-            upstreams: Arc::new(Upstreams::new(Client::new().unwrap(), Arc::clone(&metrics))),
+            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
             metrics,
             life: Arc::new(Life::default()),
         });
