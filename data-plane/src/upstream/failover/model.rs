@@ -415,7 +415,7 @@ async fn check(seed: u64, client: Client) -> End {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_walk_goes_as_the_table_says() {
     let cases = std::env::var(CASES_VARIABLE).map_or(CASES, |text| text.parse().unwrap());
-    let client = Client::new().unwrap();
+    let client = Client::plain();
     let mut ends = [0; 3];
     for first in (0..cases).step_by(AT_ONCE as usize) {
         let mut running: JoinSet<End> = JoinSet::new();
