@@ -235,4 +235,6 @@ impl http_body::Body for Relay {
 }
 
 #[cfg(test)]
+mod splits;
+#[cfg(test)]
 mod tests;
