@@ -61,7 +61,7 @@ impl Stage {
             snapshot.providers.push(Arc::new(provider));
         }
         Self {
-            upstreams: Arc::new(Upstreams::new(Client::new().unwrap(), Arc::clone(&metrics))),
+            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
             snapshot: Arc::new(snapshot),
             metrics,
         }
