@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bridge_proto::admin::v1::{ApiFormat, Provider, TierModels};
 use bridge_tests::admin;
 use bridge_tests::anthropic::{Answer, Client, ask};
+use bridge_tests::faultd::fault::Fault;
 use bridge_tests::faultd::{Faultd, Gate, Script};
 use bridge_tests::sse::Transcript;
 use bridge_tests::stage::{MODEL, Stage};
@@ -82,6 +83,11 @@ impl Bed {
 
     /// With a failing provider that is changed before it is there.
     pub(super) async fn of(change: impl FnOnce(Provider) -> Provider) -> Result<Self> {
+        // Records of providers are large, and so is what waits for them.
+        Box::pin(Self::furnish(change)).await
+    }
+
+    async fn furnish(change: impl FnOnce(Provider) -> Provider) -> Result<Self> {
         let stage = Stage::without_memory_of(|provider| {
             change(Provider {
                 timeout: TIMEOUT_S,
@@ -300,6 +306,12 @@ impl Bed {
         let value = line.rsplit(' ').next().context("a metric without a value")?;
         Ok(value.parse::<f64>()? as usize)
     }
+}
+
+/// A good answer with this fault.
+pub(super) fn with(fault: &str) -> Result<Script> {
+    let fault = Fault::parse(fault).with_context(|| format!("{fault} is no fault"))?;
+    Ok(fault.apply(Script::text("The quick brown fox jumps over the lazy dog.")))
 }
 
 fn tiers(big: &[&str], middle: &[&str], small: &[&str]) -> Option<TierModels> {

@@ -5,14 +5,7 @@ use bridge_tests::anthropic::ask;
 use bridge_tests::faultd::Script;
 use bridge_tests::faultd::fault::Fault;
 
-use super::bed::{Bed, ROW, Row, WITH_RETRIES};
-
-const TEXT: &str = "The quick brown fox jumps over the lazy dog.";
-
-fn with(fault: &str) -> Script {
-    let fault = Fault::parse(fault).unwrap_or_else(|| panic!("{fault} is no fault"));
-    fault.apply(Script::text(TEXT))
-}
+use super::bed::{Bed, ROW, Row, WITH_RETRIES, with};
 
 /// The tables of the tokenizer come with the first request, and the largest answer is held twice
 /// while the buffer for it grows.
@@ -26,7 +19,7 @@ const NONSENSE: Row = Row {
 #[tokio::test]
 async fn r12_what_is_no_json_is_no_answer() -> Result<()> {
     let mut bed = Bed::start().await?;
-    bed.hold("garbage", with("garbage"), NONSENSE).await?;
+    bed.hold("garbage", with("garbage")?, NONSENSE).await?;
     let cut_short = Script::body(
         200,
         "application/json",
@@ -41,7 +34,7 @@ async fn r12_what_is_no_json_is_no_answer() -> Result<()> {
 async fn r14_what_is_no_answer_is_none_whatever_its_status() -> Result<()> {
     let mut bed = Bed::start().await?;
     for fault in ["html", "empty"] {
-        bed.hold(fault, with(fault), NONSENSE).await?;
+        bed.hold(fault, with(fault)?, NONSENSE).await?;
     }
     let binary = Script::body(200, "application/octet-stream", &b"\x00\x01\x02"[..]);
     bed.hold("bytes", binary, NONSENSE).await?;
@@ -50,7 +43,8 @@ async fn r14_what_is_no_answer_is_none_whatever_its_status() -> Result<()> {
         calls: WITH_RETRIES,
         ..ROW
     };
-    bed.hold("an error in a 200", with("error-in-200"), on_fire).await
+    bed.hold("an error in a 200", with("error-in-200")?, on_fire)
+        .await
 }
 
 #[tokio::test]
@@ -63,20 +57,20 @@ async fn r15_an_error_as_first_event_is_judged_like_a_status() -> Result<()> {
         calls: WITH_RETRIES,
         ..ROW
     };
-    bed.hold("overloaded", with("first-overloaded"), overloaded)
+    bed.hold("overloaded", with("first-overloaded")?, overloaded)
         .await?;
     let empty = Row {
         outcome: "quota",
         should_retry: Some("false"),
         ..ROW
     };
-    bed.hold("quota", with("first-quota"), empty).await?;
+    bed.hold("quota", with("first-quota")?, empty).await?;
     let on_fire = Row {
         outcome: "server_error",
         calls: WITH_RETRIES,
         ..ROW
     };
-    bed.hold("fire", with("first-fire"), on_fire).await
+    bed.hold("fire", with("first-fire")?, on_fire).await
 }
 
 #[tokio::test]
@@ -84,15 +78,15 @@ async fn r16_what_does_not_end_is_cut_off() -> Result<()> {
     let mut bed = Bed::start().await?;
     let pid = bed.node_pid()?;
     let before = peak_resident_kib(pid)?;
-    bed.script(with("endless-body"));
+    bed.script(with("endless-body")?);
     let too_big = Row {
         outcome: "too_big",
         ..ROW
     };
     bed.hold_alone("a document", false, too_big).await?;
-    bed.script(with("huge-line"));
+    bed.script(with("huge-line")?);
     bed.hold_alone("a line", true, NONSENSE).await?;
-    bed.script(with("endless-head"));
+    bed.script(with("endless-head")?);
     bed.hold_alone("a head", false, NONSENSE).await?;
     let grown = peak_resident_kib(pid)? - before;
     println!("figure: answers without an end: {grown} KiB more at the peak");
@@ -103,7 +97,7 @@ async fn r16_what_does_not_end_is_cut_off() -> Result<()> {
 #[tokio::test]
 async fn r17_bytes_that_are_no_character_are_replaced_in_text_only() -> Result<()> {
     let bed = Bed::start().await?;
-    bed.script(with("utf8-text"));
+    bed.script(with("utf8-text")?);
     let streamed = bed.client.stream_to_end(&ask("sonnet", "Hi")).await?;
     let whole = bed.client.messages(&ask("sonnet", "Hi")).await?;
     for text in [streamed.text(), whole.text()] {
@@ -126,10 +120,10 @@ async fn r19_an_encoding_that_nobody_asked_for_is_refused() -> Result<()> {
         outcome: "encoded",
         ..ROW
     };
-    bed.hold("gzip", with("gzip"), encoded).await?;
+    bed.hold("gzip", with("gzip")?, encoded).await?;
     let pid = bed.node_pid()?;
     let before = peak_resident_kib(pid)?;
-    bed.script(with("gzip-bomb"));
+    bed.script(with("gzip-bomb")?);
     bed.hold_alone("a bomb", false, encoded).await?;
     let grown = peak_resident_kib(pid)?.saturating_sub(before);
     ensure!(grown < 16 * 1024, "{grown} KiB for 10 GB");

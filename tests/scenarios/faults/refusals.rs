@@ -4,17 +4,11 @@ use anyhow::Result;
 use bridge_tests::faultd::fault::Fault;
 use bridge_tests::faultd::{Faultd, Script};
 
-use super::bed::{Bed, ROW, Row, WITH_RETRIES};
-
-/// An answer with this fault.
-fn with(fault: &str) -> Script {
-    let fault = Fault::parse(fault).unwrap_or_else(|| panic!("{fault} is no fault"));
-    fault.apply(Script::text("The answer that does not come."))
-}
+use super::bed::{Bed, ROW, Row, WITH_RETRIES, with};
 
 async fn hold(fault: &str, row: Row) -> Result<()> {
     let mut bed = Bed::start().await?;
-    bed.hold(fault, with(fault), row).await
+    bed.hold(fault, with(fault)?, row).await
 }
 
 #[tokio::test]
@@ -54,7 +48,7 @@ async fn r21_a_limit_is_told_with_its_wait() -> Result<()> {
             should_retry,
             ..limited
         };
-        bed.hold(fault, with(fault), row).await?;
+        bed.hold(fault, with(fault)?, row).await?;
     }
     Ok(())
 }
@@ -62,7 +56,7 @@ async fn r21_a_limit_is_told_with_its_wait() -> Result<()> {
 #[tokio::test]
 async fn r21_a_limit_with_a_date_is_told_in_seconds() -> Result<()> {
     let bed = Bed::start().await?;
-    bed.script(with("status-429-after-date-30"));
+    bed.script(with("status-429-after-date-30")?);
     let answer = bed
         .client
         .messages(&bridge_tests::anthropic::ask("sonnet", "Hi"))
@@ -82,12 +76,12 @@ async fn r22_an_overloaded_provider_is_asked_once_more() -> Result<()> {
         calls: WITH_RETRIES,
         ..ROW
     };
-    bed.hold("529", with("status-529"), overloaded).await?;
+    bed.hold("529", with("status-529")?, overloaded).await?;
     let row = Row {
         retry_after: Some("3"),
         ..overloaded
     };
-    bed.hold("529 with a wait", with("status-529-after-3"), row)
+    bed.hold("529 with a wait", with("status-529-after-3")?, row)
         .await?;
     let row = Row {
         status: 503,
@@ -95,7 +89,7 @@ async fn r22_an_overloaded_provider_is_asked_once_more() -> Result<()> {
         outcome: "unavailable",
         ..overloaded
     };
-    bed.hold("503", with("status-503"), row).await
+    bed.hold("503", with("status-503")?, row).await
 }
 
 #[tokio::test]
@@ -107,7 +101,7 @@ async fn r23_a_broken_server_is_asked_once_more() -> Result<()> {
             calls: WITH_RETRIES,
             ..ROW
         };
-        bed.hold(fault, with(fault), row).await?;
+        bed.hold(fault, with(fault)?, row).await?;
     }
     let row = Row {
         status: 504,
@@ -115,7 +109,7 @@ async fn r23_a_broken_server_is_asked_once_more() -> Result<()> {
         outcome: "upstream_timeout",
         ..ROW
     };
-    bed.hold("504", with("status-504"), row).await
+    bed.hold("504", with("status-504")?, row).await
 }
 
 #[tokio::test]
@@ -132,7 +126,7 @@ async fn r24_a_refused_credential_is_no_fault_of_the_client() -> Result<()> {
             should_retry: Some("false"),
             ..ROW
         };
-        bed.hold(fault, with(fault), row).await?;
+        bed.hold(fault, with(fault)?, row).await?;
     }
     Ok(())
 }
@@ -157,7 +151,7 @@ async fn r25_a_request_that_is_refused_as_wrong_is_refused() -> Result<()> {
             falls_over: false,
             ..ROW
         };
-        bed.hold(fault, with(fault), row).await?;
+        bed.hold(fault, with(fault)?, row).await?;
     }
     Ok(())
 }
@@ -183,5 +177,5 @@ async fn r26_an_unknown_model_is_the_admins_affair() -> Result<()> {
         outcome: "wrong_address",
         ..row
     };
-    bed.hold("no such path", with("status-404"), nowhere).await
+    bed.hold("no such path", with("status-404")?, nowhere).await
 }
