@@ -5,6 +5,7 @@
 //! it. `--short` is the form in the suite: the same steps, smaller figures.
 
 mod cancel;
+mod cuts;
 mod report;
 
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use clap::Parser;
 
 use report::{Plan, Run, Scale};
 
-const RUNS: &[Run] = &[cancel::RUN];
+const RUNS: &[Run] = &[cancel::RUN, cuts::RUN];
 
 /// Without it the first of the runs is as good as any.
 const SEED: u64 = 1;

@@ -18,6 +18,7 @@ macro_rules! short_forms {
 
 short_forms! {
     a_cancelled_request_ends_at_the_upstream => "cancel",
+    a_cut_answer_is_given_by_the_next_or_ends_in_one_error => "cuts",
 }
 
 fn chaos(arguments: &[&str]) -> Result<(bool, String)> {

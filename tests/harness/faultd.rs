@@ -47,6 +47,9 @@ const REQUESTS_PATH: &str = "/v1/requests/";
 /// Below it, in the same order: what became of them.
 const FATES_PATH: &str = "/v1/fates/";
 
+/// What an upstream does, by what it is asked.
+type ByRequest = dyn Fn(&Recorded) -> Script + Send + Sync;
+
 /// A running upstream; dropping it closes its port and every connection.
 pub struct Faultd {
     address: SocketAddr,
@@ -94,6 +97,8 @@ struct State {
 struct Scripts {
     once: VecDeque<Script>,
     always: Option<Script>,
+    /// Instead of it: a script for each request.
+    by_request: Option<Arc<ByRequest>>,
     /// How many requests with each nonce, or without one, found no script here.
     canned: HashMap<String, usize>,
 }
@@ -162,6 +167,12 @@ impl Faultd {
     pub fn always(&self, model: &str, script: Script) {
         let mut scripts = lock(&self.state.scripts);
         scripts.entry(model.to_owned()).or_default().always = Some(script);
+    }
+
+    /// The same, with an answer that depends on the request.
+    pub fn by_request(&self, model: &str, script: impl Fn(&Recorded) -> Script + Send + Sync + 'static) {
+        let mut scripts = lock(&self.state.scripts);
+        scripts.entry(model.to_owned()).or_default().by_request = Some(Arc::new(script));
     }
 
     /// Every request at this path gets this answer, whatever model it names.
@@ -266,6 +277,7 @@ impl State {
         let mut scripts = lock(&self.scripts);
         let scripts = scripts.entry(model.clone()).or_default();
         let next = scripts.once.pop_front();
+        let next = next.or_else(|| Some(scripts.by_request.as_ref()?(request)));
         next.or_else(|| scripts.always.clone()).unwrap_or_else(|| {
             let nonce = plan::nonce(&request.body).unwrap_or_default();
             let count = scripts.canned.entry(nonce).or_default();

@@ -17,7 +17,7 @@ use super::script::{After, End, Interjection, Reply, Script};
 pub const SPELLINGS: &[(&str, &str)] = &[
     (
         "cut, cut@N, cut@Nev",
-        "closes the connection: before the head, after N bytes of the body, after N events",
+        "closes the connection: before the head, after N bytes of the body, after N events; a document breaks in its middle",
     ),
     ("reset, reset@N, reset@Nev", "resets it there"),
     ("stall, stall@N, stall@Nev", "goes silent there; silent is stall"),

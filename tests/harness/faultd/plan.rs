@@ -14,21 +14,17 @@ pub const FAULTS: &[(u64, &str)] = &[
     (2, "cut"),
     (2, "cut@0"),
     (2, "cut@60"),
-    (3, "cut@700"),
-    (2, "cut@4ev"),
+    (4, "cut@4ev"),
     (2, "reset"),
     (2, "reset@60"),
     (2, "reset@4ev"),
     (2, "early@0"),
-    (2, "early@700"),
-    (1, "early@4ev"),
+    (3, "early@4ev"),
     (1, "stall"),
     (1, "stall@0"),
     (1, "stall@4ev"),
     (1, "split"),
     (1, "noise"),
-    (1, "closing"),
-    (1, "stale"),
     (1, "status-400"),
     (1, "status-401"),
     (1, "status-402"),
@@ -79,7 +75,7 @@ pub fn draw(seed: u64, nonce: &str, nth: usize) -> Option<Fault> {
 }
 
 /// The nonce in a request's body.
-pub(super) fn nonce(body: &[u8]) -> Option<String> {
+pub fn nonce(body: &[u8]) -> Option<String> {
     let mark = NONCE_MARK.as_bytes();
     let start = body.windows(mark.len()).position(|window| window == mark)? + mark.len();
     let nonce = body.get(start..)?.iter().copied();

@@ -1,7 +1,6 @@
 //! Rows 20–26: what an upstream says by its status.
 
 use anyhow::Result;
-use bridge_tests::faultd::fault::Fault;
 use bridge_tests::faultd::{Faultd, Script};
 
 use super::bed::{Bed, ROW, Row, WITH_RETRIES, with};

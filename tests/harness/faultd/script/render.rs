@@ -58,7 +58,7 @@ impl Script {
         let Self {
             reply,
             preface,
-            course,
+            mut course,
             flood,
             end,
         } = self;
@@ -71,24 +71,24 @@ impl Script {
             _ if course.cut == Some(After::Nothing) => (None, Source::Pieces(VecDeque::new())),
             Reply::Behind(server) => match server.ask(request).await {
                 Ok((head, passage)) => (Some(head), Source::Server(Box::new(passage))),
-                Err(error) => exact(Script::unreachable(&error), &course, end),
+                Err(error) => exact(Script::unreachable(&error), &mut course, end),
             },
-            Reply::Answer(answer) => exact(asked.in_form(&answer, request), &course, end),
+            Reply::Answer(answer) => exact(asked.in_form(&answer, request), &mut course, end),
             Reply::Echo => {
                 let answer = Answer::text(&last_user_text(request));
-                exact(asked.in_form(&answer, request), &course, end)
+                exact(asked.in_form(&answer, request), &mut course, end)
             }
             Reply::ToolsThen(text) => {
                 let answer = tools_then(&text, request);
-                exact(asked.in_form(&answer, request), &course, end)
+                exact(asked.in_form(&answer, request), &mut course, end)
             }
             Reply::Error {
                 status,
                 kind,
                 message,
                 headers,
-            } => exact(asked.error(status, kind, message, headers), &course, end),
-            Reply::Exact(known) => exact(known, &course, end),
+            } => exact(asked.error(status, kind, message, headers), &mut course, end),
+            Reply::Exact(known) => exact(known, &mut course, end),
         };
         Response {
             preface,
@@ -112,7 +112,7 @@ impl Script {
     }
 }
 
-fn exact(exact: Exact, course: &Course, end: End) -> (Option<Head>, Source) {
+fn exact(exact: Exact, course: &mut Course, end: End) -> (Option<Head>, Source) {
     let Exact {
         status,
         headers,
@@ -120,6 +120,10 @@ fn exact(exact: Exact, course: &Course, end: End) -> (Option<Head>, Source) {
         is_stream,
     } = exact;
     let whole: usize = pieces.iter().map(Bytes::len).sum();
+    if let (false, Some(After::Events(1..))) = (is_stream, course.cut) {
+        // A document is one event that breaks in its middle.
+        course.cut = Some(After::Bytes(whole / 2));
+    }
     let framing = match (is_stream, course.cut, end) {
         // Only so does what is missing go unnoticed.
         (false, Some(After::Bytes(bytes)), End::Early) => Framing::Sized {
