@@ -27,6 +27,7 @@ pub struct Config {
     pub ops: SocketAddr,
     pub fleet: Fleet,
     pub upstream: Upstream,
+    pub cache: SnapshotCache,
     pub drain: Drain,
     pub log: Log,
 }
@@ -41,10 +42,19 @@ pub struct Fleet {
     pub accept_new_cluster: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum TokenSource {
     Given(SecretString),
     File(PathBuf),
+}
+
+/// Where the last snapshot is kept.
+#[derive(Debug)]
+pub struct SnapshotCache {
+    /// `None`: nowhere.
+    pub folder: Option<PathBuf>,
+    /// A file of another node's cache, for a start without one.
+    pub bootstrap: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +203,7 @@ mod tests {
         assert!(
             matches!(token(Some(" secret\n")), Ok(TokenSource::Given(it)) if it.expose_secret() == "secret")
         );
-        assert!(token(Some(" ")).is_err());
+        assert!(matches!(token(Some(" ")), Ok(TokenSource::File(_))));
         assert!(Cli::try_parse_from(["bridge-data-plane", "--node-token=secret"]).is_err());
     }
 

@@ -7,6 +7,8 @@
 
 mod auth;
 mod body;
+pub mod check;
+mod clock;
 pub mod config;
 mod error;
 mod handler;
@@ -24,27 +26,43 @@ pub mod translation;
 mod upstream;
 mod usage;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
+    clock::Clock,
     config::{Config, Drain},
     life::Life,
     metrics::Metrics,
     node::Node,
     server::{Server, listen},
-    snapshot::{live::Live, watch::Watcher},
+    snapshot::{
+        cache::{Cache, Inbox, Keeper},
+        live::Live,
+        staleness,
+        watch::Watcher,
+    },
     upstream::{admission::Upstreams, client},
 };
 
 /// The ops listener serves to the last moment and then ends at once.
 const OPS_DRAIN: Drain = Drain {
-    delay: std::time::Duration::ZERO,
-    max: std::time::Duration::ZERO,
+    delay: Duration::ZERO,
+    max: Duration::ZERO,
 };
+
+/// For the last write to the snapshot cache.
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,6 +84,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         ops,
         fleet,
         upstream,
+        cache,
         drain,
         log: _,
     } = config;
@@ -85,6 +104,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         upstreams,
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
+        clock: Arc::new(Clock::new(Instant::now(), SystemTime::now())),
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),
@@ -106,12 +126,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         let upstreams = Arc::clone(&node.upstreams);
         async move { upstreams.tables.load_when_wanted().await }
     });
-    let watcher = Watcher {
-        fleet,
-        node,
-        shutdown: shutdown.clone(),
-    };
-    tasks.spawn(watcher.run());
+    let kept = follow_configuration(fleet, cache, node, &shutdown, &tasks).await;
     tasks.spawn(ops_server.run(ops_listener, over.clone()));
     let serving = tasks.spawn(public_server.run(public_listener, shutdown.clone()));
 
@@ -128,9 +143,40 @@ pub async fn run(config: Config) -> Result<(), Error> {
         () = signals.next() => Err(Error::Impatient),
         _served = serving => Ok(()),
     };
+    // What cannot be written in this time is written by the next process.
+    let _ = timeout(FLUSH_WAIT, kept).await;
     over.cancel();
     info!("data plane ended");
     ended
+}
+
+/// Starts what keeps the configuration: the subscription, the files on disk, the look at
+/// its age. What is kept on disk is in force afterwards; the handle ends when the last of
+/// it is on disk.
+async fn follow_configuration(
+    fleet: config::Fleet,
+    place: config::SnapshotCache,
+    node: Arc<Node>,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> JoinHandle<()> {
+    let cache = Cache::new(place, fleet.token.clone());
+    let restored = cache.restore(&node).await;
+    let inbox = Arc::new(Inbox::default());
+    let over = CancellationToken::new();
+    let keeper = Keeper::new(cache.clone(), Arc::clone(&node), Arc::clone(&inbox), over.clone());
+    tasks.spawn(staleness::look(Arc::clone(&node), over.clone()));
+    let watcher = Watcher {
+        fleet,
+        node,
+        shutdown: shutdown.clone(),
+        cache,
+        restored,
+        inbox,
+        over,
+    };
+    tasks.spawn(watcher.run());
+    tasks.spawn(keeper.run())
 }
 
 /// SIGTERM of an orchestrator and Ctrl-C of a person.

@@ -16,8 +16,9 @@ fn main() -> ExitCode {
         eprintln!("bridge-data-plane: {error}");
         return ExitCode::FAILURE;
     }
-    let serve = match Cli::parse().into_task() {
-        Task::Serve(serve) => serve,
+    let (serve, is_check) = match Cli::parse().into_task() {
+        Task::Serve(serve) => (serve, false),
+        Task::Check(serve) => (serve, true),
         Task::Translate(args) => return bridge_data_plane::translation::run(&args),
     };
     let config = match serve.check(|variable| std::env::var(variable).ok()) {
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if is_check {
+        return bridge_data_plane::check::run(config);
+    }
     bridge_data_plane::telemetry::start(config.log);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -88,6 +88,9 @@ pub(crate) struct Config {
     pub(crate) is_connected: Count,
     pub(crate) snapshots: Family<ResultLabel, Counter>,
     pub(crate) resyncs: Counter,
+    pub(crate) staleness: Count,
+    pub(crate) cache_writes: Family<ResultLabel, Counter>,
+    pub(crate) cache_loads: Family<ResultLabel, Counter>,
 }
 
 impl Metrics {
@@ -192,6 +195,9 @@ impl Config {
             is_connected: Gauge::default(),
             snapshots: Family::default(),
             resyncs: Counter::default(),
+            staleness: Gauge::default(),
+            cache_writes: Family::default(),
+            cache_loads: Family::default(),
         };
         registry.register("config_revision", "Revision in force", this.revision.clone());
         registry.register(
@@ -206,6 +212,21 @@ impl Config {
         );
         registry.register("snapshots", "Snapshots by result", this.snapshots.clone());
         registry.register("resyncs", "Whole snapshots asked for again", this.resyncs.clone());
+        registry.register(
+            "config_staleness",
+            "0 fresh, 1 without word from the control plane for a while, 2 too old to serve",
+            this.staleness.clone(),
+        );
+        registry.register(
+            "snapshot_cache_writes",
+            "Writes to the snapshot cache by result",
+            this.cache_writes.clone(),
+        );
+        registry.register(
+            "snapshot_cache_loads",
+            "Snapshots found on disk by what became of them",
+            this.cache_loads.clone(),
+        );
         this
     }
 }

@@ -1,8 +1,9 @@
-//! What every request of this node shares: four handles and nothing else.
+//! What every request of this node shares: five handles and nothing else.
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    clock::Clock,
     life::Life,
     metrics::Metrics,
     snapshot::live::{Live, Unavailable},
@@ -14,6 +15,7 @@ pub(crate) struct Node {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 impl Node {
@@ -41,4 +43,24 @@ pub(crate) enum NotReady {
     Draining,
     #[error(transparent)]
     Unavailable(Unavailable),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::upstream::client::Client;
+
+    /// A node that holds nothing yet.
+    pub(crate) fn node() -> Arc<Node> {
+        let (now, metrics) = (Instant::now(), Arc::new(Metrics::new()));
+        Arc::new(Node {
+            live: Live::new(now),
+            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
+            metrics,
+            life: Arc::default(),
+            clock: Arc::new(Clock::new(now, SystemTime::now())),
+        })
+    }
 }

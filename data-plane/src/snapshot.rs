@@ -4,9 +4,12 @@
 //! These types know no wire format. Whatever reads a snapshot (authentication,
 //! routing, failover) reads it from here, and one request reads exactly one.
 
+pub(crate) mod cache;
 pub(crate) mod decode;
 mod dialect;
 pub(crate) mod live;
+pub(crate) mod staleness;
+mod token;
 mod url_template;
 pub(crate) mod watch;
 
@@ -23,6 +26,9 @@ use std::{
 use bridge_translate::dialect::{Dialect, Dialects};
 use http::HeaderMap;
 use url::Url;
+
+/// A larger one is taken neither from a stream nor from a disk.
+const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
 
 /// Where in the history of one installation a configuration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

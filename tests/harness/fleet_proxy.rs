@@ -47,8 +47,6 @@ pub struct FleetProxy {
 struct State {
     control_plane: String,
     tamper: Mutex<Tamper>,
-    /// What the control plane really sent last, whatever the node was told.
-    announced: Mutex<Option<StoreVersion>>,
     seen: Mutex<Vec<Up>>,
 }
 
@@ -63,7 +61,6 @@ impl FleetProxy {
         let state = Arc::new(State {
             control_plane: control_plane.to_owned(),
             tamper: Mutex::new(Tamper::Nothing),
-            announced: Mutex::default(),
             seen: Mutex::default(),
         });
         let service = WatchServiceServer::new(Service(Arc::clone(&state)));
@@ -130,10 +127,9 @@ impl WatchService for Service {
         let state = Arc::clone(&self.0);
         let up = up.take_while(|message| ready(message.is_ok()));
         let up = up.filter_map(move |message| {
-            let mut message = message.ok();
-            if let Some(message) = message.as_mut().and_then(|message| message.message.as_mut()) {
+            let message = message.ok();
+            if let Some(message) = message.as_ref().and_then(|message| message.message.as_ref()) {
                 lock(&state.seen).push(message.clone());
-                state.answer_for_what_was_sent(message);
             }
             ready(message)
         });
@@ -150,22 +146,10 @@ impl WatchService for Service {
         let down = down.map(move |message| {
             let mut message = message?;
             let tamper = *lock(&state.tamper);
-            if let Some(Down::SnapshotBegin(begin)) = &message.message {
-                *lock(&state.announced) = begin.version.clone();
-            }
             apply(tamper, &mut message);
             Ok(message)
         });
         Ok(Response::new(Box::pin(down)))
-    }
-}
-
-impl State {
-    /// A refusal names the version that the node saw; the control plane waits for its own.
-    fn answer_for_what_was_sent(&self, message: &mut Up) {
-        if let Up::Nack(nack) = message {
-            nack.version = lock(&self.announced).clone();
-        }
     }
 }
 

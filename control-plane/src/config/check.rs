@@ -136,7 +136,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     /// An empty variable is like an absent one.
     fn secret(&self, variable: &str) -> Option<SecretString> {
         (self.environment)(variable)
-            .filter(|value| !value.is_empty())
+            .filter(|value| !value.trim().is_empty())
             .map(SecretString::from)
     }
 

@@ -241,9 +241,7 @@ impl Session {
         match message {
             Up::Subscribe(_) => return Err(Status::invalid_argument("subscribe was already sent")),
             Up::Ack(fleet::Ack { version }) => self.acked(version.unwrap_or_default()),
-            Up::Nack(fleet::Nack { version, refusals }) => {
-                self.refused(version.unwrap_or_default(), &refusals)
-            }
+            Up::Nack(fleet::Nack { version, refusals }) => self.refused(version.as_ref(), &refusals),
             Up::Status(status) => self.member.set_draining(status.draining),
             Up::ProbeResult(result) => self.parts.probes.answered(result),
             Up::Resync(fleet::Resync { reason }) => {
@@ -264,9 +262,16 @@ impl Session {
         tracing::info!(node.id = %self.member.id(), snapshot.version = version.revision, "snapshot acknowledged");
     }
 
-    fn refused(&mut self, version: fleet::StoreVersion, refusals: &[fleet::Refusal]) {
-        if !self.delivery.refused(&version) {
+    fn refused(&mut self, named: Option<&fleet::StoreVersion>, refusals: &[fleet::Refusal]) {
+        let Some(version) = self.delivery.refused() else {
             return;
+        };
+        self.held_turn = None;
+        if named != Some(&version) {
+            tracing::warn!(
+                node.id = %self.member.id(), snapshot.version = version.revision,
+                "the node read another version than was sent"
+            );
         }
         self.parts.metrics.nacks.inc();
         self.member.refused(version.revision);

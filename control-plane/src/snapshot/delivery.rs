@@ -89,20 +89,26 @@ impl Delivery {
 
     /// Whether the answer is to what was sent; another one is ignored.
     pub(crate) fn acked(&mut self, version: &fleet::StoreVersion) -> bool {
-        self.answered(version, Answer::Held(version.clone()))
-    }
-
-    pub(crate) fn refused(&mut self, version: &fleet::StoreVersion) -> bool {
-        self.answered(version, Answer::Refused(version.clone()))
-    }
-
-    fn answered(&mut self, answered: &fleet::StoreVersion, answer: Answer) -> bool {
-        let is_expected = matches!(&self.state, State::Unanswered { version } if version == answered);
+        let is_expected = matches!(&self.state, State::Unanswered { version: sent } if sent == version);
         if is_expected {
             self.state = State::Idle;
-            self.answer = answer;
+            self.answer = Answer::Held(version.clone());
         }
         is_expected
+    }
+
+    /// The version that is refused, if any was on its way. One is at most: whatever
+    /// version a node names that could not read what came, it means this one. The rest
+    /// of it is not sent.
+    pub(crate) fn refused(&mut self) -> Option<fleet::StoreVersion> {
+        let version = match &self.state {
+            State::Idle | State::Waiting => return None,
+            State::Sending { snapshot, .. } => snapshot.version.clone(),
+            State::Unanswered { version } => version.clone(),
+        };
+        self.state = State::Idle;
+        self.answer = Answer::Refused(version.clone());
+        Some(version)
     }
 
     /// The node lost track and asks for the whole. What is on its way is the whole.
@@ -173,10 +179,22 @@ mod tests {
     fn a_refused_version_is_not_sent_again_but_the_next_is() {
         let mut delivery = Delivery::new(None);
         sent(&mut delivery, 1);
-        assert!(delivery.refused(&version(1)));
+        assert_eq!(delivery.refused(), Some(version(1)));
+        assert_eq!(delivery.refused(), None, "nothing is on its way");
         delivery.resync();
         assert!(!delivery.wants(&version(1)));
         assert!(delivery.wants(&version(2)));
+    }
+
+    #[test]
+    fn a_refusal_ends_what_is_still_being_sent() {
+        let mut delivery = Delivery::new(None);
+        delivery.wait();
+        delivery.start(snapshot(1));
+        assert!(delivery.next().is_some() && delivery.is_sending());
+        assert_eq!(delivery.refused(), Some(version(1)));
+        assert!(!delivery.is_sending() && delivery.next().is_none());
+        assert!(delivery.wants(&version(2)) && !delivery.wants(&version(1)));
     }
 
     #[test]

@@ -58,6 +58,17 @@ pub struct Serve {
         global = true
     )]
     pub(super) node_token_file: String,
+    /// Folder for the last configuration, with which this node starts while the control plane is away; empty: none
+    #[arg(
+        long,
+        env = "SNAPSHOT_CACHE",
+        default_value = "./data/snapshot-cache",
+        global = true
+    )]
+    pub(super) snapshot_cache: String,
+    /// File from the snapshot cache of a node with the same token, for a first start without the control plane
+    #[arg(long, env = "BOOTSTRAP_SNAPSHOT", global = true)]
+    pub(super) bootstrap_snapshot: Option<String>,
     /// Certificate (PEM) of the authority that signed the control plane's; makes https work
     #[arg(long, env = "CONTROL_PLANE_CA_FILE", global = true)]
     pub(super) control_plane_ca_file: Option<PathBuf>,
@@ -111,6 +122,8 @@ enum Command {
     /// Serve requests (the default)
     Serve,
     Translate(translation::Args),
+    /// Check the configuration and what is kept on disk, without touching the network
+    Check,
 }
 
 /// What the program is asked to do.
@@ -118,6 +131,7 @@ enum Command {
 pub enum Task {
     Serve(Serve),
     Translate(translation::Args),
+    Check(Serve),
 }
 
 impl Cli {
@@ -125,6 +139,7 @@ impl Cli {
         match self.command {
             Some(Command::Serve) | None => Task::Serve(self.serve),
             Some(Command::Translate(args)) => Task::Translate(args),
+            Some(Command::Check) => Task::Check(self.serve),
         }
     }
 }

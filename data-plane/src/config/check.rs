@@ -2,13 +2,14 @@
 
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
     time::Duration,
 };
 
 use url::Url;
 
 use super::{
-    Config, Drain, Fleet, Log, Mistakes, TokenSource, Upstream,
+    Config, Drain, Fleet, Log, Mistakes, SnapshotCache, TokenSource, Upstream,
     args::Serve,
     upstream::{self, networks},
 };
@@ -27,6 +28,8 @@ impl Serve {
             ops_listen,
             control_plane_url,
             node_token_file,
+            snapshot_cache,
+            bootstrap_snapshot,
             control_plane_ca_file,
             node_id,
             accept_new_cluster,
@@ -64,17 +67,14 @@ impl Serve {
         let max = keep(&mut mistakes, seconds("DRAIN_MAX_S", &drain_max_s));
         let level = keep(&mut mistakes, log_level.parse());
         let format = keep(&mut mistakes, log_format.parse());
-        let token = keep(
-            &mut mistakes,
-            token_source(environment("NODE_TOKEN"), node_token_file),
-        );
+        let token = token_source(environment("NODE_TOKEN"), node_token_file);
         let authority = control_plane_ca_file;
         if authority.is_none() && urls.iter().flatten().any(|url: &Url| url.scheme() == "https") {
             mistakes.push(
                 "CONTROL_PLANE_CA_FILE: an https control plane needs its authority's certificate".into(),
             );
         }
-        match (public, ops, urls, node_id, delay, max, level, format, token) {
+        match (public, ops, urls, node_id, delay, max, level, format) {
             _ if !mistakes.is_empty() => Err(Mistakes(mistakes)),
             (
                 Some(public),
@@ -85,7 +85,6 @@ impl Serve {
                 Some(max),
                 Some(level),
                 Some(format),
-                Some(token),
             ) => Ok(Config {
                 public,
                 ops,
@@ -97,6 +96,10 @@ impl Serve {
                     accept_new_cluster,
                 },
                 upstream,
+                cache: SnapshotCache {
+                    folder: named(Some(snapshot_cache)),
+                    bootstrap: named(bootstrap_snapshot),
+                },
                 drain: Drain { delay, max },
                 log: Log { level, format },
             }),
@@ -166,11 +169,11 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn token_source(token: Option<String>, file: String) -> Result<TokenSource, String> {
-    match token {
-        Some(token) if token.trim().is_empty() => Err("NODE_TOKEN: is set but empty".into()),
-        Some(token) => Ok(TokenSource::Given(token.trim().to_owned().into())),
-        None => Ok(TokenSource::File(file.into())),
+/// An empty variable is like an absent one.
+fn token_source(token: Option<String>, file: String) -> TokenSource {
+    match token.as_deref().map(str::trim) {
+        None | Some("") => TokenSource::File(file.into()),
+        Some(token) => TokenSource::Given(token.to_owned().into()),
     }
 }
 
@@ -200,6 +203,11 @@ fn node_name(given: Option<String>, public: Option<SocketAddr>) -> Result<String
             "NODE_ID: {name:?} must be 1 to {NODE_ID_MAX_CHARS} letters, digits, '-', '_', '.' or ':'"
         ))
     }
+}
+
+/// An empty path is none: that is how a default is turned off.
+fn named(path: Option<String>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn seconds(variable: &str, text: &str) -> Result<Duration, String> {

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -99,7 +99,12 @@ pub(super) fn authenticate(
     head: &Parts,
     meter: &mut Meter,
 ) -> Result<KeyId, Error> {
-    let caller = auth::authenticate(snapshot, &head.headers, head.uri.query(), SystemTime::now())?;
+    let caller = auth::authenticate(
+        snapshot,
+        &head.headers,
+        head.uri.query(),
+        node.clock.at(Instant::now()),
+    )?;
     if caller.is_by_query {
         node.metrics.process.query_keys.inc();
     }

@@ -2,12 +2,13 @@
 //!
 //! Readers take an `Arc` and keep it for their whole request; a swap never waits for
 //! them. Age is measured on the monotonic clock from the last moment at which the
-//! control plane said that nothing newer exists.
+//! control plane said that nothing newer exists; what was restored from disk begins at
+//! the age that it had there.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,7 +21,8 @@ use super::Snapshot;
 pub(crate) struct Live {
     current: ArcSwapOption<Snapshot>,
     started: Instant,
-    confirmed_ms: AtomicU64,
+    /// Since `started`; negative if it was before.
+    confirmed_ms: AtomicI64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +38,7 @@ impl Live {
         Self {
             current: ArcSwapOption::empty(),
             started: now,
-            confirmed_ms: AtomicU64::new(0),
+            confirmed_ms: AtomicI64::new(0),
         }
     }
 
@@ -59,6 +61,19 @@ impl Live {
         self.confirm(now);
     }
 
+    /// Puts a snapshot from disk in force, unless something is: the control plane's word
+    /// goes before the disk's.
+    pub(crate) fn restore(&self, snapshot: Snapshot, now: Instant, age: Duration) -> bool {
+        if self.held().is_some() {
+            return false;
+        }
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let confirmed_ms = self.since_start(now).saturating_sub(age_ms);
+        self.confirmed_ms.store(confirmed_ms, Ordering::Relaxed);
+        self.current.store(Some(Arc::new(snapshot)));
+        true
+    }
+
     /// Remembers that the control plane holds nothing newer.
     pub(crate) fn confirm(&self, now: Instant) {
         self.confirmed_ms.store(self.since_start(now), Ordering::Relaxed);
@@ -66,11 +81,12 @@ impl Live {
 
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let confirmed_ms = self.confirmed_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.since_start(now).saturating_sub(confirmed_ms))
+        let age_ms = self.since_start(now).saturating_sub(confirmed_ms).max(0);
+        Duration::from_millis(age_ms.unsigned_abs())
     }
 
-    fn since_start(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    fn since_start(&self, now: Instant) -> i64 {
+        i64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -93,6 +109,25 @@ mod tests {
         assert_eq!(live.current(late).err(), Some(Unavailable::Stale));
         live.confirm(late);
         assert!(live.current(late).is_ok());
+    }
+
+    #[test]
+    fn what_was_on_disk_is_as_old_as_it_was_there() {
+        let start = Instant::now();
+        let live = Live::new(start);
+        let mut kept = snapshot();
+        kept.settings.stale_limit = Some(Duration::from_secs(60));
+        assert!(live.restore(kept, start, Duration::from_secs(55)));
+        assert_eq!(live.age(start), Duration::from_secs(55));
+        assert!(live.current(start + Duration::from_secs(5)).is_ok());
+        let late = start + Duration::from_secs(6);
+        assert_eq!(live.current(late).err(), Some(Unavailable::Stale));
+        assert!(
+            !live.restore(snapshot(), late, Duration::ZERO),
+            "the disk does not beat what is held"
+        );
+        live.confirm(late);
+        assert_eq!(live.age(late), Duration::ZERO);
     }
 
     #[test]

@@ -8,11 +8,12 @@
 mod backoff;
 mod connect;
 mod ended;
+mod incoming;
 mod message;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bridge_proto::fleet::v1::{self as proto, watch_request::Message as Up, watch_response::Message as Down};
@@ -27,8 +28,13 @@ use tracing::{info, warn};
 use self::{
     backoff::Backoff,
     ended::{Ended, SILENCE_MAX},
+    incoming::{Incoming, Step},
 };
-use super::{Snapshot, decode};
+use super::{
+    Snapshot,
+    cache::{Cache, Inbox, Restored},
+    decode,
+};
 use crate::{
     config::Fleet,
     metrics::ResultLabel,
@@ -41,7 +47,6 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 const UPWARD_QUEUE: usize = 32;
 const PROBES_MAX: usize = 8;
-const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
 
 /// Everything the subscription reads and moves.
 pub(crate) struct Watcher {
@@ -49,33 +54,41 @@ pub(crate) struct Watcher {
     pub(crate) node: Arc<Node>,
     /// Ends the process in good order, if the control plane asks for it.
     pub(crate) shutdown: CancellationToken,
-}
-
-/// A snapshot of which parts are still missing.
-struct Incoming {
-    received: decode::Received,
-    resource_count: u64,
-    bytes: usize,
+    /// Looked into while nothing is held and the last look found no token.
+    pub(crate) cache: Cache,
+    pub(crate) restored: Restored,
+    /// Takes what came into force.
+    pub(crate) inbox: Arc<Inbox>,
+    /// Tells that nothing more comes into force.
+    pub(crate) over: CancellationToken,
 }
 
 impl Watcher {
     /// Runs until shutdown.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
+        let _over = self.over.clone().drop_guard();
         let boot_id = uuid::Uuid::new_v4().to_string();
         let mut backoff = Backoff::default();
-        for url in self.fleet.urls.iter().cycle() {
-            let started = Instant::now();
+        for turn in 0.. {
+            if self.node.live.held().is_none() && self.restored == Restored::NoToken {
+                self.restored = self.cache.restore(&self.node).await;
+            }
+            let Some(url) = self.fleet.urls.get(turn % self.fleet.urls.len().max(1)) else {
+                return;
+            };
+            let mut subscribed = None;
             let ended = tokio::select! {
                 // A shutdown must not wait for a message.
                 biased;
                 () = self.shutdown.cancelled() => return,
-                ended = self.follow(url, &boot_id) => ended,
+                ended = self.follow(url, &boot_id, &mut subscribed) => ended,
             };
             self.node.metrics.config.is_connected.set(0);
-            if started.elapsed() >= STABLE_AFTER {
+            if subscribed.is_some_and(|since: Instant| since.elapsed() >= STABLE_AFTER) {
                 backoff = Backoff::default();
             }
-            let pause = backoff.next(&mut rand::rng());
+            let is_serving = self.node.live.current(Instant::now()).is_ok();
+            let pause = backoff.next(is_serving, &mut rand::rng());
             let Err(reason) = ended else { return };
             warn!(
                 control_plane = url.host_str(),
@@ -91,7 +104,12 @@ impl Watcher {
     }
 
     /// One stream, from connecting to its end.
-    async fn follow(&self, url: &url::Url, boot_id: &str) -> Result<(), Ended> {
+    async fn follow(
+        &self,
+        url: &url::Url,
+        boot_id: &str,
+        subscribed: &mut Option<Instant>,
+    ) -> Result<(), Ended> {
         let (up, upward) = mpsc::channel(UPWARD_QUEUE);
         let subscribe = message::subscribe(&self.fleet.node_id, boot_id, self.node.live.held().as_deref());
         // The queue is empty and its other end is right here.
@@ -105,11 +123,12 @@ impl Watcher {
             "subscribed to the control plane"
         );
         self.node.metrics.config.is_connected.set(1);
+        *subscribed = Some(Instant::now());
 
         let mut stream = Stream {
             watcher: self,
             up,
-            incoming: None,
+            incoming: Incoming::default(),
             probes: FuturesUnordered::new(),
         };
         let mut status = interval(STATUS_INTERVAL);
@@ -144,7 +163,7 @@ impl Watcher {
 struct Stream<'a> {
     watcher: &'a Watcher,
     up: mpsc::Sender<proto::WatchRequest>,
-    incoming: Option<Incoming>,
+    incoming: Incoming,
     probes: FuturesUnordered<BoxFuture<'static, (String, probe::Report)>>,
 }
 
@@ -163,9 +182,18 @@ impl Stream<'_> {
 
     async fn take(&mut self, message: Down) {
         match message {
-            Down::SnapshotBegin(begin) => self.begin(begin),
-            Down::SnapshotChunk(chunk) => self.add(chunk),
-            Down::SnapshotEnd(end) => self.end(end).await,
+            Down::SnapshotBegin(begin) => {
+                let step = self.incoming.begin(begin);
+                self.step(step).await;
+            }
+            Down::SnapshotChunk(chunk) => {
+                let step = self.incoming.add(chunk);
+                self.step(step).await;
+            }
+            Down::SnapshotEnd(end) => {
+                let step = self.incoming.end(end);
+                self.step(step).await;
+            }
             Down::Heartbeat(heartbeat) => self.compare(heartbeat),
             Down::Delta(_) => self.resync("this node takes whole snapshots only"),
             Down::Probe(probe) => self.probe(probe),
@@ -177,79 +205,34 @@ impl Stream<'_> {
         }
     }
 
-    fn begin(&mut self, begin: proto::SnapshotBegin) {
-        let proto::SnapshotBegin {
-            version,
-            resource_count,
-            allow_empty,
-        } = begin;
-        let Some(read) = decode::version(version.as_ref()) else {
-            self.incoming = None;
-            return self.refuse(version, vec![decode::Refusal::whole("the version is not one")]);
-        };
-        let received = decode::Received {
-            version: read,
-            resources: Vec::new(),
-            state_hash: Vec::new(),
-            allow_empty,
-        };
-        self.incoming = Some(Incoming {
-            received,
-            resource_count,
-            bytes: 0,
-        });
-    }
-
-    fn add(&mut self, chunk: proto::SnapshotChunk) {
-        let Some(incoming) = &mut self.incoming else {
-            return;
-        };
-        incoming.bytes += chunk
-            .resources
-            .iter()
-            .map(|resource| resource.len())
-            .sum::<usize>();
-        incoming.received.resources.extend(chunk.resources);
-        let count = incoming.received.resources.len() as u64;
-        if incoming.bytes > SNAPSHOT_BYTES_MAX || count > incoming.resource_count {
-            let version = Some(message::version(incoming.received.version));
-            self.incoming = None;
-            self.refuse(
-                version,
-                vec![decode::Refusal::whole("it is larger than announced or allowed")],
-            );
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Lost => self.resync("parts of a snapshot came without its beginning"),
+            Step::Refuse(version, reason) => self.refuse(version, vec![decode::Refusal::whole(reason)]),
+            Step::Whole(received) => self.judge(received).await,
         }
     }
 
-    async fn end(&mut self, end: proto::SnapshotEnd) {
-        let Some(mut incoming) = self.incoming.take() else {
-            return;
-        };
-        let version = Some(message::version(incoming.received.version));
-        if end.version != version || incoming.received.resources.len() as u64 != incoming.resource_count {
-            return self.refuse(
-                version,
-                vec![decode::Refusal::whole("it is not what was announced")],
-            );
-        }
-        incoming.received.state_hash = end.state_hash;
+    async fn judge(&mut self, received: decode::Received) {
+        let version = received.version;
         let (held, accept) = (
             self.watcher.node.live.held(),
             self.watcher.fleet.accept_new_cluster,
         );
         // A large one takes a while, and a panic in it must not end this node.
         let decoded = tokio::task::spawn_blocking(move || {
-            let Incoming { received, .. } = incoming;
-            decode::decode(&received, held.as_deref(), accept)
+            decode::decode(&received, held.as_deref(), accept).map(|snapshot| (snapshot, received))
         });
-        match decoded.await {
-            Ok(Ok(snapshot)) => self.apply(snapshot),
-            Ok(Err(refusals)) => self.refuse(version, refusals),
-            Err(_panicked) => self.refuse(version, vec![decode::Refusal::whole("decoding it panicked")]),
-        }
+        let refusals = match decoded.await {
+            Ok(Ok((snapshot, received))) => return self.apply(snapshot, received),
+            Ok(Err(refusals)) => refusals,
+            Err(_panicked) => vec![decode::Refusal::whole("decoding it panicked")],
+        };
+        self.refuse(Some(message::version(version)), refusals);
     }
 
-    fn apply(&self, snapshot: Snapshot) {
+    fn apply(&self, snapshot: Snapshot, received: decode::Received) {
         let Node { live, metrics, .. } = &*self.watcher.node;
         let version = snapshot.version;
         let (keys, providers) = (snapshot.keys.len(), snapshot.providers.len());
@@ -257,6 +240,7 @@ impl Stream<'_> {
         self.send(Up::Ack(proto::Ack {
             version: Some(message::version(version)),
         }));
+        self.watcher.inbox.put(received);
         metrics.config.revision.set(version.revision);
         metrics
             .config
@@ -299,9 +283,13 @@ impl Stream<'_> {
         let proto::Heartbeat {
             version,
             state_hash,
-            server_time: _,
+            server_time,
         } = heartbeat;
-        let Some(held) = self.watcher.node.live.held() else {
+        let Node { live, clock, .. } = &*self.watcher.node;
+        if let Some(Ok(server_time)) = server_time.map(SystemTime::try_from) {
+            clock.told(Instant::now(), SystemTime::now(), server_time);
+        }
+        let Some(held) = live.held() else {
             return;
         };
         if decode::version(version.as_ref()) != Some(held.version) {
@@ -309,7 +297,7 @@ impl Stream<'_> {
             return;
         }
         if state_hash == held.state_hash {
-            self.watcher.node.live.confirm(Instant::now());
+            live.confirm(Instant::now());
         } else {
             self.resync("the state hash differs at the same version");
         }

@@ -96,7 +96,7 @@ pub(crate) fn resources() -> Vec<Bytes> {
     .collect()
 }
 
-pub(super) fn received(revision: u64, resources: Vec<Bytes>) -> Received {
+pub(crate) fn received(revision: u64, resources: Vec<Bytes>) -> Received {
     Received {
         version: Version {
             cluster: CLUSTER,

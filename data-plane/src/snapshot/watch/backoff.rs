@@ -7,6 +7,9 @@ use rand::{Rng, RngExt};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(30);
+/// A node that serves nobody has nothing better to do, and costs a control plane that
+/// is not there nothing.
+const LAST_UNSERVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -20,8 +23,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    pub(super) fn next(&mut self, random: &mut impl Rng) -> Duration {
-        let pause = random.random_range(FIRST / 2..=self.limit);
+    pub(super) fn next(&mut self, is_serving: bool, random: &mut impl Rng) -> Duration {
+        let last = if is_serving { LAST } else { LAST_UNSERVING };
+        let pause = random.random_range(FIRST / 2..=self.limit.min(last));
         self.limit = (self.limit * 2).min(LAST);
         pause
     }
@@ -37,7 +41,7 @@ mod tests {
     fn pauses_grow_to_a_limit_and_differ() {
         let mut random = StdRng::seed_from_u64(1);
         let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..200).map(|_| backoff.next(&mut random)).collect();
+        let pauses: Vec<_> = (0..200).map(|_| backoff.next(true, &mut random)).collect();
         assert!(pauses[0] <= FIRST);
         assert!(pauses.iter().all(|pause| *pause <= LAST));
         assert!(pauses[20..].iter().any(|pause| *pause > LAST / 2), "they grow");
@@ -45,5 +49,6 @@ mod tests {
             pauses[20..].iter().any(|pause| *pause < LAST / 2),
             "they are spread"
         );
+        assert!((0..200).all(|_| backoff.next(false, &mut random) <= LAST_UNSERVING));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bridge_proto::fleet::v1::{WatchRequest, WatchResponse, watch_service_client::WatchServiceClient};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -13,7 +13,10 @@ use tonic::{
 };
 
 use super::ended::Ended;
-use crate::config::{Fleet, TokenSource};
+use crate::{
+    config::{Fleet, TokenSource},
+    snapshot::token,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -49,18 +52,10 @@ pub(super) async fn open(
     Ok(client.watch(request).await?.into_inner())
 }
 
-/// A file is read at every connection: the token may appear or change at any time.
 async fn bearer(source: &TokenSource) -> Result<MetadataValue<Ascii>, Ended> {
-    let token: SecretString = match source {
-        TokenSource::Given(token) => token.clone(),
-        TokenSource::File(path) => tokio::fs::read_to_string(path)
-            .await
-            .map_err(|source| Ended::Token {
-                path: path.display().to_string(),
-                source,
-            })?
-            .into(),
-    };
+    let source = source.clone();
+    let token = tokio::task::spawn_blocking(move || token::read(&source));
+    let token = token.await.map_err(|_| Ended::BadToken)??;
     let text = format!("Bearer {}", token.expose_secret().trim());
     let mut value = MetadataValue::try_from(text).map_err(|_| Ended::BadToken)?;
     value.set_sensitive(true);

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use crate::snapshot::token::TokenError;
+
 /// The control plane speaks at least every five seconds.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
-    #[error("the node token cannot be read from {path}: {source}")]
-    Token { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the node token has characters that no header may have")]
     BadToken,
     #[error("the certificate authority cannot be read from {path}: {source}")]

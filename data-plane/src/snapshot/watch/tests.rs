@@ -12,11 +12,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
 use crate::{
-    config::TokenSource,
-    life::Life,
-    metrics::Metrics,
-    snapshot::{decode::tests as fixture, live::Live},
-    upstream::{admission::Upstreams, client::Client},
+    config::{SnapshotCache, TokenSource},
+    node,
+    snapshot::decode::tests as fixture,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -137,13 +135,7 @@ impl Stage {
                 .await
                 .unwrap();
         });
-        let metrics = Arc::new(Metrics::new());
-        let node = Arc::new(Node {
-            live: Live::new(Instant::now()),
-            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
-            metrics,
-            life: Arc::new(Life::default()),
-        });
+        let node = node::tests::node();
         let fleet = Fleet {
             urls: vec![url],
             authority: None,
@@ -155,6 +147,16 @@ impl Stage {
             fleet,
             node: Arc::clone(&node),
             shutdown: shutdown.clone(),
+            cache: Cache::new(
+                SnapshotCache {
+                    folder: None,
+                    bootstrap: None,
+                },
+                TokenSource::Given(TOKEN.to_owned().into()),
+            ),
+            restored: Restored::Done,
+            inbox: Arc::default(),
+            over: CancellationToken::new(),
         };
         let watcher = Mutex::new(Some(tasks.spawn(watcher.run())));
         Self {
