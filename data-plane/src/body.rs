@@ -1,9 +1,9 @@
-//! Reads a request body: bounded in size and in time, and copied at most once. An
-//! encoded one is decoded within the same bounds.
+//! Reads a request body: bounded in size, in time and in the memory that all bodies
+//! share, and copied at most once. An encoded one is decoded within the same bounds.
 
 pub(crate) mod encoding;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,11 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::encoding::Encoding;
-use crate::{error::Error, off_reactor::off_reactor};
+use crate::{
+    error::Error,
+    off_reactor::off_reactor,
+    overload::{Budget, Held},
+};
 
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -22,15 +26,40 @@ const TOTAL_MAX: Duration = Duration::from_secs(120);
 /// the connection closes sees a reset instead of the answer.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_MAX: Duration = Duration::from_secs(2);
+const DISCARD_SHORT_BYTES_MAX: u64 = 256 << 10;
+/// What a body costs besides itself: what is made of it for an upstream, and the buffers that
+/// both grow in.
+const COPIES: u64 = 3;
+/// Memory is taken in steps of this, so that a length that is only claimed costs nothing.
+const STEP_BYTES: usize = 64 << 10;
 
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+/// What the largest body costs.
+const COST_MAX: u64 = cost(BODY_BYTES_MAX);
+/// A budget in which it fits, beside what is kept for small ones.
+pub(crate) const BUDGET_MIN: u64 = Budget::for_one(COST_MAX);
+
+const fn cost(bytes: usize) -> u64 {
+    bytes as u64 * COPIES
+}
+
+/// A whole body, and the memory it is accounted for.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    pub(crate) held: Held,
+}
+
+pub(crate) async fn read(headers: &HeaderMap, body: Body, budget: &Arc<Budget>) -> Result<Whole, Error> {
     match Encoding::of(headers) {
-        Ok(Encoding::Identity) => as_sent(body).await,
+        Ok(Encoding::Identity) => as_sent(body, budget.hold()).await,
         Ok(encoding) => {
-            let encoded = as_sent(body).await?;
+            let Whole { bytes, mut held } = as_sent(body, budget.hold()).await?;
+            // How far it will grow is known afterwards.
+            held.grow_to(COST_MAX).map_err(Error::Overloaded)?;
             // How long decoding takes depends on what it becomes.
-            let plain = off_reactor(BODY_BYTES_MAX, || encoding.decode(encoded, BODY_BYTES_MAX))?;
-            Ok(plain)
+            let plain = off_reactor(BODY_BYTES_MAX, || encoding.decode(bytes, BODY_BYTES_MAX))?;
+            held.shrink_to(cost(plain.len()));
+            Ok(Whole { bytes: plain, held })
         }
         Err(unsupported) => {
             discard(body).await;
@@ -39,7 +68,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Error
     }
 }
 
-async fn as_sent(mut body: Body) -> Result<Bytes, Error> {
+async fn as_sent(mut body: Body, mut held: Held) -> Result<Whole, Error> {
     let told = body
         .size_hint()
         .exact()
@@ -67,6 +96,12 @@ async fn as_sent(mut body: Body) -> Result<Bytes, Error> {
                 limit_bytes: BODY_BYTES_MAX,
             });
         }
+        let length = whole.len() + many.len() + bytes.len();
+        if let Err(shortage) = held.grow_to(cost(length.next_multiple_of(STEP_BYTES))) {
+            drop((whole, many, bytes, held));
+            discard(body).await;
+            return Err(Error::Overloaded(shortage));
+        }
         if whole.is_empty() && many.is_empty() {
             whole = bytes;
             continue;
@@ -77,7 +112,16 @@ async fn as_sent(mut body: Body) -> Result<Bytes, Error> {
         }
         many.extend_from_slice(&bytes);
     }
-    Ok(if many.is_empty() { whole } else { many.freeze() })
+    let bytes = if many.is_empty() { whole } else { many.freeze() };
+    Ok(Whole { bytes, held })
+}
+
+/// Reads past a body that nobody wants, if that costs less than a new connection would.
+pub(crate) async fn discard_short(body: Body) {
+    let told = body.size_hint().exact();
+    if told.is_some_and(|bytes| bytes > 0 && bytes <= DISCARD_SHORT_BYTES_MAX) {
+        discard(body).await;
+    }
 }
 
 async fn discard(mut body: Body) {
@@ -99,6 +143,17 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::overload::Shortage;
+
+    async fn read(body: Body) -> Result<Bytes, Error> {
+        let budget = Budget::new(2 * COST_MAX);
+        let whole = super::read(&HeaderMap::new(), body, &budget).await?;
+        assert!(budget.used() >= whole.bytes.len() as u64);
+        let Whole { bytes, held } = whole;
+        drop(held);
+        assert_eq!(budget.used(), 0);
+        Ok(bytes)
+    }
 
     fn chunks(chunks: Vec<Vec<u8>>) -> Body {
         Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>)))
@@ -107,31 +162,57 @@ mod tests {
     #[tokio::test]
     async fn pieces_become_one_body() {
         let body = chunks(vec![b"ab".to_vec(), Vec::new(), b"cd".to_vec(), b"e".to_vec()]);
-        assert_eq!(read(&HeaderMap::new(), body).await.unwrap(), "abcde");
-        assert_eq!(read(&HeaderMap::new(), Body::empty()).await.unwrap(), "");
+        assert_eq!(read(body).await.unwrap(), "abcde");
+        assert_eq!(read(Body::empty()).await.unwrap(), "");
     }
 
     #[tokio::test]
     async fn a_body_that_hides_its_length_is_counted() {
         let piece = vec![b'x'; BODY_BYTES_MAX / 4];
         let fits = chunks(vec![piece.clone(); 4]);
-        assert_eq!(read(&HeaderMap::new(), fits).await.unwrap().len(), BODY_BYTES_MAX);
+        assert_eq!(read(fits).await.unwrap().len(), BODY_BYTES_MAX);
         let mut pieces = vec![piece; 4];
         pieces.push(b"x".to_vec());
-        assert!(matches!(
-            read(&HeaderMap::new(), chunks(pieces)).await,
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(read(chunks(pieces)).await, Err(Error::TooLarge { .. })));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_is_given_up() {
         let stops = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let started = Instant::now();
-        assert!(matches!(
-            read(&HeaderMap::new(), stops).await,
-            Err(Error::SlowBody)
-        ));
+        assert!(matches!(read(stops).await, Err(Error::SlowBody)));
         assert_eq!(started.elapsed(), IDLE_MAX);
+    }
+
+    #[tokio::test]
+    async fn without_memory_a_body_is_refused_and_what_it_took_is_given_back() {
+        let budget = Budget::new(COST_MAX);
+        let mut others = budget.hold();
+        others.grow_to(COST_MAX / 2).unwrap();
+        let large = chunks(vec![vec![b'x'; BODY_BYTES_MAX / 4]; 3]);
+        let refused = super::read(&HeaderMap::new(), large, &budget).await;
+        assert!(matches!(refused, Err(Error::Overloaded(Shortage::Memory))));
+        assert_eq!(budget.used(), COST_MAX / 2);
+        let small = chunks(vec![vec![b'x'; 1000]]);
+        super::read(&HeaderMap::new(), small, &budget).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_encoded_body_is_accounted_for_by_what_it_becomes() {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
+        let encoded = encoder.finish().unwrap();
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, "gzip".parse().unwrap())]);
+        let budget = Budget::new(2 * COST_MAX);
+        let whole = super::read(&headers, chunks(vec![encoded.clone()]), &budget)
+            .await
+            .unwrap();
+        assert_eq!(budget.used(), cost(1 << 20));
+        drop(whole);
+        // Nobody knows beforehand what it becomes.
+        let narrow = Budget::new(COST_MAX / 2);
+        let refused = super::read(&headers, chunks(vec![encoded]), &narrow).await;
+        assert!(matches!(refused, Err(Error::Overloaded(Shortage::Memory))));
     }
 }

@@ -29,6 +29,7 @@ pub struct Config {
     pub upstream: Upstream,
     pub cache: SnapshotCache,
     pub drain: Drain,
+    pub limits: Limits,
     pub log: Log,
 }
 
@@ -61,6 +62,14 @@ pub struct SnapshotCache {
 pub struct Drain {
     pub delay: Duration,
     pub max: Duration,
+}
+
+/// What an operator allows; what is not said follows from what the system allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connections: Option<usize>,
+    pub requests: Option<u64>,
+    pub body_memory_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +176,9 @@ mod tests {
             "--control-plane-url=http://192.0.2.7:8002",
             "--log-level=loud",
             "--drain-max-s=soon",
+            "--max-connections=0",
+            "--max-requests=many",
+            "--body-memory-mib=95",
             "--node-id=a b",
         ])
         .unwrap_err()
@@ -177,6 +189,9 @@ mod tests {
             "CONTROL_PLANE_URL",
             "LOG_LEVEL",
             "DRAIN_MAX_S",
+            "MAX_CONNECTIONS",
+            "MAX_REQUESTS",
+            "BODY_MEMORY_MIB",
             "NODE_ID",
         ] {
             assert!(

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    auth, body::encoding, request_id::RequestId, routing, snapshot::live::Unavailable,
+    auth, body::encoding, overload::Shortage, request_id::RequestId, routing, snapshot::live::Unavailable,
     upstream::outcome::Failure,
 };
 
@@ -23,6 +23,7 @@ const WAIT_PATIENT_S: u64 = 60;
 /// From here on the truth is told, and not to wait for it.
 const WAIT_POINTLESS_S: u64 = 300;
 const WAIT_FOR_CONFIG: Duration = Duration::from_secs(1);
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -54,6 +55,8 @@ pub(crate) enum Error {
     Upstream(Failure),
     #[error("no provider could be asked within the time that one request may take")]
     Deadline,
+    #[error(transparent)]
+    Overloaded(Shortage),
     #[error("this data plane is shutting down")]
     Draining,
     #[error("an internal error happened")]
@@ -153,6 +156,10 @@ impl Error {
             },
             Self::Upstream(failure) => of_failure(failure),
             Self::Deadline => look(504, ErrorType::Timeout),
+            Self::Overloaded(_) => Look {
+                wait: Some(WAIT_FOR_ROOM),
+                ..look(529, ErrorType::Overloaded)
+            },
             Self::Draining => look(529, ErrorType::Overloaded),
             Self::Internal => look(500, ErrorType::Api),
         }

@@ -17,9 +17,9 @@ use axum::{
     routing::{any, get, post},
 };
 use futures_util::FutureExt;
-use http::Method;
+use http::{Method, Version};
 
-use crate::{error::Error, node::Node, request_id::RequestId};
+use crate::{error::Error, node::Node, overload::Shortage, request_id::RequestId};
 
 /// What the public listener serves.
 pub(crate) fn public(node: Arc<Node>) -> Router {
@@ -57,7 +57,7 @@ async fn outermost(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let id = RequestId::new();
+    let (id, version) = (RequestId::new(), request.version());
     request.extensions_mut().insert(id.clone());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_panic| {
@@ -66,10 +66,21 @@ async fn outermost(
         Error::Internal.into_response(&id)
     });
     stamp::request_id(response.headers_mut(), &id);
-    if node.life.is_draining() {
+    if node.life.is_draining() && version < Version::HTTP_2 {
         stamp::last_on_connection(response.headers_mut());
     }
     response
+}
+
+/// Answers connections over the limit.
+pub(crate) fn refusal(node: Arc<Node>) -> Router {
+    Router::new()
+        .fallback(any(too_many_connections))
+        .layer(middleware::from_fn_with_state(node, outermost))
+}
+
+async fn too_many_connections(id: axum::Extension<RequestId>) -> Response {
+    Error::Overloaded(Shortage::Connections).into_response(&id)
 }
 
 async fn not_found(id: axum::Extension<RequestId>, request: Request) -> Response {

@@ -7,6 +7,7 @@
 
 mod auth;
 mod body;
+mod capacity;
 pub mod check;
 mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ mod life;
 mod metrics;
 mod node;
 mod off_reactor;
+mod overload;
 mod relay;
 mod request_id;
 mod routing;
@@ -40,11 +42,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
+    capacity::Capacity,
     clock::Clock,
     config::{Config, Drain},
     life::Life,
     metrics::Metrics,
     node::Node,
+    overload::Overload,
     server::{Server, listen},
     snapshot::{
         cache::{Cache, Inbox, Keeper},
@@ -63,6 +67,8 @@ const OPS_DRAIN: Drain = Drain {
 
 /// For the last write to the snapshot cache.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
+/// Probes and scrapers; they have a limit of their own, so that clients cannot crowd them out.
+const OPS_CONNECTIONS_MAX: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -86,8 +92,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
         upstream,
         cache,
         drain,
+        limits,
         log: _,
     } = config;
+    let capacity = Capacity::of_system(limits);
     let mut signals = Signals::new().map_err(Error::Signal)?;
     let public_listener = listen(public, "PORT (or --port)")?;
     let ops_listener = listen(ops, "OPS_LISTEN (or --ops-listen)")?;
@@ -105,26 +113,38 @@ pub async fn run(config: Config) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
         clock: Arc::new(Clock::new(Instant::now(), SystemTime::now())),
+        overload: Arc::new(Overload::new(capacity.overload)),
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),
         CancellationToken::new(),
         TaskTracker::new(),
     );
-    let server = |router, drain| Server {
+    let server = |router, connections_max, drain| Server {
         router,
+        refusal: handler::refusal(Arc::clone(&node)),
+        connections_max,
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
         drain,
-        tasks: tasks.clone(),
     };
-    let public_server = server(handler::public(Arc::clone(&node)), drain);
-    let ops_server = server(handler::ops(Arc::clone(&node)), OPS_DRAIN);
-    info!(node.id = fleet.node_id, %public, %ops, "data plane started");
+    let public_server = server(handler::public(Arc::clone(&node)), capacity.connections, drain);
+    let ops_server = server(handler::ops(Arc::clone(&node)), OPS_CONNECTIONS_MAX, OPS_DRAIN);
+    info!(
+        node.id = fleet.node_id, %public, %ops,
+        connections_max = capacity.connections,
+        requests_max = capacity.overload.requests_max,
+        body_mib_max = capacity.overload.body_bytes_max >> 20,
+        "data plane started"
+    );
 
     tasks.spawn({
         let upstreams = Arc::clone(&node.upstreams);
         async move { upstreams.tables.load_when_wanted().await }
+    });
+    tasks.spawn({
+        let overload = Arc::clone(&node.overload);
+        async move { overload.watch().await }
     });
     let kept = follow_configuration(fleet, cache, node, &shutdown, &tasks).await;
     tasks.spawn(ops_server.run(ops_listener, over.clone()));
@@ -143,8 +163,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
         () = signals.next() => Err(Error::Impatient),
         _served = serving => Ok(()),
     };
-    // What cannot be written in this time is written by the next process.
-    let _ = timeout(FLUSH_WAIT, kept).await;
+    if ended.is_ok() {
+        // What cannot be written in this time is written by the next process.
+        let _ = timeout(FLUSH_WAIT, kept).await;
+    }
     over.cancel();
     info!("data plane ended");
     ended

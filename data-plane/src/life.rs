@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio_util::sync::CancellationToken;
+
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     is_draining: AtomicBool,
-    is_cutting: AtomicBool,
+    cut: CancellationToken,
 }
 
 impl Life {
@@ -20,10 +22,15 @@ impl Life {
 
     /// What still runs has run long enough.
     pub(crate) fn cut(&self) {
-        self.is_cutting.store(true, Ordering::Relaxed);
+        self.cut.cancel();
     }
 
     pub(crate) fn is_cutting(&self) -> bool {
-        self.is_cutting.load(Ordering::Relaxed)
+        self.cut.is_cancelled()
+    }
+
+    /// Resolves when it is.
+    pub(crate) async fn cutting(&self) {
+        self.cut.cancelled().await;
     }
 }

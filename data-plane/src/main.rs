@@ -37,9 +37,10 @@ fn main() -> ExitCode {
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
-            runtime
-                .block_on(bridge_data_plane::run(config))
-                .map_err(anyhow::Error::from)
+            let ended = runtime.block_on(bridge_data_plane::run(config));
+            // Whatever still computes has nobody to tell.
+            runtime.shutdown_background();
+            ended.map_err(anyhow::Error::from)
         });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

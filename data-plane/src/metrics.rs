@@ -55,6 +55,11 @@ pub(crate) struct ResultLabel {
     pub(crate) result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ShortageLabel {
+    pub(crate) shortage: &'static str,
+}
+
 pub(crate) type Latencies = Family<ProviderLabel, Histogram, fn() -> Histogram>;
 type Count = Gauge<i64, AtomicI64>;
 
@@ -68,6 +73,7 @@ pub(crate) struct Metrics {
     pub(crate) first_token: Latencies,
     pub(crate) losses: Family<LossLabel, Counter>,
     pub(crate) loss_labels: Labels,
+    pub(crate) shed: Family<ShortageLabel, Counter>,
     pub(crate) process: Process,
     pub(crate) config: Config,
 }
@@ -75,6 +81,9 @@ pub(crate) struct Metrics {
 pub(crate) struct Process {
     pub(crate) requests_in_flight: Count,
     pub(crate) connections: Count,
+    pub(crate) connections_refused: Counter,
+    pub(crate) body_bytes: Count,
+    pub(crate) accept_errors: Counter,
     pub(crate) losses: Counter,
     pub(crate) query_keys: Counter,
     pub(crate) panics: Counter,
@@ -105,6 +114,7 @@ impl Metrics {
             first_token: latencies(),
             losses: Family::default(),
             loss_labels: Labels::default(),
+            shed: Family::default(),
             process: Process::register(&mut registry),
             config: Config::register(&mut registry),
             registry: Registry::default(),
@@ -135,6 +145,11 @@ impl Metrics {
             "What translation could not carry, by its place in the request",
             metrics.losses.clone(),
         );
+        registry.register(
+            "requests_shed",
+            "Requests turned away for want of something",
+            metrics.shed.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -150,6 +165,9 @@ impl Process {
         let this = Self {
             requests_in_flight: Gauge::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            body_bytes: Gauge::default(),
+            accept_errors: Counter::default(),
             losses: Counter::default(),
             query_keys: Counter::default(),
             panics: Counter::default(),
@@ -162,6 +180,21 @@ impl Process {
             this.requests_in_flight.clone(),
         );
         registry.register("connections", "Open client connections", this.connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections over the limit",
+            this.connections_refused.clone(),
+        );
+        registry.register(
+            "body_memory_bytes",
+            "Memory that request bodies are accounted for",
+            this.body_bytes.clone(),
+        );
+        registry.register(
+            "accept_errors",
+            "Times that the system had no connection to give",
+            this.accept_errors.clone(),
+        );
         registry.register(
             "lossy_requests",
             "Requests whose translation lost something",

@@ -1,4 +1,4 @@
-//! What every request of this node shares: five handles and nothing else.
+//! What every request of this node shares: six handles and nothing else.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,6 +6,7 @@ use crate::{
     clock::Clock,
     life::Life,
     metrics::Metrics,
+    overload::{Overload, Shortage},
     snapshot::live::{Live, Unavailable},
     upstream::admission::Upstreams,
 };
@@ -16,9 +17,15 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) overload: Arc<Overload>,
 }
 
 impl Node {
+    /// Whether there is room for a request that is already counted.
+    pub(crate) fn has_room(&self) -> Result<(), Shortage> {
+        self.overload.admit(self.requests_in_flight())
+    }
+
     pub(crate) fn requests_in_flight(&self) -> u64 {
         self.metrics
             .process
@@ -50,7 +57,7 @@ pub(crate) mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::upstream::client::Client;
+    use crate::{overload::Limits, upstream::client::Client};
 
     /// A node that holds nothing yet.
     pub(crate) fn node() -> Arc<Node> {
@@ -61,6 +68,10 @@ pub(crate) mod tests {
             metrics,
             life: Arc::default(),
             clock: Arc::new(Clock::new(now, SystemTime::now())),
+            overload: Arc::new(Overload::new(Limits {
+                requests_max: u64::MAX,
+                body_bytes_max: 1 << 30,
+            })),
         })
     }
 }

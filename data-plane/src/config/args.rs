@@ -109,6 +109,15 @@ pub struct Serve {
     /// Seconds that open streams get to finish
     #[arg(long, env = "DRAIN_MAX_S", default_value = "120", global = true)]
     pub(super) drain_max_s: String,
+    /// Client connections at once [default: half of the file descriptors]
+    #[arg(long, env = "MAX_CONNECTIONS", global = true)]
+    pub(super) max_connections: Option<String>,
+    /// Requests in flight at once [default: by file descriptors and memory]
+    #[arg(long, env = "MAX_REQUESTS", global = true)]
+    pub(super) max_requests: Option<String>,
+    /// MiB for request bodies in flight [default: half of the memory this process may use]
+    #[arg(long, env = "BODY_MEMORY_MIB", global = true)]
+    pub(super) body_memory_mib: Option<String>,
     /// critical, error, warning, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub(super) log_level: String,

@@ -9,13 +9,15 @@ use std::{
 use url::Url;
 
 use super::{
-    Config, Drain, Fleet, Log, Mistakes, SnapshotCache, TokenSource, Upstream,
+    Config, Drain, Fleet, Limits, Log, Mistakes, SnapshotCache, TokenSource, Upstream,
     args::Serve,
     upstream::{self, networks},
 };
+use crate::body;
 
 /// Longest node id: it becomes a label and a line on a page.
 const NODE_ID_MAX_CHARS: usize = 128;
+const BODY_MEMORY_MIB_MIN: u64 = body::BUDGET_MIN.div_ceil(1 << 20);
 const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
@@ -39,6 +41,9 @@ impl Serve {
             upstream_ca_file,
             drain_delay_s,
             drain_max_s,
+            max_connections,
+            max_requests,
+            body_memory_mib,
             log_level,
             log_format,
         } = self;
@@ -65,6 +70,7 @@ impl Serve {
         };
         let delay = keep(&mut mistakes, seconds("DRAIN_DELAY_S", &drain_delay_s));
         let max = keep(&mut mistakes, seconds("DRAIN_MAX_S", &drain_max_s));
+        let limits = limits(&mut mistakes, max_connections, max_requests, body_memory_mib);
         let level = keep(&mut mistakes, log_level.parse());
         let format = keep(&mut mistakes, log_format.parse());
         let token = token_source(environment("NODE_TOKEN"), node_token_file);
@@ -101,10 +107,33 @@ impl Serve {
                     bootstrap: named(bootstrap_snapshot),
                 },
                 drain: Drain { delay, max },
+                limits,
                 log: Log { level, format },
             }),
             _ => Err(Mistakes(mistakes)),
         }
+    }
+}
+
+fn limits(
+    mistakes: &mut Vec<String>,
+    connections: Option<String>,
+    requests: Option<String>,
+    body_memory_mib: Option<String>,
+) -> Limits {
+    let mut at_least = |variable: &str, least: u64, text: Option<String>| {
+        let number = text.map(|text| {
+            let number = text.parse().ok().filter(|number: &u64| *number >= least);
+            number.ok_or_else(|| format!("{variable}: {text:?} is not a number from {least} on"))
+        });
+        number.and_then(|number| keep(mistakes, number))
+    };
+    let connections = at_least("MAX_CONNECTIONS", 1, connections);
+    Limits {
+        connections: connections.and_then(|number| number.try_into().ok()),
+        requests: at_least("MAX_REQUESTS", 1, requests),
+        body_memory_bytes: at_least("BODY_MEMORY_MIB", BODY_MEMORY_MIB_MIN, body_memory_mib)
+            .map(|mib| mib.saturating_mul(1 << 20)),
     }
 }
 

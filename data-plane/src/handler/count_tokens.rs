@@ -65,6 +65,7 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
         key,
         head,
         body,
+        held: _held,
     } = admit(node, request, Instant::now(), meter).await?;
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
     let request = off_reactor(body.len(), || anthropic::Request::parse_count_tokens(&body))?;

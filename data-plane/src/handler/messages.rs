@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     node::Node,
     off_reactor::off_reactor,
+    overload::Held,
     relay::{Committed, Outcome, Relay},
     request_id::RequestId,
     routing::{self, Candidate},
@@ -69,9 +70,11 @@ pub(super) struct Admitted {
     pub(super) key: KeyId,
     pub(super) head: Parts,
     pub(super) body: Bytes,
+    /// The memory that the body is accounted for.
+    pub(super) held: Held,
 }
 
-/// Who asks, before anything of the body is read.
+/// Whether there is room and who asks, before anything of the body is read.
 pub(super) async fn admit(
     node: &Node,
     request: Request,
@@ -79,16 +82,21 @@ pub(super) async fn admit(
     meter: &mut Meter,
 ) -> Result<Admitted, Error> {
     let (head, body) = request.into_parts();
+    if let Err(shortage) = node.has_room() {
+        body::discard_short(body).await;
+        return Err(Error::Overloaded(shortage));
+    }
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;
     node.upstreams.tables.want();
-    let body = body::read(&head.headers, body).await?;
+    let body::Whole { bytes, held } = body::read(&head.headers, body, &node.overload.bodies).await?;
     Ok(Admitted {
         snapshot,
         key,
         head,
-        body,
+        body: bytes,
+        held,
     })
 }
 
@@ -125,8 +133,10 @@ async fn walk(
         key,
         head,
         body,
+        // As long as the walk may send the body once more.
+        held: _held,
     } = admitted;
-    let result = async {
+    let asking = async {
         let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
         let request = off_reactor(body.len(), || anthropic::Request::parse(&body))?;
         meter.asked(request.model(), request.is_stream());
@@ -156,8 +166,13 @@ async fn walk(
             }
         }
         failover::run(order, plan, &mut meter).await
-    }
-    .await;
+    };
+    let result = tokio::select! {
+        // An answer that is there may go out.
+        biased;
+        result = asking => result,
+        () = node.life.cutting() => Err(Error::Draining),
+    };
     Outcome { meter, result }
 }
 

@@ -20,6 +20,9 @@ where
 
 /// An error as an answer, with what is known of the way it took.
 pub(super) fn refuse(mut meter: Box<Meter>, error: Error) -> Response {
+    if let Error::Overloaded(shortage) = &error {
+        meter.shed(*shortage);
+    }
     meter.failed(error.status(), error.error_type().as_str());
     let mut response = error.into_response(meter.id());
     stamp::trail(response.headers_mut(), meter.trail());

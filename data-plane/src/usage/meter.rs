@@ -8,7 +8,8 @@ use http::HeaderMap;
 use tracing::info;
 
 use crate::{
-    metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, TokenLabels},
+    metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, ShortageLabel, TokenLabels},
+    overload::Shortage,
     request_id::RequestId,
     snapshot::KeyId,
 };
@@ -135,6 +136,14 @@ impl Meter {
 
     pub(crate) fn succeeded(&mut self) {
         self.end.status = Some(200);
+    }
+
+    /// It was turned away.
+    pub(crate) fn shed(&self, shortage: Shortage) {
+        let label = ShortageLabel {
+            shortage: shortage.name(),
+        };
+        self.metrics.shed.get_or_create(&label).inc();
     }
 
     /// `status` is what the client saw, or would have seen before the head was out.

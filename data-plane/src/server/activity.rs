@@ -1,0 +1,351 @@
+//! What one connection is doing, and how long it may go on like that.
+//!
+//! The HTTP library has one timer for the head of a request and for the pause before it; here
+//! a head has seconds from its first byte and a pause more than a minute. Time is an
+//! argument; the socket, the service and the task of the connection tell what happens.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How an HTTP/2 client begins.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What may arrive on a connection that serves nothing: a head of the longest kind, and a
+/// window of a body that was refused. Floods of empty frames are longer.
+const BYTES_BETWEEN_REQUESTS_MAX: usize = 2 << 20;
+/// How long the last connection of a client may take to say its first word when the
+/// listener is about to close.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(1);
+/// How long a connection that was asked to end may linger without work.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may go without a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From its first byte to the end of a head; also from the connection to its first byte.
+    pub(super) head: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
+}
+
+impl Patience {
+    fn shortest(self) -> Duration {
+        self.head.min(self.idle)
+    }
+}
+
+/// Whether more is wanted of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Stay,
+    /// It should end once it is without work.
+    Leave,
+    /// It has been asked to end.
+    Left,
+}
+
+/// What is to be done with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing before this instant.
+    Wait(Instant),
+    /// Ask it to end in its protocol's way.
+    Finish,
+    /// Drop it.
+    Drop(&'static str),
+}
+
+/// More came than any request has.
+#[derive(Debug, thiserror::Error)]
+#[error("the client sends much and asks nothing")]
+pub(super) struct Flood;
+
+/// Shared by the socket, the service and the task of one connection.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    opening: Opening,
+    requests_in_flight: usize,
+    has_served: bool,
+    /// When the last request ended, or the connection began.
+    idle_since: Instant,
+    /// First byte since then.
+    spoke_at: Option<Instant>,
+    bytes_since: usize,
+}
+
+/// What the first bytes tell of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// So many bytes of HTTP/2's preface.
+    Preface(usize),
+    Http2,
+    Http1,
+}
+
+// === impl Activity ===
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Mutex::new(State {
+            opening: Opening::Preface(0),
+            requests_in_flight: 0,
+            has_served: false,
+            idle_since: now,
+            spoke_at: None,
+            bytes_since: 0,
+        }))
+    }
+
+    /// Bytes came in.
+    pub(super) fn heard(&self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        let mut state = self.state();
+        state.opening = state.opening.after(bytes);
+        if state.requests_in_flight > 0 || bytes.is_empty() {
+            return Ok(());
+        }
+        state.spoke_at.get_or_insert(now);
+        state.bytes_since += bytes.len();
+        if state.bytes_since > BYTES_BETWEEN_REQUESTS_MAX {
+            return Err(Flood);
+        }
+        Ok(())
+    }
+
+    /// A request's head is complete.
+    pub(super) fn began(&self) {
+        let mut state = self.state();
+        state.requests_in_flight += 1;
+        state.has_served = true;
+    }
+
+    /// Its answer is handed over, or nobody wants it.
+    pub(super) fn ended(&self, now: Instant) {
+        let mut state = self.state();
+        state.requests_in_flight = state.requests_in_flight.saturating_sub(1);
+        if state.requests_in_flight == 0 {
+            state.idle_since = now;
+            state.spoke_at = None;
+            state.bytes_since = 0;
+        }
+    }
+
+    /// What to do, and when to ask again. Whatever happens before that instant cannot make
+    /// an earlier one right: a new request has a head's time, too.
+    pub(super) fn verdict(&self, now: Instant, patience: Patience, wish: Wish) -> Verdict {
+        let state = self.state();
+        let is_at_work = state.requests_in_flight > 0;
+        let (until, why) = state.limit(patience);
+        match wish {
+            Wish::Stay if is_at_work => Verdict::Wait(now + patience.shortest()),
+            Wish::Stay if now < until => Verdict::Wait(until.min(now + patience.shortest())),
+            Wish::Stay if state.ends_politely() => Verdict::Finish,
+            Wish::Stay => Verdict::Drop(why),
+            Wish::Leave if is_at_work || state.may_leave(now) => Verdict::Finish,
+            Wish::Leave if now < until => Verdict::Wait(until.min(now + FIRST_WORD_MAX)),
+            Wish::Leave => Verdict::Drop(why),
+            Wish::Left if is_at_work || now < state.idle_since + FAREWELL_MAX => {
+                Verdict::Wait(now + FAREWELL_MAX)
+            }
+            Wish::Left => Verdict::Drop("does not end"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A number that was being changed is still a number.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Until when it may be without a request.
+    fn limit(&self, patience: Patience) -> (Instant, &'static str) {
+        let Patience { head, idle } = patience;
+        match (self.opening, self.spoke_at) {
+            (Opening::Http2, _) => (self.idle_since + idle, "is idle"),
+            (Opening::Preface(_) | Opening::Http1, Some(spoke_at)) => {
+                (spoke_at + head, "takes too long for a head")
+            }
+            (Opening::Preface(_) | Opening::Http1, None) if self.has_served => {
+                (self.idle_since + idle, "is idle")
+            }
+            (Opening::Preface(_) | Opening::Http1, None) => (self.idle_since + head, "says nothing"),
+        }
+    }
+
+    /// Whether its protocol has a way to end here.
+    fn ends_politely(&self) -> bool {
+        match self.opening {
+            Opening::Http2 => true,
+            Opening::Preface(_) | Opening::Http1 => self.has_served && self.spoke_at.is_none(),
+        }
+    }
+
+    /// Whether nothing is lost if it ends, as far as can be known.
+    fn may_leave(&self, now: Instant) -> bool {
+        let is_new = !self.has_served && now < self.idle_since + FIRST_WORD_MAX;
+        match self.opening {
+            Opening::Http2 => true,
+            Opening::Preface(_) | Opening::Http1 => self.spoke_at.is_none() && !is_new,
+        }
+    }
+}
+
+impl Opening {
+    fn after(self, bytes: &[u8]) -> Self {
+        let Self::Preface(matched) = self else {
+            return self;
+        };
+        let expected = &H2_PREFACE[matched..];
+        let length = expected.len().min(bytes.len());
+        match (expected[..length] == bytes[..length], length == expected.len()) {
+            (false, _) => Self::Http1,
+            (true, true) => Self::Http2,
+            (true, false) => Self::Preface(matched + length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+    };
+    const MS: Duration = Duration::from_millis(1);
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// When it is dropped or finished, asking as often as it says.
+    fn end_of(activity: &Activity, from: Instant, wish: Wish) -> (Duration, Verdict) {
+        let mut now = from;
+        loop {
+            match activity.verdict(now, PATIENCE, wish) {
+                Verdict::Wait(until) => now = until.max(now + MS),
+                end @ (Verdict::Finish | Verdict::Drop(_)) => return (now - from, end),
+            }
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_has_the_time_of_a_head() {
+        let start = Instant::now();
+        let (after, end) = end_of(&Activity::new(start), start, Wish::Stay);
+        assert_eq!((after, end), (seconds(10), Verdict::Drop("says nothing")));
+    }
+
+    #[test]
+    fn a_dripping_head_has_its_time_from_the_first_byte() {
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        for second in 3..9 {
+            activity.heard(b"GET", start + seconds(second)).unwrap();
+        }
+        let (after, end) = end_of(&activity, start, Wish::Stay);
+        assert_eq!(after, seconds(13));
+        assert_eq!(end, Verdict::Drop("takes too long for a head"));
+    }
+
+    #[test]
+    fn between_requests_there_is_more_time_but_not_for_the_next_head() {
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        activity.heard(b"GET / HTTP/1.1\r\n\r\n", start).unwrap();
+        activity.began();
+        assert!(matches!(
+            activity.verdict(start + seconds(500), PATIENCE, Wish::Stay),
+            Verdict::Wait(_)
+        ));
+        activity.ended(start + seconds(600));
+        let idle_from = start + seconds(600);
+        assert_eq!(
+            end_of(&activity, idle_from, Wish::Stay),
+            (seconds(75), Verdict::Finish)
+        );
+        activity.heard(b"G", idle_from + seconds(70)).unwrap();
+        let (after, end) = end_of(&activity, idle_from + seconds(70), Wish::Stay);
+        assert_eq!(
+            (after, end),
+            (seconds(10), Verdict::Drop("takes too long for a head"))
+        );
+    }
+
+    #[test]
+    fn http2_is_known_by_its_preface_however_it_is_cut() {
+        for size in [1, 5, 24, 1000] {
+            let start = Instant::now();
+            let activity = Activity::new(start);
+            let sent = [H2_PREFACE, &[0; 9]].concat();
+            for piece in sent.chunks(size) {
+                activity.heard(piece, start).unwrap();
+            }
+            // Settings and pings are no heads.
+            let (after, end) = end_of(&activity, start, Wish::Stay);
+            assert_eq!((after, end), (seconds(75), Verdict::Finish), "{size}");
+        }
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        activity.heard(&H2_PREFACE[..23], start).unwrap();
+        let (after, _) = end_of(&activity, start, Wish::Stay);
+        assert_eq!(after, seconds(10));
+    }
+
+    #[test]
+    fn only_a_request_allows_more_bytes() {
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        let most = vec![0; BYTES_BETWEEN_REQUESTS_MAX];
+        activity.heard(&most, start).unwrap();
+        activity.began();
+        activity.heard(&most, start).unwrap();
+        activity.ended(start);
+        activity.heard(&most, start).unwrap();
+        assert!(activity.heard(b"x", start).is_err());
+    }
+
+    #[test]
+    fn who_was_asked_to_end_does_so_soon_after_the_last_answer() {
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        activity.began();
+        let wait = |at: u64| activity.verdict(start + seconds(at), PATIENCE, Wish::Left);
+        assert!(matches!(wait(100), Verdict::Wait(_)));
+        activity.ended(start + seconds(100));
+        assert!(matches!(wait(101), Verdict::Wait(_)));
+        assert!(matches!(wait(102), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn at_the_end_nobody_is_interrupted() {
+        let start = Instant::now();
+        // New: it may be about to speak.
+        let fresh = Activity::new(start);
+        assert_eq!(
+            end_of(&fresh, start, Wish::Leave),
+            (FIRST_WORD_MAX, Verdict::Finish)
+        );
+        // In the middle of a head.
+        let speaking = Activity::new(start);
+        speaking.heard(b"POST /v1", start).unwrap();
+        assert_eq!(
+            end_of(&speaking, start, Wish::Leave),
+            (seconds(10), Verdict::Drop("takes too long for a head"))
+        );
+        // At work: it ends after its answer.
+        speaking.began();
+        assert_eq!(end_of(&speaking, start, Wish::Leave).1, Verdict::Finish);
+        // Idle.
+        speaking.ended(start);
+        assert_eq!(
+            end_of(&speaking, start, Wish::Leave),
+            (Duration::ZERO, Verdict::Finish)
+        );
+    }
+}

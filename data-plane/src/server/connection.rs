@@ -1,0 +1,191 @@
+//! One client's connection, from its first byte to its end.
+
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use futures_util::TryFutureExt;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant as Due, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    activity::{Activity, Patience, Verdict, Wish},
+    socket::Socket,
+};
+
+const HEADERS_MAX: usize = 100;
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Also what is read or written at once.
+const BUFFER_BYTES_MAX: usize = HEADER_BYTES_MAX as usize;
+const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const H2_STREAMS_MAX: u32 = 256;
+/// Streams that a client may cancel before they were even looked at.
+const H2_EARLY_RESETS_MAX: usize = 20;
+/// Streams that may break the protocol's rules before their connection ends.
+const H2_FAULTS_MAX: usize = 128;
+
+/// How connections are served.
+fn protocols() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // `Activity` knows better.
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_KEEP_ALIVE)
+        .keep_alive_timeout(H2_KEEP_ALIVE_TIMEOUT)
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(H2_EARLY_RESETS_MAX)
+        .max_local_error_reset_streams(H2_FAULTS_MAX)
+        .max_send_buf_size(BUFFER_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX);
+    builder
+}
+
+/// What connections of one listener share.
+pub(super) struct Terms {
+    protocols: Builder<TokioExecutor>,
+    /// Told when the listener closes.
+    end: CancellationToken,
+}
+
+impl Terms {
+    pub(super) fn new(end: CancellationToken) -> Self {
+        Self {
+            protocols: protocols(),
+            end,
+        }
+    }
+
+    /// Serves one connection. `patience` is asked for whenever a limit is looked at.
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        router: Router,
+        patience: impl Fn() -> Patience,
+        mut wish: Wish,
+    ) {
+        // Without it small events wait for one another; the stream works all the same.
+        let _ = stream.set_nodelay(true);
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+        let mut connection = pin!(
+            self.protocols
+                .serve_connection(socket, service(router, Arc::clone(&activity)))
+        );
+        let mut check = pin!(sleep_until(Due::now() + patience().head));
+        loop {
+            tokio::select! {
+                // What has arrived is served before anything is ended.
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!("connection ended: {error}");
+                    }
+                    return;
+                }
+                () = self.end.cancelled(), if wish == Wish::Stay => {
+                    wish = Wish::Leave;
+                    check.as_mut().reset(Due::now());
+                }
+                () = check.as_mut() => {
+                    let now = Instant::now();
+                    match activity.verdict(now, patience(), wish) {
+                        Verdict::Wait(until) => check.as_mut().reset(until.into()),
+                        Verdict::Finish => {
+                            connection.as_mut().graceful_shutdown();
+                            wish = Wish::Left;
+                            check.as_mut().reset(Due::now());
+                        }
+                        Verdict::Drop(why) => {
+                            tracing::debug!("connection dropped: it {why}");
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The router, and a note of when it is at work.
+fn service(
+    router: Router,
+    activity: Arc<Activity>,
+) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send> {
+    let router = TowerToHyperService::new(router);
+    hyper::service::service_fn(move |request| {
+        let at_work = AtWork::new(Arc::clone(&activity));
+        router.call(request).map_ok(move |response| {
+            response.map(|body| Answer {
+                body,
+                _at_work: at_work,
+            })
+        })
+    })
+}
+
+/// The body of an answer; the request lasts as long as it.
+struct Answer {
+    body: Body,
+    _at_work: AtWork,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request is being served.
+struct AtWork(Arc<Activity>);
+
+impl AtWork {
+    fn new(activity: Arc<Activity>) -> Self {
+        activity.began();
+        Self(activity)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.ended(Instant::now());
+    }
+}
