@@ -22,7 +22,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -118,7 +117,7 @@ struct Plane {
     health: HealthReporter,
     admin: Listening,
     fleet: Listening,
-    ops: Router,
+    ops: Listening,
 }
 
 impl Plane {
@@ -187,7 +186,11 @@ impl Plane {
                 protocols: Protocols::Http2,
                 tls: fleet_tls,
             },
-            ops: server::ops_app(store.clone(), metrics, stopping.clone()),
+            ops: Listening {
+                app: server::ops_app(store.clone(), metrics, stopping.clone()),
+                protocols: Protocols::Http1AndHttp2,
+                tls: None,
+            },
         })
     }
 
@@ -212,10 +215,11 @@ impl Plane {
             failures,
         };
         tasks.spawn(hub.run(stopping.clone()));
-        let serve = |socket, listening| server::serve_grpc(socket, listening, stopping.clone());
+        let connections_max = server::connections_max();
+        let serve = |socket, listening| server::serve(socket, connections_max, listening, stopping.clone());
         listeners.start("admin", serve(sockets.admin, admin));
         listeners.start("fleet", serve(sockets.fleet, fleet));
-        listeners.start("ops", server::serve_ops(sockets.ops, ops, stopping.clone()));
+        listeners.start("ops", serve(sockets.ops, ops));
         failed
     }
 }

@@ -3,6 +3,8 @@
 //! The admin listener speaks gRPC and grpc-web on one port. Whatever else arrives
 //! there gets a plain answer that a browser cannot be tricked with.
 
+mod incoming;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic_web::GrpcWebLayer;
 use tracing::Instrument;
 use uuid::Uuid;
+
+pub(crate) use incoming::connections_max;
+use incoming::{Opening, incoming};
 
 use crate::auth::session::Sessions;
 use crate::config::Listener;
@@ -119,26 +123,32 @@ pub(crate) fn ops_app(store: Store, metrics: Metrics, stopping: CancellationToke
         .layer(from_fn(no_store))
 }
 
-/// What a gRPC listener speaks: browsers need HTTP/1.1, data planes must not use it.
+/// What a listener speaks: browsers and scrapers need HTTP/1.1, data planes must not use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocols {
     Http1AndHttp2,
     Http2,
 }
 
-/// What a gRPC listener serves, and how.
+/// What a listener serves, and how.
 pub(crate) struct Listening {
     pub(crate) app: Router,
     pub(crate) protocols: Protocols,
     pub(crate) tls: Option<Identity>,
 }
 
-/// Serves gRPC until the shutdown, and what is under way to its end.
-pub(crate) async fn serve_grpc(
+/// Serves until the shutdown, and what is under way to its end.
+pub(crate) async fn serve(
     listener: TcpListener,
+    connections_max: usize,
     Listening { app, protocols, tls }: Listening,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let opening = if tls.is_some() {
+        Opening::Tls
+    } else {
+        Opening::Plain
+    };
     let mut server = Server::builder()
         .accept_http1(protocols == Protocols::Http1AndHttp2)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -148,21 +158,10 @@ pub(crate) async fn serve_grpc(
     if let Some(identity) = tls {
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let connections = incoming(listener, connections_max, opening);
     server
         .add_routes(Routes::from(app))
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-        .await
-}
-
-/// Serves probes and metrics until the shutdown.
-pub(crate) async fn serve_ops(
-    listener: TcpListener,
-    app: Router,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, app)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await
 }
 
