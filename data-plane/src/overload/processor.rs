@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// Lateness that is a queue.
 const LATE: Duration = Duration::from_millis(10);
-/// How long it has to stand.
-const STANDING: Duration = Duration::from_millis(100);
+/// How long it has to stand: longer than the burst of a client that sends dozens at once.
+const STANDING: Duration = Duration::from_millis(250);
 /// Requests in that time that may be the reason.
-const ARRIVALS_MIN: u32 = 32;
+const ARRIVALS_MIN: u32 = 128;
 /// Cut of the share for every late measurement.
 const CUT: f64 = 0.8;
 /// Growth of the share for every timely one: half a second from nothing to all.
@@ -74,16 +74,16 @@ mod tests {
     #[test]
     fn a_moment_of_lateness_sheds_nobody() {
         let mut controller = Controller::default();
-        assert_eq!(late(&mut controller, 4, 100), 1.0);
+        assert_eq!(late(&mut controller, 12, 100), 1.0);
         assert_eq!(controller.measured(Duration::ZERO, 100, TICK), 1.0);
-        assert_eq!(late(&mut controller, 4, 100), 1.0);
+        assert_eq!(late(&mut controller, 12, 100), 1.0);
         assert!(late(&mut controller, 1, 100) < 1.0);
     }
 
     #[test]
     fn few_requests_are_not_the_reason() {
         let mut controller = Controller::default();
-        assert_eq!(late(&mut controller, 31, 1), 1.0);
+        assert_eq!(late(&mut controller, 127, 1), 1.0);
         assert_eq!(
             Controller::default().measured(Duration::from_secs(5), ARRIVALS_MIN - 1, TICK),
             1.0
@@ -116,12 +116,12 @@ mod tests {
                 queue -= done;
                 let lateness = Duration::from_secs_f64(queue / CAPACITY);
                 share = controller.measured(lateness, arrivals as u32, TICK);
-                if tick > 200 {
+                if tick > 600 {
                     served += done;
                     longest = longest.max(queue / CAPACITY);
                 }
             }
-            let rate = served / (f64::from(ticks - 201) * TICK.as_secs_f64());
+            let rate = served / (f64::from(ticks - 601) * TICK.as_secs_f64());
             let wanted = CAPACITY * load.min(1.0);
             assert!(rate >= 0.95 * wanted, "{load}: {rate} of {wanted}");
             assert!(longest < 0.1, "{load}: a queue of {longest} s");
