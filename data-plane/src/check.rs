@@ -32,6 +32,7 @@ fn report(config: Config, now: SystemTime, out: &mut impl Write) -> io::Result<b
         cache,
         upstream: _,
         drain: _,
+        limits: _,
         log: _,
     } = config;
     writeln!(out, "configuration: good")?;
