@@ -6,6 +6,7 @@
 //! wait: their second chunk decides.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher as _};
 
 /// Texts up to this length may well begin with the one before by chance, in bytes.
 const CHANCE_BYTES_MAX: usize = 12;
@@ -19,9 +20,19 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// One kind of text of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    /// Everything that was let through.
+    /// Everything that was let through, unless it comes in pieces: an open stream must not
+    /// cost more memory the longer it lasts.
     so_far: String,
+    /// The same, as much as a whole message needs to be told from a new one.
+    said: Said,
     mode: Mode,
+}
+
+/// A text that is known by its length and its hash.
+#[derive(Debug, Default)]
+struct Said {
+    bytes: usize,
+    hash: DefaultHasher,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +82,7 @@ impl Snapshots {
 
     /// What is new in a whole message.
     pub(super) fn whole<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
-        if self.so_far.is_empty() || !text.starts_with(&self.so_far) {
+        if self.said.bytes == 0 || !self.said.begins(text) {
             return self.piece(text);
         }
         if let Mode::Suspicious { .. } = &self.mode {
@@ -89,7 +100,7 @@ impl Snapshots {
             return None;
         };
         let (last, waiting) = (std::mem::take(last), std::mem::take(waiting));
-        let is_snapshot = self.so_far.len() >= FIRST_BYTES_MIN;
+        let is_snapshot = self.said.bytes >= FIRST_BYTES_MIN;
         let new = if is_snapshot {
             self.rest(&last).into_owned()
         } else {
@@ -105,16 +116,35 @@ impl Snapshots {
     }
 
     fn rest<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        Cow::Borrowed(text.get(self.so_far.len()..).unwrap_or_default())
+        Cow::Borrowed(text.get(self.said.bytes..).unwrap_or_default())
     }
 
     fn keep(&mut self, new: &str) {
-        if self.so_far.len() + new.len() <= KEPT_BYTES_MAX {
-            self.so_far.push_str(new);
-        } else {
+        self.said.add(new);
+        if self.said.bytes > KEPT_BYTES_MAX {
             // Too long to compare: from here on everything is taken as new.
             self.mode = Mode::Pieces;
         }
+        match self.mode {
+            Mode::Pieces => self.so_far = String::new(),
+            Mode::Unknown | Mode::Suspicious { .. } | Mode::Snapshots => self.so_far.push_str(new),
+        }
+    }
+}
+
+impl Said {
+    fn add(&mut self, text: &str) {
+        self.bytes += text.len();
+        self.hash.write(text.as_bytes());
+    }
+
+    /// Whether `text` begins with it.
+    fn begins(&self, text: &str) -> bool {
+        let mut same = Self::default();
+        text.get(..self.bytes).is_some_and(|beginning| {
+            same.add(beginning);
+            same.hash.finish() == self.hash.finish()
+        })
     }
 }
 
@@ -167,6 +197,21 @@ mod tests {
             &["A", "A long text", "A long text of a server"],
             &["A", " long text of a server"],
         );
+    }
+
+    #[test]
+    fn pieces_are_not_kept_and_yet_told_from_a_whole_message() {
+        let mut snapshots = Snapshots::default();
+        let mut said = String::new();
+        for number in 0..10_000 {
+            // Lengths that fill no block of a hash.
+            let piece = format!("{number} and so on, ");
+            said.push_str(&snapshots.piece(&piece));
+        }
+        assert!(snapshots.so_far.capacity() < 1000);
+        assert_eq!(snapshots.whole(&format!("{said}and the end")), "and the end");
+        let other = said.replacen('0', "O", 1);
+        assert_eq!(snapshots.whole(&other), other);
     }
 
     #[test]
