@@ -4,9 +4,15 @@
 //! Each run has a seed and a bound in count and time, and takes the binaries that lie beside
 //! it. `--short` is the form in the suite: the same steps, smaller figures.
 
+mod bodies;
 mod cancel;
 mod cuts;
+mod overload;
 mod report;
+mod roll;
+mod slow_readers;
+mod soak;
+mod streams;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -16,7 +22,16 @@ use clap::Parser;
 
 use report::{Plan, Run, Scale};
 
-const RUNS: &[Run] = &[cancel::RUN, cuts::RUN];
+const RUNS: &[Run] = &[
+    bodies::RUN,
+    cancel::RUN,
+    cuts::RUN,
+    overload::RUN,
+    roll::RUN,
+    slow_readers::RUN,
+    soak::RUN,
+    streams::RUN,
+];
 
 /// Without it the first of the runs is as good as any.
 const SEED: u64 = 1;
@@ -33,11 +48,20 @@ struct Arguments {
     /// Seconds instead of minutes, and limits of time are told but do not decide.
     #[arg(long)]
     short: bool,
+
+    /// Minutes instead of the usual time, for the runs without an end of their own.
+    #[arg(long)]
+    minutes: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let Arguments { run, seed, short } = Arguments::parse();
+    let Arguments {
+        run,
+        seed,
+        short,
+        minutes,
+    } = Arguments::parse();
     let mut out = std::io::stdout();
     if run == "list" {
         for run in RUNS {
@@ -50,7 +74,7 @@ async fn main() -> Result<ExitCode> {
         .find(|known| known.name == run)
         .context("no such run; `chaos list` names them")?;
     let scale = if short { Scale::Short } else { Scale::Full };
-    let plan = Plan { scale, seed };
+    let plan = Plan { scale, seed, minutes };
     let report = (run.start)(plan).await?;
     writeln!(out, "chaos {}: seed {seed}, {scale}", run.name)?;
     write!(out, "{report}")?;

@@ -1,6 +1,7 @@
 //! What a run is, what it is asked for, and what it tells.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ pub(crate) struct Run {
 pub(crate) struct Plan {
     pub(crate) scale: Scale,
     pub(crate) seed: u64,
+    pub(crate) minutes: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,12 @@ impl Plan {
             Scale::Short => short,
             Scale::Full => full,
         }
+    }
+
+    /// The same for a time that may be given.
+    pub(crate) fn time(&self, short: Duration, full: Duration) -> Duration {
+        let given = self.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+        given.unwrap_or_else(|| self.pick(short, full))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::wait;
 
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+const SILENCES_MAX: u32 = 3;
 
 /// Where a node serves, and where it says whether it is ready.
 #[derive(Clone, Debug)]
@@ -54,10 +55,9 @@ impl Balancer {
             turned_away: AtomicUsize::new(0),
             connections: Mutex::default(),
         });
-        let tasks = vec![
-            tokio::spawn(probe(Arc::clone(&pool))),
-            tokio::spawn(accept(listener, Arc::clone(&pool))),
-        ];
+        let probes = (0..pool.backends.len()).map(|index| tokio::spawn(probe(Arc::clone(&pool), index)));
+        let mut tasks: Vec<_> = probes.collect();
+        tasks.push(tokio::spawn(accept(listener, Arc::clone(&pool))));
         Ok(Self { address, pool, tasks })
     }
 
@@ -118,13 +118,27 @@ impl Pool {
     }
 }
 
-async fn probe(pool: Arc<Pool>) {
+/// Looks after one node for ever.
+async fn probe(pool: Arc<Pool>, index: usize) {
     let http = reqwest::Client::new();
+    let Some((backend, is_ready)) = pool.backends.get(index) else {
+        return;
+    };
+    let mut silences = 0;
     loop {
-        for (backend, is_ready) in &pool.backends {
-            let answer = http.get(&backend.ready_url).timeout(PROBE_TIMEOUT).send().await;
-            let ready = answer.is_ok_and(|answer| answer.status().is_success());
-            is_ready.store(ready, Ordering::Relaxed);
+        let answer = http.get(&backend.ready_url).timeout(PROBE_TIMEOUT).send().await;
+        match answer {
+            Ok(answer) => {
+                silences = 0;
+                is_ready.store(answer.status().is_success(), Ordering::Relaxed);
+            }
+            // A busy node is late; several times in a row, or refused, it is gone.
+            Err(error) => {
+                silences += 1;
+                if error.is_connect() || silences >= SILENCES_MAX {
+                    is_ready.store(false, Ordering::Relaxed);
+                }
+            }
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
     }

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod anthropic;
 pub mod balancer;
 pub mod bridge;
+pub mod cgroup;
 pub mod durability;
 pub mod faultd;
 pub mod fleet_proxy;

@@ -55,6 +55,8 @@ pub struct Sample {
     pub took: Duration,
     /// To the head of the answer.
     pub head_took: Option<Duration>,
+    /// How often it was sent again.
+    pub retries: u32,
     pub end: End,
 }
 
@@ -108,36 +110,37 @@ impl Client {
             sent_at: due,
             took: due.elapsed(),
             head_took,
+            retries: 0,
             end,
         }
     }
 
     /// The same with the default retries of the official SDKs: a lost connection, 408, 409,
     /// 429 and 5xx; nothing once a 200 has come.
-    pub async fn send_patiently(&self, ask: &Ask) -> Sample {
-        let due = Instant::now();
-        let mut tries = 0;
+    pub async fn send_patiently(&self, ask: &Ask, due: Instant) -> Sample {
+        let mut retries = 0;
         loop {
-            let sample = self.send_due(ask, due).await;
+            let mut sample = self.send_due(ask, due).await;
+            sample.retries = retries;
             let is_worth_it = match &sample.end {
                 End::Good => false,
                 End::Refused(refusal) => refusal.is_worth_a_retry(),
                 End::Failed(_) => sample.head_took.is_none(),
             };
-            if !is_worth_it || tries == SDK_RETRIES {
+            if !is_worth_it || retries == SDK_RETRIES {
                 return sample;
             }
-            tokio::time::sleep(SDK_PAUSE * 2_u32.pow(tries)).await;
-            tries += 1;
+            tokio::time::sleep(SDK_PAUSE * 2_u32.pow(retries)).await;
+            retries += 1;
         }
     }
 
     /// The head of an answer, for those who read the body in their own way.
     pub async fn open(&self, ask: &Ask) -> Result<Response<Incoming>> {
-        self.request(ask.body()).await
+        self.post(ask.body()).await
     }
 
-    async fn request(&self, body: Bytes) -> Result<Response<Incoming>> {
+    pub async fn post(&self, body: Bytes) -> Result<Response<Incoming>> {
         let request = Request::post(&self.url)
             .header("x-api-key", &self.key)
             .header("anthropic-version", "2023-06-01")
@@ -147,7 +150,7 @@ impl Client {
     }
 
     async fn judge(&self, ask: &Ask, due: Instant, head_took: &mut Option<Duration>) -> Result<End> {
-        let response = self.request(ask.body()).await?;
+        let response = self.post(ask.body()).await?;
         *head_took = Some(due.elapsed());
         let status = response.status().as_u16();
         if status != 200 {
@@ -218,6 +221,14 @@ impl Ask {
         }
     }
 
+    /// Refused with this status.
+    pub fn status(status: u16) -> Self {
+        Self {
+            model: format!("status@{status}"),
+            ..Self::whole(Duration::ZERO)
+        }
+    }
+
     /// Never answered; as a stream or not.
     pub fn never(is_stream: bool) -> Self {
         Self {
@@ -240,7 +251,8 @@ impl Ask {
         self
     }
 
-    fn body(&self) -> Bytes {
+    /// As it goes over the wire.
+    pub fn body(&self) -> Bytes {
         let Self {
             model,
             tag,

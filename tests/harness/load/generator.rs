@@ -84,6 +84,7 @@ fn unsent(due: Instant) -> Sample {
         sent_at: due,
         took: Duration::ZERO,
         head_took: None,
+        retries: 0,
         end: End::Failed(format!("not sent: {IN_FLIGHT_MAX} requests are waiting already")),
     }
 }
@@ -93,6 +94,7 @@ fn lost(error: &tokio::task::JoinError) -> Sample {
         sent_at: Instant::now(),
         took: Duration::ZERO,
         head_took: None,
+        retries: 0,
         end: End::Failed(format!("the client broke: {error}")),
     }
 }

@@ -22,6 +22,8 @@ pub struct Tally {
     pub refused: Times,
     pub refusals: BTreeMap<(u16, String), u64>,
     pub failed: u64,
+    /// Requests that had to be sent again, whatever became of them.
+    pub retried: u64,
     words: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ impl Tally {
             refused: Times::new()?,
             refusals: BTreeMap::new(),
             failed: 0,
+            retried: 0,
             words: Vec::new(),
         })
     }
@@ -50,6 +53,7 @@ impl Tally {
     }
 
     pub fn add(&mut self, sample: &Sample) {
+        self.retried += u64::from(sample.retries > 0);
         match &sample.end {
             End::Good => self.good.add(sample.took),
             End::Refused(refusal) => {
@@ -81,6 +85,9 @@ impl fmt::Display for Tally {
         write!(f, "{} of {} good ({})", self.good.count(), self.all(), self.good)?;
         for ((status, kind), count) in &self.refusals {
             write!(f, ", {count} x {status} {kind}")?;
+        }
+        if self.retried > 0 {
+            write!(f, ", {} sent again", self.retried)?;
         }
         if self.failed > 0 {
             write!(f, ", {} failed: {:?}", self.failed, self.words)?;
@@ -148,6 +155,7 @@ mod tests {
             sent_at: Instant::now(),
             took: Duration::from_millis(took_ms),
             head_took: None,
+            retries: 0,
             end,
         };
         let samples = [

@@ -33,6 +33,10 @@ use super::piece;
 
 /// What a flood writes at once.
 const FLOOD_PIECE_BYTES: usize = 8 << 10;
+const FLOOD_WORDS: &str = "and so on, ";
+
+/// A request that takes its time to be read, and must not hold up others.
+const LARGE_BYTES: usize = 256 << 10;
 
 /// What a whole answer says.
 pub const WHOLE_TEXT: &str = "Hello there.";
@@ -134,10 +138,13 @@ async fn answer(
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
     let body = request.into_body().collect().await?.to_bytes();
     let mut watch = Watch::over(&body, ledger);
-    let manner = serde_json::from_slice::<Asked>(&body)
-        .ok()
-        .and_then(|asked| Manner::parse(&asked.model))
-        .unwrap_or(Manner::Status(400));
+    let manner = match body.len() > LARGE_BYTES {
+        true => tokio::task::spawn_blocking(move || Manner::of(&body))
+            .await
+            .unwrap_or(None),
+        false => Manner::of(&body),
+    };
+    let manner = manner.unwrap_or(Manner::Status(400));
     Ok(match manner {
         Manner::Whole { after } => {
             tokio::time::sleep(after).await;
@@ -181,6 +188,11 @@ fn events(events: Events) -> Response<BoxBody<Bytes, Infallible>> {
 // === impl Manner ===
 
 impl Manner {
+    /// What the model of a request does.
+    fn of(body: &[u8]) -> Option<Self> {
+        Self::parse(&serde_json::from_slice::<Asked>(body).ok()?.model)
+    }
+
     fn parse(model: &str) -> Option<Self> {
         let (name, figures) = model.split_once('@').unwrap_or((model, ""));
         match name {
@@ -266,7 +278,7 @@ struct Events {
     next: u32,
     end: u32,
     pace: Option<(Duration, Pin<Box<Sleep>>)>,
-    /// The same text each time, for those who do not read it.
+    /// Text for those who do not read it.
     flood: Option<Bytes>,
 }
 
@@ -289,7 +301,7 @@ impl Events {
             next: 0,
             end: pieces.try_into().unwrap_or(u32::MAX),
             pace: None,
-            flood: Some(delta(&"x".repeat(FLOOD_PIECE_BYTES))),
+            flood: Some(delta(&FLOOD_WORDS.repeat(FLOOD_PIECE_BYTES / FLOOD_WORDS.len()))),
         }
     }
 
