@@ -106,6 +106,18 @@ impl Bridge {
         self.nodes.last_mut().context("a node was just added")
     }
 
+    /// The same, with another way to the control plane and more variables.
+    pub fn add_stopped_node_behind(
+        &mut self,
+        fleet_port: u16,
+        extra_environment: Vec<(&'static str, String)>,
+    ) -> Result<&mut Node> {
+        let node = self.add_stopped_node()?;
+        node.fleet_port = fleet_port;
+        node.extra_environment = extra_environment;
+        Ok(node)
+    }
+
     pub async fn admin(&self) -> Result<Admin> {
         Admin::login(&self.control.admin_address()).await
     }
@@ -245,16 +257,13 @@ impl Node {
         &self.name
     }
 
-    pub fn process(&mut self) -> Result<&mut Process> {
-        let name = &self.name;
-        let process = self.process.as_mut();
-        process.with_context(|| format!("{name} is not running"))
+    /// Another way to the control plane, from its next start on.
+    pub fn set_fleet_port(&mut self, fleet_port: u16) {
+        self.fleet_port = fleet_port;
     }
 
-    /// Starts it without waiting for anything.
-    pub fn start(&mut self) -> Result<()> {
-        let directory = self.folder.join(&self.name);
-        std::fs::create_dir_all(&directory)?;
+    /// The variables that it is started with.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = vec![
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.port.to_string()),
@@ -273,6 +282,25 @@ impl Node {
             ("LOG_LEVEL", "debug".to_owned()),
         ];
         environment.extend(self.extra_environment.iter().cloned());
+        environment
+    }
+
+    /// Where it runs and keeps what it keeps.
+    pub fn directory(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    pub fn process(&mut self) -> Result<&mut Process> {
+        let name = &self.name;
+        let process = self.process.as_mut();
+        process.with_context(|| format!("{name} is not running"))
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn start(&mut self) -> Result<()> {
+        let directory = self.directory();
+        std::fs::create_dir_all(&directory)?;
+        let environment = self.environment();
         let process = Process::start(Program {
             name: &self.name,
             binary: &binary("bridge-data-plane")?,
@@ -320,9 +348,12 @@ impl Node {
         Ok(found.trim().parse()?)
     }
 
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.ops_port)
+    }
+
     pub async fn metrics(&self) -> Result<String> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.ops_port);
-        Ok(reqwest::get(url).await?.text().await?)
+        Ok(reqwest::get(self.metrics_url()).await?.text().await?)
     }
 
     pub fn kill(&mut self) -> Result<()> {

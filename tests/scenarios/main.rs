@@ -20,6 +20,7 @@ mod mapping;
 mod messages;
 mod models;
 mod native;
+mod outage;
 mod pains;
 mod restart;
 mod second_try;
