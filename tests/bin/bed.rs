@@ -66,6 +66,10 @@ async fn main() -> Result<()> {
         ..TierModels::default()
     });
     admin.create_provider(native).await?;
+    // Faults are too many to be listed.
+    for (pattern, provider) in [("f-*~*", "scripted"), ("n-*~*", "native")] {
+        admin.create_rule(pattern, admin::upstream(provider, "*")).await?;
+    }
     for (model, dialect) in canned::DIALECTS {
         let mut provider = admin::provider(dialect, &upstream.base_url(), model);
         provider.priority = 3;

@@ -22,6 +22,7 @@ Models and what they answer:
   f-think         reasoning, then a sentence
   f-tools         two parallel calls of get_weather, their arguments interleaved;
                   a sentence once their results are there
+  f-mixed         reasoning, a sentence and two calls of get_weather
   f-cached        a sentence; 64 of 100 prompt tokens came from a cache
   f-length        a sentence that ran out of tokens
   f-pause-S       one sentence, silent for S seconds after its first words
@@ -46,7 +47,7 @@ Models that work through Claude Code's tools, then tell what the tools said:
   f-cc-search     WebSearch
   f-cc-agent      Agent, of the kind Explore, with haiku
 With @N after the name, the stream of the first of these steps is cut after N bytes.
-n-text, n-think and n-tools are f-text, f-think and f-tools of a provider that speaks Anthropic's API.
+n-text, n-think, n-tools and n-mixed are their like of a provider that speaks Anthropic's API.
 Any other name is answered with 404.
 ";
 
@@ -69,6 +70,7 @@ pub const EXAMPLES: &[&str] = &[
     "f-slow",
     "f-think",
     "f-tools",
+    "f-mixed",
     "f-cached",
     "f-length",
     "f-status-400",
@@ -104,7 +106,7 @@ const PAUSE_AFTER_EVENTS: usize = 2;
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
 
 /// Models of a provider that speaks Anthropic's API.
-pub const NATIVE: &[&str] = &["n-text", "n-think", "n-tools"];
+pub const NATIVE: &[&str] = &["n-text", "n-think", "n-tools", "n-mixed"];
 
 /// A model for each dialect that clients in other languages look at.
 pub const DIALECTS: &[(&str, &str)] = &[
@@ -158,6 +160,7 @@ fn base_script(model: &str, request: &Recorded, nth: usize) -> Script {
         "f-slow" => Script::text(SENTENCE).paced(Duration::from_millis(50)),
         "f-think" | "n-think" => Script::answer(Answer::text(SENTENCE).reasoning("A pangram is wanted.")),
         "f-tools" | "n-tools" => Script::tools_then(SENTENCE),
+        "f-mixed" | "n-mixed" => Script::answer(mixed()),
         "f-cached" => Script::answer(Answer::text(SENTENCE).usage(Usage {
             prompt_tokens: 100,
             cached_tokens: 64,
@@ -172,6 +175,14 @@ fn base_script(model: &str, request: &Recorded, nth: usize) -> Script {
             .or_else(|| name.strip_prefix("f-as-").map(|_| Script::text(SENTENCE)))
             .unwrap_or_else(|| unknown(model)),
     }
+}
+
+/// All kinds of content that there are.
+fn mixed() -> Answer {
+    Answer::text(SENTENCE)
+        .reasoning("A pangram is wanted, and the weather.")
+        .tool_call("call_1", "get_weather", r#"{"city":"Paris","unit":"C"}"#)
+        .tool_call("call_2", "get_weather", r#"{"city":"Oslo","unit":"C"}"#)
 }
 
 /// `f-FAULT`
