@@ -192,16 +192,16 @@ fn of_failure(failure: &Failure) -> Look {
         // Only the walk asks for it.
         change: _,
     } = failure;
-    let verdict = class.verdict();
+    let by_table = class.verdict().told;
     let (status, error_type) = match failure.verbatim() {
         Some(verbatim) => (verbatim.status, verbatim.error_type),
-        None => (verdict.status, verdict.error_type),
+        None => (by_table.status, by_table.error_type),
     };
     let told = native.as_ref().and_then(|native| native.should_retry);
     Look {
         status,
         error_type,
-        should_retry: verdict.should_retry.or(told),
+        should_retry: by_table.should_retry.or(told),
         wait: retry_after.filter(|_| matches!(status, 429 | 503 | 529)),
     }
 }

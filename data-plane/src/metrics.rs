@@ -1,6 +1,7 @@
 //! What the ops listener counts. Labels are providers, upstream models and classes:
 //! never a key, never a name that a client chose.
 
+pub(crate) mod guards;
 mod loss_path;
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -16,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::loss_path::Labels;
+use self::{guards::Guards, loss_path::Labels};
 
 /// From 5 ms to about 5 minutes.
 const LATENCY_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 17);
@@ -74,6 +75,7 @@ pub(crate) struct Metrics {
     pub(crate) losses: Family<LossLabel, Counter>,
     pub(crate) loss_labels: Labels,
     pub(crate) shed: Family<ShortageLabel, Counter>,
+    pub(crate) guards: Guards,
     pub(crate) process: Process,
     pub(crate) config: Config,
 }
@@ -115,6 +117,7 @@ impl Metrics {
             losses: Family::default(),
             loss_labels: Labels::default(),
             shed: Family::default(),
+            guards: Guards::register(&mut registry),
             process: Process::register(&mut registry),
             config: Config::register(&mut registry),
             registry: Registry::default(),

@@ -113,6 +113,8 @@ pub(crate) enum LossPolicy {
 #[derive(Debug)]
 pub(crate) struct Provider {
     pub(crate) name: Arc<str>,
+    /// Of its record: a refused credential is tried again once this changes.
+    pub(crate) revision: u64,
     pub(crate) priority: i32,
     pub(crate) format: ApiFormat,
     pub(crate) endpoint: Endpoint,

@@ -1,5 +1,5 @@
 //! Everything that has to do with calling providers: one client, one table of what a
-//! failure means, one breaker per candidate, and the walk over a plan.
+//! failure means, the guards in front of each candidate, and the walk over a plan.
 //!
 //! `failover` stands on top: it hands its result to `relay`, which knows the rest of
 //! this folder and not the walk.
@@ -7,9 +7,12 @@
 pub(crate) mod address;
 pub(crate) mod admission;
 pub(crate) mod breaker;
+mod by_model;
 pub(crate) mod change;
 pub(crate) mod client;
+mod cooldown;
 pub(crate) mod failover;
+pub(crate) mod guards;
 pub(crate) mod learnt;
 pub(crate) mod mask;
 pub(crate) mod native_count;
@@ -17,11 +20,14 @@ mod native_head;
 pub(crate) mod outcome;
 pub(crate) mod pass;
 pub(crate) mod probe;
+pub(crate) mod quarantine;
 mod refusal;
 mod retry_after;
+mod retry_budget;
 pub(crate) mod tables;
 pub(crate) mod tokenize;
 pub(crate) mod way_back;
+mod window;
 
 #[cfg(test)]
 mod fuzz;

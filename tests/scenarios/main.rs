@@ -22,6 +22,7 @@ mod models;
 mod native;
 mod outage;
 mod pains;
+mod resilience;
 mod restart;
 mod second_try;
 mod streaming;

@@ -46,6 +46,7 @@ pub(super) async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse 
         .set(node.live.age(Instant::now()).as_secs_f64());
     let body_bytes = node.overload.bodies.used().try_into().unwrap_or(i64::MAX);
     node.metrics.process.body_bytes.set(body_bytes);
+    node.upstreams.show();
     match node.metrics.render() {
         Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, OPEN_METRICS, String::new()),

@@ -173,7 +173,7 @@ impl Flow {
     }
 
     fn fail(&mut self, failure: Failure, meter: &mut Meter) -> Step {
-        self.admission.settle(failure.class.verdict().breaker);
+        self.admission.fail(&failure);
         tracing::warn!(
             request.id = %meter.id(), provider = %failure.provider, outcome = failure.class.verdict().name,
             "stream broke: {}", failure.message()

@@ -12,7 +12,13 @@ use crate::{
     metrics::Metrics,
     routing::Candidate,
     snapshot::{Snapshot, decode::tests::snapshot},
-    upstream::{admission::Upstreams, breaker, client::Client, way_back::Stream},
+    upstream::{
+        admission::Upstreams,
+        breaker,
+        client::Client,
+        outcome::{Class, Failure},
+        way_back::Stream,
+    },
 };
 
 const REQUEST: &[u8] =
@@ -62,7 +68,12 @@ impl Stage {
         let mut out = Vec::new();
         translator.push(&delta("Once"), &mut out);
         let admission = upstreams
-            .admit(&snapshot, &candidate, std::time::Instant::now())
+            .admit(
+                &snapshot,
+                &candidate,
+                &RequestId::new(),
+                std::time::Instant::now(),
+            )
             .unwrap();
         let (upstream, chunks) = unbounded_channel();
         let flow = Flow::new(
@@ -225,8 +236,12 @@ async fn failures_after_content_open_the_breaker() {
     let candidate = candidate(&snapshot);
     let now = std::time::Instant::now();
     for _ in 1..snapshot.settings.breaker.failure_threshold {
-        let mut admission = stage.upstreams.admit(&snapshot, &candidate, now).unwrap();
-        admission.settle(breaker::Outcome::HardFailure);
+        let admitted = stage
+            .upstreams
+            .admit(&snapshot, &candidate, &RequestId::new(), now);
+        admitted
+            .unwrap()
+            .fail(&Failure::new(Class::Reset, "alpha".into()));
     }
     assert!(stage.failures().is_empty());
     stage

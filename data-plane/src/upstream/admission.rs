@@ -1,7 +1,8 @@
-//! Who may be called now: the breakers, what admins hold open or closed, and the right
-//! to one call.
+//! Who may be called now, and the right to one call.
 //!
-//! Below both the walk that asks and the stream that settles.
+//! Asks and tells the guards with the clock in its hand, and makes what they change heard:
+//! one line of the log with the request's id, one count. Below both the walk that asks and
+//! the stream that settles.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,42 +10,56 @@ use std::{
 };
 
 use bridge_translate::Usage;
+use tracing::{error, info, warn};
 
 use super::{
-    breaker::{self, Breakers, Permit},
+    breaker::{self, Terms, Transition},
     client::Client,
+    guards::{Changes, Guards, Lesson, Refused, Right},
     learnt::{Estimates, Learnt},
+    outcome::{Class, Failure},
+    quarantine,
+    retry_budget::RetryBudgets,
     tables::Tables,
 };
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, guards::Shown},
+    request_id::RequestId,
     routing::Candidate,
     snapshot::{Held, Provider, Snapshot},
 };
 
+/// Breakers that are told of one by one; names of models can come from clients.
+const TOLD_MAX: usize = 200;
+
 /// What every call to an upstream shares.
 pub(crate) struct Upstreams {
     pub(crate) client: Client,
-    breakers: Mutex<Breakers>,
+    guards: Mutex<Guards>,
+    retries: Mutex<RetryBudgets>,
     pub(crate) learnt: Learnt,
     pub(crate) tables: Tables,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// A right to call a candidate. Unless settled it teaches the breaker nothing.
+/// A right to call a candidate. Unless settled it teaches nothing.
 pub(crate) struct Admission {
     upstreams: Arc<Upstreams>,
     snapshot: Arc<Snapshot>,
     candidate: Candidate,
-    permit: Option<Permit>,
+    request: RequestId,
+    right: Option<Right>,
     estimates: Estimates,
 }
+
+// === impl Upstreams ===
 
 impl Upstreams {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         Self {
             client,
-            breakers: Mutex::default(),
+            guards: Mutex::default(),
+            retries: Mutex::default(),
             learnt: Learnt::default(),
             tables: Tables::default(),
             metrics,
@@ -53,46 +68,126 @@ impl Upstreams {
 
     /// The breakers that are not simply closed, one by one.
     pub(crate) fn unhealthy<T>(&self, mut read: impl FnMut(&str, &str, breaker::State) -> T) -> Vec<T> {
-        self.breakers()
+        self.guards()
+            .breakers()
             .unhealthy()
+            .take(TOLD_MAX)
             .map(|(provider, model, state)| read(provider, model, state))
             .collect()
     }
 
-    /// Asks the breaker, or the admin who holds it.
+    /// The providers whose credential is refused, one by one.
+    pub(crate) fn quarantined<T>(&self, mut read: impl FnMut(&str, Class, Instant) -> T) -> Vec<T> {
+        self.guards()
+            .quarantines()
+            .refused()
+            .map(|(provider, class, since)| read(provider, class, since))
+            .collect()
+    }
+
+    /// Brings the metrics of what is out of order up to date.
+    pub(crate) fn show(&self) {
+        let unhealthy = self.unhealthy(|provider, model, state| {
+            let shown = match state {
+                breaker::State::HalfOpen { .. } => Shown::HalfOpen,
+                breaker::State::Open { .. } | breaker::State::Closed { .. } => Shown::Open,
+            };
+            (provider.to_owned(), model.to_owned(), shown)
+        });
+        self.metrics.guards.show_breakers(unhealthy);
+        let quarantined = self.quarantined(|provider, _, _| provider.to_owned());
+        self.metrics.guards.show_quarantined(quarantined);
+    }
+
+    /// Asks the guards, or the admin who holds a breaker.
     pub(crate) fn admit(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         candidate: &Candidate,
+        request: &RequestId,
         now: Instant,
-    ) -> Result<Admission, breaker::Refused> {
-        let (provider, model) = (&*candidate.provider.name, &*candidate.model);
-        let held = held_by_admin(snapshot, provider, model);
-        let permit = match held {
-            Some(Held::Open) => {
-                return Err(breaker::Refused {
-                    retry_at: now + snapshot.settings.breaker.recovery_timeout,
-                });
-            }
-            Some(Held::Closed) => Permit::Normal,
-            None => self
-                .breakers()
-                .admit(provider, model, now, &snapshot.settings.breaker)?,
-        };
-        Ok(Admission {
+    ) -> Result<Admission, Refused> {
+        let right = self.guards().admit(
+            candidate,
+            held_by_admin(snapshot, candidate),
+            terms(snapshot, now),
+        )?;
+        Ok(self.admission(snapshot, candidate, request, right))
+    }
+
+    /// A right to call one of those whose breakers are open, because nobody else is left.
+    /// Returns its place with it.
+    pub(crate) fn last_resort(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        candidates: &[Candidate],
+        request: &RequestId,
+        now: Instant,
+    ) -> Option<(usize, Admission)> {
+        if !snapshot.settings.breaker.enabled {
+            return None;
+        }
+        let (places, free): (Vec<_>, Vec<_>) = candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| held_by_admin(snapshot, candidate) != Some(Held::Open))
+            .unzip();
+        let (chosen, right) = self.guards().last_resort(&free, now)?;
+        let place = *places.get(chosen)?;
+        let candidate = candidates.get(place)?;
+        self.metrics.guards.last_resorts(&candidate.provider.name).inc();
+        Some((place, self.admission(snapshot, candidate, request, right)))
+    }
+
+    /// When the candidate's cool-down is over, if it has one.
+    pub(crate) fn cools_until(&self, candidate: &Candidate, now: Instant) -> Option<Instant> {
+        self.guards().cools_until(candidate, now)
+    }
+
+    /// A candidate of the provider is asked for the first time.
+    pub(crate) fn first_try(&self, provider: &str, now: Instant) {
+        self.retries().deposit(provider, now);
+    }
+
+    /// Whether a candidate of the provider may be asked once more.
+    pub(crate) fn may_retry(&self, provider: &str, now: Instant) -> bool {
+        self.retries().withdraw(provider, now)
+    }
+
+    fn admission(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        candidate: &Candidate,
+        request: &RequestId,
+        right: Right,
+    ) -> Admission {
+        if right.is_probe() {
+            info!(
+                request.id = %request, provider = %candidate.provider.name, model = %candidate.model,
+                "one request finds out whether the provider is back"
+            );
+        }
+        Admission {
             upstreams: Arc::clone(self),
             snapshot: Arc::clone(snapshot),
             candidate: candidate.clone(),
-            permit: Some(permit),
+            request: request.clone(),
+            right: Some(right),
             estimates: Estimates::default(),
-        })
+        }
     }
 
     /// A panic elsewhere leaves whole states behind: every change is one assignment.
-    fn breakers(&self) -> MutexGuard<'_, Breakers> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guards(&self) -> MutexGuard<'_, Guards> {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retries(&self) -> MutexGuard<'_, RetryBudgets> {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+// === impl Admission ===
 
 impl Admission {
     pub(crate) fn provider(&self) -> &Provider {
@@ -104,32 +199,107 @@ impl Admission {
         self.estimates = estimates;
     }
 
+    /// The answer has begun. A probe has proved what it was sent for; how the answer ends is
+    /// judged like that of any other call.
+    pub(crate) fn begun(&mut self) {
+        if let Some(right) = self.right
+            && right.is_probe()
+        {
+            self.tell(right, Lesson::Success);
+            self.right = Some(right.proved());
+        }
+    }
+
     /// The answer is complete, and this is what it cost.
     pub(crate) fn succeed(&mut self, usage: &Usage) {
-        self.settle(breaker::Outcome::Success);
+        self.settle(Lesson::Success);
         let told = (!usage.is_estimated).then(|| usage.prompt_tokens());
         let learnt = &self.upstreams.learnt;
         learnt.observe(&self.candidate, self.estimates, told);
     }
 
-    /// Tells the breaker how it went; only the first word counts.
-    pub(crate) fn settle(&mut self, outcome: breaker::Outcome) {
-        let Some(permit) = self.permit.take() else { return };
+    /// It failed, before its answer or in it.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        let whose = self.candidate.provider.endpoint.credential;
+        self.settle(Lesson::of(failure.class, failure.retry_after, whose));
+    }
+
+    /// Only the first word counts.
+    fn settle(&mut self, lesson: Lesson) {
+        if let Some(right) = self.right.take() {
+            self.tell(right, lesson);
+        }
+    }
+
+    fn tell(&self, right: Right, lesson: Lesson) {
+        let terms = terms(&self.snapshot, Instant::now());
+        let changes = self
+            .upstreams
+            .guards()
+            .record(&self.candidate, right, lesson, terms);
+        self.report(changes, lesson);
+    }
+
+    fn report(&self, changes: Changes, lesson: Lesson) {
+        let Changes {
+            breaker,
+            cools_for,
+            quarantine,
+        } = changes;
         let Candidate { provider, model } = &self.candidate;
-        let settings = &self.snapshot.settings.breaker;
-        self.upstreams
-            .breakers()
-            .record(&provider.name, model, (permit, outcome), Instant::now(), settings);
+        let (id, provider, metrics) = (&self.request, &*provider.name, &self.upstreams.metrics.guards);
+        match breaker {
+            Some(Transition::Opened(reason)) => {
+                metrics.transitions(provider, "open").inc();
+                warn!(request.id = %id, provider, %model, %reason, "breaker opened");
+            }
+            Some(Transition::Closed) => {
+                metrics.transitions(provider, "closed").inc();
+                info!(request.id = %id, provider, %model, "breaker closed");
+            }
+            None => {}
+        }
+        if let Some(pause) = cools_for {
+            metrics.cooldowns(provider).inc();
+            let pause_ms = pause.as_millis() as u64;
+            warn!(request.id = %id, provider, %model, pause_ms, "rate limit reached, cooling down");
+        }
+        match quarantine {
+            Some(quarantine::Change::Begun) => {
+                metrics.quarantines(provider).inc();
+                error!(
+                    request.id = %id, provider,
+                    "credential refused: not used again before its record changes or a probe passes"
+                );
+            }
+            Some(quarantine::Change::Ended) => {
+                info!(request.id = %id, provider, "credential accepted again");
+            }
+            None => {}
+        }
+        if let Lesson::Failure { verdict, .. } = lesson
+            && verdict.is_alarm
+        {
+            metrics.alarms(provider, verdict.name).inc();
+        }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.settle(breaker::Outcome::Nothing);
+        self.settle(Lesson::Nothing);
     }
 }
 
-fn held_by_admin(snapshot: &Snapshot, provider: &str, model: &str) -> Option<Held> {
+fn terms(snapshot: &Snapshot, now: Instant) -> Terms<'_> {
+    Terms {
+        now,
+        settings: &snapshot.settings.breaker,
+        jitter: rand::random(),
+    }
+}
+
+fn held_by_admin(snapshot: &Snapshot, candidate: &Candidate) -> Option<Held> {
     if snapshot.overrides.is_empty() {
         return None;
     }
@@ -137,6 +307,6 @@ fn held_by_admin(snapshot: &Snapshot, provider: &str, model: &str) -> Option<Hel
     let mut held = snapshot
         .overrides
         .iter()
-        .filter(|held| held.covers(provider, model, now));
+        .filter(|held| held.covers(&candidate.provider.name, &candidate.model, now));
     held.next().map(|held| held.held)
 }

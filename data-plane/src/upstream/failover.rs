@@ -3,19 +3,25 @@
 //! The commit point is in the types: this walk hands `relay` either a whole answer or
 //! a flow whose first content has been read, and a flow knows no other candidate, so
 //! nothing can switch after content. One budget bounds calls and time over all
-//! candidates; every failure is judged by the one table.
+//! candidates, waits included; every failure is judged by the one table.
 
 mod attempt;
+mod budget;
 mod order;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rand::RngExt;
-use tracing::warn;
+use tracing::{error, warn};
 
+use self::budget::Budget;
 use super::{
-    admission::Upstreams,
-    outcome::{self, Failure},
+    admission::{Admission, Upstreams},
+    guards::Refused,
+    outcome::{self, Class, Failure, Same, Verdict},
 };
 use crate::{
     error::Error,
@@ -29,35 +35,14 @@ pub(crate) use order::Order;
 
 /// Pause before the same candidate is asked again, in milliseconds.
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
-
-/// How many calls and how much time one request may still cost.
-struct Budget {
-    attempts: u32,
-    deadline: Instant,
-}
-
-impl Budget {
-    /// Takes one call, if there is one left.
-    fn take(&mut self, now: Instant) -> bool {
-        let is_left = self.is_left(now);
-        self.attempts = self.attempts.saturating_sub(1);
-        is_left
-    }
-
-    fn is_left(&self, now: Instant) -> bool {
-        self.attempts > 0 && now < self.deadline
-    }
-}
+/// A cool-down that ends within this is waited for, if nobody else is left to ask.
+const COOL_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the plan to its commit point.
 pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Result<Committed, Error> {
-    let limits = order.snapshot.settings.attempts;
     let mut walk = Walk {
         order,
-        budget: Budget {
-            attempts: limits.max_attempts,
-            deadline: order.arrived + limits.deadline,
-        },
+        budget: Budget::new(order.upstreams, order.snapshot.settings.attempts, order.arrived),
         failures: Vec::new(),
         soonest_probe: None,
         unfit: None,
@@ -67,13 +52,16 @@ pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Resu
             return Ok(committed);
         }
     }
-    Err(walk.exhausted())
+    match walk.last_chance(&plan.candidates, meter).await? {
+        Some(committed) => Ok(committed),
+        None => Err(walk.exhausted()),
+    }
 }
 
 /// How far the walk has come.
 struct Walk<'a> {
     order: Order<'a>,
-    budget: Budget,
+    budget: Budget<'a>,
     failures: Vec<Failure>,
     soonest_probe: Option<Instant>,
     /// Why the first candidate that cannot take the request cannot.
@@ -83,77 +71,171 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Asks one candidate until it answers, or until it is the next one's turn.
     async fn ask(&mut self, candidate: &Candidate, meter: &mut Meter) -> Result<Option<Committed>, Error> {
+        match self.admit(candidate, meter) {
+            Some(admission) => {
+                let retries = candidate.provider.max_retries;
+                self.call(candidate, admission, retries, meter).await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Asks the guards; what they refuse is remembered for the answer.
+    fn admit(&mut self, candidate: &Candidate, meter: &Meter) -> Option<Admission> {
+        let now = Instant::now();
+        let Order {
+            upstreams, snapshot, ..
+        } = self.order;
+        let refused = match upstreams.admit(snapshot, candidate, meter.id(), now) {
+            Ok(admission) => return Some(admission),
+            Err(refused) => refused,
+        };
+        let failure = |class| Failure::new(class, Arc::clone(&candidate.provider.name));
+        match refused {
+            Refused::Open { probe_at } => self.may_be_probed(probe_at),
+            Refused::HeldOpen => self.may_be_probed(now + snapshot.settings.breaker.recovery_timeout),
+            Refused::Cooling { until } => self.failures.push(Failure {
+                retry_after: Some(until.saturating_duration_since(now)),
+                ..failure(Class::RATE_LIMITED)
+            }),
+            Refused::Quarantined { class } => self.failures.push(failure(class)),
+        }
+        None
+    }
+
+    fn may_be_probed(&mut self, at: Instant) {
+        let soonest = self.soonest_probe.get_or_insert(at);
+        *soonest = at.min(*soonest);
+    }
+
+    /// Calls one candidate, and again as far as the table, its changes and the budget allow.
+    async fn call(
+        &mut self,
+        candidate: &Candidate,
+        mut admission: Admission,
+        mut retries_left: u32,
+        meter: &mut Meter,
+    ) -> Result<Option<Committed>, Error> {
         let upstreams = self.order.upstreams;
-        let mut retries_left = candidate.provider.max_retries;
-        let mut sent = None;
+        let mut sent = match self.order.prepare(candidate, meter) {
+            Ok(sent) => sent,
+            // What one candidate cannot carry, the next one may.
+            Err(error) => {
+                self.unfit.get_or_insert(error);
+                return Ok(None);
+            }
+        };
+        let mut may_be_fresh = true;
+        let mut is_free = false;
+        upstreams.first_try(&candidate.provider.name, Instant::now());
         loop {
-            let now = Instant::now();
-            let admission = match upstreams.admit(self.order.snapshot, candidate, now) {
-                Ok(admission) => admission,
-                Err(refused) => {
-                    let soonest = self.soonest_probe.get_or_insert(refused.retry_at);
-                    *soonest = refused.retry_at.min(*soonest);
-                    return Ok(None);
-                }
-            };
-            let call = match &sent {
-                Some(sent) => sent,
-                None => match self.order.prepare(candidate, meter) {
-                    Ok(prepared) => sent.insert(prepared),
-                    // What one candidate cannot carry, the next one may.
-                    Err(error) => {
-                        self.unfit.get_or_insert(error);
-                        return Ok(None);
-                    }
-                },
-            };
-            if !self.budget.take(now) {
+            if !is_free && !self.budget.take(Instant::now()) {
                 let failures = std::mem::take(&mut self.failures);
                 return Err(outcome::worth_telling(failures).map_or(Error::Deadline, Error::Upstream));
             }
+            is_free = false;
             meter.attempt(&candidate.provider.name, &candidate.model);
-            let deadline = self.budget.deadline;
-            let failure = match attempt::run(&self.order, candidate, call, admission, deadline, meter).await {
+            let deadline = self.budget.deadline();
+            let failure = match attempt::run(&self.order, candidate, &sent, admission, deadline, meter).await
+            {
                 Ok(committed) => {
-                    if call.changes.is_changed() {
-                        upstreams.learnt.remember(candidate, call.changes.remedies());
+                    if sent.changes.is_changed() {
+                        upstreams.learnt.remember(candidate, sent.changes.remedies());
                     }
                     count(upstreams, candidate, "ok");
                     return Ok(Some(committed));
                 }
                 Err(failure) => failure,
             };
-            let verdict = failure.class.verdict();
+            let verdict = failure
+                .class
+                .verdict()
+                .about(candidate.provider.endpoint.credential);
             count(upstreams, candidate, verdict.name);
-            warn!(
-                request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
-                outcome = verdict.name, "attempt failed: {}", failure.message()
-            );
+            report(candidate, &failure, verdict, meter);
+            let mut pause = None;
             if self.budget.is_left(Instant::now())
-                && let Some(amended) = self.order.amend(candidate, call, &failure, meter)
+                && let Some(amended) = self.order.amend(candidate, &sent, &failure, meter)
             {
-                sent = Some(amended);
-                continue;
+                sent = amended;
+            } else if verdict.same == Same::Fresh && may_be_fresh {
+                may_be_fresh = false;
+                is_free = true;
+            } else {
+                if !verdict.next {
+                    return Err(Error::Upstream(failure));
+                }
+                self.failures.push(failure);
+                if verdict.same != Same::Retry || retries_left == 0 {
+                    return Ok(None);
+                }
+                retries_left -= 1;
+                pause = Some(retry_pause());
             }
-            if !verdict.next {
-                return Err(Error::Upstream(failure));
+            // Nobody waits for a breaker that has just opened.
+            match self.admit(candidate, meter) {
+                Some(next) => admission = next,
+                None => return Ok(None),
             }
-            self.failures.push(failure);
-            if !verdict.same || retries_left == 0 {
-                return Ok(None);
+            if let Some(pause) = pause {
+                if !self
+                    .budget
+                    .retry(&candidate.provider.name, Instant::now() + pause)
+                {
+                    return Ok(None);
+                }
+                tokio::time::sleep(pause).await;
             }
-            retries_left -= 1;
-            tokio::time::sleep(retry_pause()).await;
+        }
+    }
+
+    /// Nobody answered: one more call, if it may help. To whom will have cooled down soon, or,
+    /// if nobody was asked at all, to the least bad one.
+    async fn last_chance(
+        &mut self,
+        candidates: &[Candidate],
+        meter: &mut Meter,
+    ) -> Result<Option<Committed>, Error> {
+        let now = Instant::now();
+        let Order {
+            upstreams, snapshot, ..
+        } = self.order;
+        let cooling = candidates
+            .iter()
+            .filter_map(|candidate| Some((upstreams.cools_until(candidate, now)?, candidate)))
+            .min_by_key(|(until, _)| *until);
+        if let Some((until, candidate)) = cooling
+            && until <= now + COOL_DOWN_PATIENCE
+            && self.budget.retry(&candidate.provider.name, until)
+        {
+            tokio::time::sleep_until(until.into()).await;
+            let admission = self.admit(candidate, meter);
+            return match admission {
+                Some(admission) => self.call(candidate, admission, 0, meter).await,
+                None => Ok(None),
+            };
+        }
+        if meter.trail().attempts > 0 {
+            return Ok(None);
+        }
+        match upstreams.last_resort(snapshot, candidates, meter.id(), now) {
+            Some((place, admission)) => match candidates.get(place) {
+                Some(candidate) => self.call(candidate, admission, 0, meter).await,
+                None => Ok(None),
+            },
+            None => Ok(None),
         }
     }
 
     /// Nobody is left to ask.
     fn exhausted(self) -> Error {
+        let all_open = |at: Instant| Error::AllOpen {
+            wait: at.saturating_duration_since(Instant::now()),
+        };
         match (outcome::worth_telling(self.failures), self.soonest_probe) {
+            (Some(failure), Some(at)) if !failure.may_pass() => all_open(at),
             (Some(failure), _) => Error::Upstream(failure),
-            (None, Some(at)) => Error::AllOpen {
-                wait: at.saturating_duration_since(Instant::now()),
-            },
+            (None, Some(at)) => all_open(at),
             (None, None) => self.unfit.unwrap_or(Error::Deadline),
         }
     }
@@ -166,6 +248,16 @@ fn count(upstreams: &Upstreams, candidate: &Candidate, outcome: &'static str) {
         .attempts
         .get_or_create(&AttemptLabels { provider, outcome })
         .inc();
+}
+
+fn report(candidate: &Candidate, failure: &Failure, verdict: Verdict, meter: &Meter) {
+    let Candidate { provider, model } = candidate;
+    let (id, provider, outcome, words) = (meter.id(), &provider.name, verdict.name, failure.message());
+    if verdict.is_alarm {
+        error!(request.id = %id, %provider, %model, outcome, "attempt failed: {words}");
+    } else {
+        warn!(request.id = %id, %provider, %model, outcome, "attempt failed: {words}");
+    }
 }
 
 /// Full jitter, so that many requests do not come back at once.

@@ -1,14 +1,18 @@
-//! What a failed attempt means: one table, used by failover, breakers, client errors
-//! and metrics alike.
+//! What a failed attempt means: one table, used by failover, breakers, client errors,
+//! metrics and `FAILURES.md` alike.
 //!
 //! A row says whether the same candidate gets another try, whether the next one does,
-//! what the breaker learns, and what the client sees if nobody does better.
+//! what is remembered of it, whom it concerns, and what the client sees if nobody does
+//! better.
 
-use std::{sync::Arc, time::Duration};
+mod failure;
 
-use bridge_translate::{anthropic::ErrorType, error::FaultKind, native::Verbatim};
+use bridge_translate::{anthropic::ErrorType, error::FaultKind};
 
-use super::{breaker, change::Change};
+use super::breaker;
+use crate::snapshot::Credential;
+
+pub(crate) use failure::{Failure, Native, worth_telling};
 
 /// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +26,19 @@ pub(crate) enum Class {
     Tls,
     /// No byte, or no event, within the provider's limit.
     Silent,
+    /// The request's own time was over before the provider's limit was.
+    OutOfTime,
     /// Silence after content.
     Stalled,
     /// The connection ended where an answer should have been.
     Reset,
+    /// A connection that had been used before ended before a byte of the answer: the
+    /// upstream may have closed it while the request was on its way.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the client cannot tell such a connection yet")
+    )]
+    StaleConnection,
     Redirect,
     /// Larger than any honest answer.
     TooBig,
@@ -35,84 +48,76 @@ pub(crate) enum Class {
     Said(FaultKind),
 }
 
-/// A failed attempt, with words that may be shown.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) class: Class,
-    pub(crate) provider: Arc<str>,
-    /// Masked; empty if the upstream said nothing.
-    pub(crate) words: String,
-    pub(crate) retry_after: Option<Duration>,
-    /// Set by a provider that speaks the client's API.
-    pub(crate) native: Option<Box<Native>>,
-    /// With what change the same candidate may take the request.
-    pub(crate) change: Option<Change>,
-}
-
-/// How a provider that speaks the client's API said it.
-#[derive(Debug, Clone)]
-pub(crate) struct Native {
-    /// What the client may see of it as it is.
-    pub(crate) verbatim: Option<Verbatim>,
-    pub(crate) should_retry: Option<bool>,
-    /// It refuses the thinking of earlier turns; without it the request may pass.
-    pub(crate) refuses_thinking: bool,
-}
-
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// Whether the same candidate may be asked again at once.
-    pub(crate) same: bool,
+    /// Name of the row in logs and metrics.
+    pub(crate) name: &'static str,
+    pub(crate) same: Same,
     /// Whether the next candidate may do better.
     pub(crate) next: bool,
     pub(crate) breaker: breaker::Outcome,
+    pub(crate) rest: Rest,
+    /// Nothing gets better before an admin acts.
+    pub(crate) is_alarm: bool,
+    pub(crate) told: Told,
+}
+
+/// Whether the same candidate is asked again at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Same {
+    No,
+    /// As often as the provider's `max_retries` and its retry budget allow.
+    Retry,
+    /// Once, outside of both: the request never got there.
+    Fresh,
+}
+
+/// Who is left alone afterwards, beside what the breaker decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Nobody,
+    /// This model of the provider, for as long as it asked.
+    CoolDown,
+    /// The credential.
+    Quarantine,
+    /// The credential, if it keeps happening: once, it may be about one request.
+    Suspicion,
+}
+
+/// What the client sees if nobody does better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) error_type: ErrorType,
     /// What to tell the client's retry logic, where we know better.
     pub(crate) should_retry: Option<bool>,
-    /// Name of the row in logs and metrics.
-    pub(crate) name: &'static str,
 }
 
 impl Class {
+    pub(crate) const RATE_LIMITED: Self = Self::Said(FaultKind::RateLimited);
+
     pub(crate) fn verdict(self) -> Verdict {
-        use breaker::Outcome::{HardFailure, Nothing, SoftFailure};
+        use breaker::Outcome::{HardFailure, Nothing};
         let api = ErrorType::Api;
         match self {
             Self::Unreachable => row("unreachable", HardFailure, 503, api).next(),
             Self::NameNotFound => row("name_not_found", HardFailure, 503, api).next(),
             Self::ConnectTimeout => row("connect_timeout", HardFailure, 504, ErrorType::Timeout).next(),
-            Self::DeniedAddress => row("denied_address", Nothing, 502, api).next().for_good(),
-            Self::Tls => row("tls", HardFailure, 502, api).next().for_good(),
+            Self::DeniedAddress => row("denied_address", Nothing, 502, api).next().alarm(),
+            Self::Tls => row("tls", HardFailure, 502, api).next().alarm(),
             Self::Silent => row("silent", HardFailure, 504, ErrorType::Timeout).next(),
+            Self::OutOfTime => row("out_of_time", Nothing, 504, ErrorType::Timeout),
             Self::Stalled => row("stalled", HardFailure, 504, ErrorType::Timeout),
-            Self::Reset => row("reset", HardFailure, 502, api).same().next(),
-            Self::Redirect => row("redirect", Nothing, 502, api).next().for_good(),
+            Self::Reset => row("reset", HardFailure, 502, api).retry().next(),
+            Self::StaleConnection => Verdict {
+                same: Same::Fresh,
+                ..row("stale_connection", Nothing, 502, api).next()
+            },
+            Self::Redirect => row("redirect", Nothing, 502, api).next().alarm(),
             Self::TooBig => row("too_big", HardFailure, 502, api).next(),
             Self::Encoded => row("encoded", HardFailure, 502, api).next(),
-            Self::Said(kind) => match kind {
-                FaultKind::BadRequest => row("bad_request", Nothing, 400, ErrorType::InvalidRequest),
-                FaultKind::ContextOverflow(_) => {
-                    row("context_overflow", Nothing, 400, ErrorType::InvalidRequest)
-                }
-                FaultKind::TooLarge => row("too_large", Nothing, 413, ErrorType::RequestTooLarge).for_good(),
-                FaultKind::Credentials => row("credentials", Nothing, 502, api).next().for_good(),
-                FaultKind::Forbidden => row("forbidden", Nothing, 502, api).next().for_good(),
-                FaultKind::Quota => row("quota", Nothing, 502, api).next().for_good(),
-                FaultKind::ModelNotFound => row("model_not_found", Nothing, 502, api).next().for_good(),
-                FaultKind::WrongAddress => row("wrong_address", Nothing, 502, api).next().for_good(),
-                FaultKind::RateLimited => row("rate_limited", SoftFailure, 429, ErrorType::RateLimit).next(),
-                FaultKind::Overloaded => row("overloaded", HardFailure, 529, ErrorType::Overloaded)
-                    .same()
-                    .next(),
-                FaultKind::Unavailable => row("unavailable", HardFailure, 503, api).same().next(),
-                FaultKind::Server => row("server_error", HardFailure, 502, api).same().next(),
-                FaultKind::Timeout => row("upstream_timeout", HardFailure, 504, ErrorType::Timeout).next(),
-                FaultKind::Conflict => row("conflict", Nothing, 409, ErrorType::Conflict).next(),
-                FaultKind::Cut => row("cut", HardFailure, 502, api).same().next(),
-                FaultKind::Nonsense => row("nonsense", HardFailure, 502, api).next(),
-            },
+            Self::Said(kind) => said(kind),
         }
     }
 
@@ -125,179 +130,113 @@ impl Class {
             Self::DeniedAddress => "its host name points to an address that is not allowed",
             Self::Tls => "no trusted TLS connection",
             Self::Silent => "did not answer in time",
+            Self::OutOfTime => "had not answered when the time for this request was over",
             Self::Stalled => "stopped in the middle of its answer",
-            Self::Reset => "closed the connection before its answer was complete",
+            Self::Reset | Self::StaleConnection => "closed the connection before its answer was complete",
             Self::Redirect => "answered with a redirect, which is never followed; check its base URL",
             Self::TooBig => "sent more than any answer may hold",
             Self::Encoded => "sent an encoding that was not asked for",
             Self::Said(FaultKind::Credentials) => "rejected its credentials",
+            Self::Said(FaultKind::Forbidden) => "refuses its credentials this use",
+            Self::Said(FaultKind::Quota) => "its account is empty or over its quota",
+            Self::Said(FaultKind::RateLimited) => "is over its rate limit",
             Self::Said(_) => "failed without a message",
         }
     }
 }
 
-impl Failure {
-    /// At which the upstream said nothing.
-    pub(crate) fn new(class: Class, provider: Arc<str>) -> Self {
-        Self {
-            class,
-            provider,
-            words: String::new(),
-            retry_after: None,
-            native: None,
-            change: None,
-        }
+/// The rows of what upstreams say themselves.
+fn said(kind: FaultKind) -> Verdict {
+    use breaker::Outcome::{HardFailure, Nothing, SoftFailure};
+    let api = ErrorType::Api;
+    let own_fault = |name, status, error_type| row(name, Nothing, status, error_type);
+    let admins = |name| row(name, Nothing, 502, api).next().alarm();
+    match kind {
+        FaultKind::BadRequest => own_fault("bad_request", 400, ErrorType::InvalidRequest),
+        FaultKind::ContextOverflow(_) => own_fault("context_overflow", 400, ErrorType::InvalidRequest),
+        FaultKind::TooLarge => own_fault("too_large", 413, ErrorType::RequestTooLarge).for_good(),
+        FaultKind::Credentials => admins("credentials").then(Rest::Quarantine),
+        FaultKind::Forbidden => admins("forbidden").then(Rest::Suspicion),
+        FaultKind::Quota => admins("quota").then(Rest::Quarantine),
+        FaultKind::ModelNotFound => admins("model_not_found"),
+        FaultKind::WrongAddress => admins("wrong_address"),
+        FaultKind::RateLimited => row("rate_limited", SoftFailure, 429, ErrorType::RateLimit)
+            .next()
+            .then(Rest::CoolDown),
+        FaultKind::Overloaded => row("overloaded", HardFailure, 529, ErrorType::Overloaded)
+            .retry()
+            .next(),
+        FaultKind::Unavailable => row("unavailable", HardFailure, 503, api).retry().next(),
+        FaultKind::Server => row("server_error", HardFailure, 502, api).retry().next(),
+        FaultKind::Timeout => row("upstream_timeout", HardFailure, 504, ErrorType::Timeout).next(),
+        FaultKind::Conflict => row("conflict", Nothing, 409, ErrorType::Conflict).next(),
+        FaultKind::Cut => row("cut", HardFailure, 502, api).retry().next(),
+        FaultKind::Nonsense => row("nonsense", HardFailure, 502, api).next(),
     }
-
-    /// What the client may see as the provider said it.
-    pub(crate) fn verbatim(&self) -> Option<&Verbatim> {
-        self.native.as_ref()?.verbatim.as_ref()
-    }
-
-    /// The provider's name and the words, as a client may read them.
-    pub(crate) fn message(&self) -> String {
-        match self.class {
-            // Clients act on exactly these words.
-            Class::Said(FaultKind::ContextOverflow(_)) => self.words.clone(),
-            // The status tells already that it is not we who speak.
-            _ if self.verbatim().is_some() && !self.words.is_empty() => self.words.clone(),
-            _ if self.words.is_empty() => format!("{}: {}", self.provider, self.class.text()),
-            _ => format!("{}: {}", self.provider, self.words),
-        }
-    }
-}
-
-/// Of all that went wrong the client is told what is most worth knowing: something
-/// that may pass rather than something that will not, and of these the latest; with
-/// the shortest wait that anybody named.
-pub(crate) fn worth_telling(failures: Vec<Failure>) -> Option<Failure> {
-    let wait = failures.iter().filter_map(|failure| failure.retry_after).min();
-    let may_pass = |failure: &Failure| failure.class.verdict().should_retry != Some(false);
-    let told = failures
-        .iter()
-        .rposition(may_pass)
-        .or(failures.len().checked_sub(1))?;
-    failures.into_iter().nth(told).map(|failure| Failure {
-        retry_after: wait,
-        ..failure
-    })
 }
 
 fn row(name: &'static str, breaker: breaker::Outcome, status: u16, error_type: ErrorType) -> Verdict {
     Verdict {
-        same: false,
+        name,
+        same: Same::No,
         next: false,
         breaker,
-        status,
-        error_type,
-        should_retry: None,
-        name,
+        rest: Rest::Nobody,
+        is_alarm: false,
+        told: Told {
+            status,
+            error_type,
+            should_retry: None,
+        },
     }
 }
 
+// === impl Verdict ===
+
 impl Verdict {
-    fn same(self) -> Self {
-        Self { same: true, ..self }
+    /// The same for everybody, save what is said of a credential that is the caller's own:
+    /// that concerns this caller, and nobody else may suffer for it.
+    pub(crate) fn about(self, credential: Credential) -> Self {
+        match (credential, self.rest) {
+            (Credential::Configured, _) | (Credential::Callers, Rest::Nobody) => self,
+            (Credential::Callers, Rest::CoolDown | Rest::Quarantine | Rest::Suspicion) => Self {
+                breaker: breaker::Outcome::Nothing,
+                rest: Rest::Nobody,
+                is_alarm: false,
+                ..self
+            },
+        }
+    }
+
+    fn retry(self) -> Self {
+        Self {
+            same: Same::Retry,
+            ..self
+        }
     }
 
     fn next(self) -> Self {
         Self { next: true, ..self }
     }
 
+    fn then(self, rest: Rest) -> Self {
+        Self { rest, ..self }
+    }
+
     /// Another round cannot help.
-    fn for_good(self) -> Self {
+    fn for_good(mut self) -> Self {
+        self.told.should_retry = Some(false);
+        self
+    }
+
+    /// Another round cannot help, but an admin can.
+    fn alarm(self) -> Self {
         Self {
-            should_retry: Some(false),
-            ..self
+            is_alarm: true,
+            ..self.for_good()
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KINDS: [FaultKind; 15] = [
-        FaultKind::BadRequest,
-        FaultKind::TooLarge,
-        FaultKind::Credentials,
-        FaultKind::Quota,
-        FaultKind::Forbidden,
-        FaultKind::ModelNotFound,
-        FaultKind::WrongAddress,
-        FaultKind::RateLimited,
-        FaultKind::Overloaded,
-        FaultKind::Unavailable,
-        FaultKind::Server,
-        FaultKind::Timeout,
-        FaultKind::Conflict,
-        FaultKind::Cut,
-        FaultKind::Nonsense,
-    ];
-
-    fn failure(class: Class, wait_s: Option<u64>) -> Failure {
-        let retry_after = wait_s.map(Duration::from_secs);
-        Failure {
-            retry_after,
-            ..Failure::new(class, "p".into())
-        }
-    }
-
-    #[test]
-    fn no_fault_of_a_provider_looks_like_a_bad_key_or_an_unknown_model() {
-        for kind in KINDS {
-            let status = Class::Said(kind).verdict().status;
-            assert!(![401, 403, 404].contains(&status), "{kind:?} is told as {status}");
-        }
-    }
-
-    #[test]
-    fn the_requests_own_fault_stops_the_walk_and_blames_nobody() {
-        for kind in KINDS {
-            let verdict = Class::Said(kind).verdict();
-            let is_own_fault = matches!(verdict.status, 400 | 413);
-            assert_eq!(verdict.next, !is_own_fault, "{kind:?}");
-            if is_own_fault {
-                assert_eq!(verdict.breaker, breaker::Outcome::Nothing, "{kind:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_may_pass_is_told_before_what_will_not() {
-        let credentials = failure(Class::Said(FaultKind::Credentials), None);
-        let limited = failure(Class::Said(FaultKind::RateLimited), Some(30));
-        let other = failure(Class::Said(FaultKind::RateLimited), Some(7));
-        let told = worth_telling(vec![other, limited, credentials.clone()]).unwrap();
-        assert_eq!(told.class, Class::Said(FaultKind::RateLimited));
-        assert_eq!(told.retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(
-            worth_telling(vec![credentials]).unwrap().class,
-            Class::Said(FaultKind::Credentials)
-        );
-        assert!(worth_telling(Vec::new()).is_none());
-    }
-
-    #[test]
-    fn a_message_names_the_provider_unless_clients_act_on_the_words() {
-        assert_eq!(
-            failure(Class::Unreachable, None).message(),
-            "p: could not connect"
-        );
-        let overflow = bridge_translate::error::Overflow {
-            prompt_tokens: 9,
-            limit: Some(4),
-            completion_tokens: None,
-        };
-        let words = overflow.anthropic_message(None);
-        let class = Class::Said(FaultKind::ContextOverflow(overflow));
-        assert_eq!(
-            Failure {
-                words: words.clone(),
-                ..failure(class, None)
-            }
-            .message(),
-            words
-        );
-    }
-}
+mod tests;

@@ -57,8 +57,7 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         dialect: preset,
         dialect_overrides,
         model_options,
-        // For the quarantine of refused credentials.
-        revision: _,
+        revision,
     } = message;
     if name.is_empty() {
         return Err("the name is empty".into());
@@ -86,6 +85,7 @@ pub(super) fn read(message: proto::Provider) -> Result<Provider, String> {
         .collect::<Result<HashMap<_, _>, _>>()?;
     Ok(Provider {
         name: name.into(),
+        revision,
         priority,
         format,
         endpoint: Endpoint {

@@ -3,11 +3,12 @@
 use std::time::{Instant, SystemTime};
 
 use bridge_proto::fleet::v1 as proto;
+use prost_types::Timestamp;
 
 use crate::{
     node::Node,
     snapshot::{Snapshot, Version, decode},
-    upstream::{breaker, probe},
+    upstream::{breaker, outcome::Class, probe},
 };
 
 /// The newest schema that this build understands.
@@ -76,25 +77,39 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
         breakers: node
             .upstreams
             .unhealthy(|provider, model, state| breaker(provider, model, state, now)),
+        quarantines: node
+            .upstreams
+            .quarantined(|provider, class, since| quarantine(provider, class, since, now)),
     }
 }
 
 fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> proto::BreakerStatus {
-    let (state, since, reason) = match state {
-        breaker::State::Closed { .. } => (proto::BreakerState::Closed, now, ""),
-        breaker::State::Open { since, .. } => {
-            (proto::BreakerState::Open, since, "it failed too often in a row")
-        }
-        breaker::State::HalfOpen { since } => (proto::BreakerState::HalfOpen, since, "a probe is under way"),
+    let (state, opened) = match state {
+        breaker::State::Closed { .. } => (proto::BreakerState::Closed, None),
+        breaker::State::Open { opened, .. } => (proto::BreakerState::Open, Some(opened)),
+        breaker::State::HalfOpen { opened } => (proto::BreakerState::HalfOpen, Some(opened)),
     };
-    let since = SystemTime::now().checked_sub(now.saturating_duration_since(since));
+    let reason = opened.map(|opened| opened.reason.to_string());
     proto::BreakerStatus {
         provider: provider.to_owned(),
         model: model.to_owned(),
         state: state.into(),
-        since: since.map(Into::into),
-        reason: reason.to_owned(),
+        since: opened.and_then(|opened| wall_clock(opened.since, now)),
+        reason: reason.unwrap_or_default(),
     }
+}
+
+fn quarantine(provider: &str, class: Class, since: Instant, now: Instant) -> proto::QuarantineStatus {
+    proto::QuarantineStatus {
+        provider: provider.to_owned(),
+        since: wall_clock(since, now),
+        reason: class.text().to_owned(),
+    }
+}
+
+fn wall_clock(at: Instant, now: Instant) -> Option<Timestamp> {
+    let at = SystemTime::now().checked_sub(now.saturating_duration_since(at));
+    at.map(Into::into)
 }
 
 pub(super) fn probe_result((probe_id, report): (String, probe::Report)) -> proto::ProbeResult {

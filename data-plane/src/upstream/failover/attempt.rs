@@ -18,7 +18,6 @@ use crate::{
     routing::Candidate,
     upstream::{
         admission::Admission,
-        breaker,
         client::{Accept, Answer, Body},
         learnt::Estimates,
         native_head,
@@ -63,7 +62,8 @@ pub(super) async fn run(
         order,
         candidate,
         sent,
-        first_by: deadline.min(Instant::now() + candidate.provider.endpoint.pace.idle),
+        silent_at: Instant::now() + candidate.provider.endpoint.pace.idle,
+        deadline,
     };
     // The upstream is asked first; the tokens of the prompt are counted while it thinks.
     let (reached, counted) = tokio::join!(call.run(meter), call.sample());
@@ -82,18 +82,20 @@ pub(super) async fn run(
             stream,
             out,
             end,
-        }) => Ok(Committed::Flow(Box::new(Flow::new(
-            body, stream, out, end, admission,
-        )))),
+        }) => {
+            admission.begun();
+            Ok(Committed::Flow(Box::new(Flow::new(
+                body, stream, out, end, admission,
+            ))))
+        }
         Err(failure) => {
             let is_curable = failure
                 .change
                 .is_some_and(|change| sent.changes.clone().make(change));
-            admission.settle(if is_curable {
-                breaker::Outcome::Nothing
-            } else {
-                failure.class.verdict().breaker
-            });
+            // Cured, it says nothing about the candidate.
+            if !is_curable {
+                admission.fail(&failure);
+            }
             Err(failure)
         }
     }
@@ -115,7 +117,10 @@ struct Call<'a> {
     candidate: &'a Candidate,
     sent: &'a Sent,
     /// When the answer must have begun.
-    first_by: Instant,
+    silent_at: Instant,
+    /// When the request's own time is over: what is told before its end has begun by then,
+    /// everything else is complete.
+    deadline: Instant,
 }
 
 impl Call<'_> {
@@ -140,8 +145,8 @@ impl Call<'_> {
         }
         match (form(&headers, call.accept), wants_stream) {
             (Form::Events, true) => self.begin(body, meter).await,
-            (Form::Events, false) => self.collect(body, meter).await,
-            (Form::Document, _) => self.read(body, meter).await,
+            (Form::Events, false) => self.before_deadline(self.collect(body, meter)).await,
+            (Form::Document, _) => self.before_deadline(self.read(body, meter)).await,
             (Form::Page, _) => Err(self.refusal(status, &headers, body).await),
         }
     }
@@ -264,9 +269,24 @@ impl Call<'_> {
 
     /// Bounds the wait for first content; comments and pings are no content.
     async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, Class> {
-        tokio::time::timeout_at(self.first_by.into(), wait)
+        let (limit, class) = if self.silent_at <= self.deadline {
+            (self.silent_at, Class::Silent)
+        } else {
+            (self.deadline, Class::OutOfTime)
+        };
+        tokio::time::timeout_at(limit.into(), wait)
             .await
-            .map_err(|_| Class::Silent)
+            .map_err(|_| class)
+    }
+
+    /// Bounds an answer of which nothing can be told before it is complete.
+    async fn before_deadline(
+        &self,
+        answer: impl Future<Output = Result<Reached, Failure>>,
+    ) -> Result<Reached, Failure> {
+        tokio::time::timeout_at(self.deadline.into(), answer)
+            .await
+            .unwrap_or_else(|_| Err(self.failure(Class::OutOfTime)))
     }
 
     /// What an upstream says that refuses.

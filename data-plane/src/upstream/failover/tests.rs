@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use bridge_translate::anthropic;
+use bridge_translate::{anthropic, error::FaultKind};
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -15,7 +15,7 @@ use crate::{
     request_id::RequestId,
     routing,
     snapshot::{ApiKey, BreakerOverride, Held, LossPolicy, Snapshot, decode::tests as fixture},
-    upstream::{client::Client, outcome::Class, pass::Asked},
+    upstream::{client::Client, pass::Asked},
 };
 
 /// A parameter that not every upstream takes.
@@ -77,6 +77,36 @@ impl Stage {
         };
         let result = run(order, plan, &mut meter).await;
         (result, meter.trail().attempts)
+    }
+
+    /// The same providers and what is known of them, for one more request.
+    fn again(&self) -> Self {
+        Self {
+            upstreams: Arc::clone(&self.upstreams),
+            snapshot: Snapshot {
+                providers: self.snapshot.providers.clone(),
+                ..fixture::snapshot()
+            },
+            key: fixture::key("abcDEF012345"),
+        }
+    }
+
+    /// A call of before failed.
+    fn failed(&self, provider: &str, class: Class, wait: Option<Duration>) {
+        let snapshot = Arc::new(self.again().snapshot);
+        let named = |known: &&Arc<crate::snapshot::Provider>| &*known.name == provider;
+        let candidate = Candidate {
+            provider: Arc::clone(snapshot.providers.iter().find(named).unwrap()),
+            model: "big-1".into(),
+        };
+        let request = RequestId::new();
+        let admitted = self
+            .upstreams
+            .admit(&snapshot, &candidate, &request, Instant::now());
+        admitted.ok().unwrap().fail(&Failure {
+            retry_after: wait,
+            ..Failure::new(class, Arc::clone(&candidate.provider.name))
+        });
     }
 
     fn hold_open(&mut self, provider: &str) {
@@ -159,6 +189,113 @@ async fn what_keeps_failing_opens_its_breaker() {
     let mut open = upstreams.unhealthy(|provider, model, _| format!("{provider}/{model}"));
     open.sort();
     assert_eq!(open, ["first/big-1", "second/big-1"]);
+}
+
+#[tokio::test]
+async fn whoever_cools_down_is_passed_by_and_told_with_the_shortest_wait() {
+    let stage = Stage::down();
+    stage.failed("first", Class::RATE_LIMITED, Some(Duration::from_secs(30)));
+    let (result, attempts) = stage.again().run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if failure.class == Class::Unreachable));
+    assert_eq!(attempts, 1);
+
+    stage.failed("second", Class::RATE_LIMITED, Some(Duration::from_secs(20)));
+    let (result, attempts) = stage.again().run().await;
+    let Err(Error::Upstream(failure)) = result else {
+        panic!("nobody may be asked")
+    };
+    assert_eq!((failure.class, attempts), (Class::RATE_LIMITED, 0));
+    let wait = failure.retry_after.unwrap();
+    assert!(
+        wait > Duration::from_secs(15) && wait <= Duration::from_secs(20),
+        "{wait:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_short_cool_down_is_waited_for_if_nobody_else_is_left() {
+    let wait = Duration::from_millis(300);
+    let mut stage = Stage::down();
+    stage.hold_open("second");
+    stage.failed("first", Class::RATE_LIMITED, Some(wait));
+    let started = Instant::now();
+    let (result, attempts) = stage.run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if failure.class == Class::Unreachable));
+    assert_eq!(attempts, 1);
+    assert!(
+        started.elapsed() + Duration::from_millis(50) >= wait,
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn no_wait_goes_beyond_the_deadline() {
+    let mut stage = Stage::down();
+    stage.snapshot.settings.attempts.deadline = Duration::from_secs(1);
+    stage.failed("first", Class::RATE_LIMITED, Some(Duration::from_millis(1900)));
+    stage.failed("second", Class::RATE_LIMITED, Some(Duration::from_millis(1800)));
+    let started = Instant::now();
+    let (result, attempts) = stage.run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if failure.class == Class::RATE_LIMITED));
+    assert_eq!(attempts, 0);
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_not_used_again_and_never_told_as_the_clients() {
+    let stage = Stage::down();
+    stage.failed("first", Class::Said(FaultKind::Credentials), None);
+    let (result, attempts) = stage.again().run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if &*failure.provider == "second"));
+    assert_eq!(attempts, 1);
+
+    stage.failed("second", Class::Said(FaultKind::Quota), None);
+    let (result, attempts) = stage.again().run().await;
+    let error = result.err().unwrap();
+    assert_eq!((error.status(), attempts), (502, 0));
+    assert!(matches!(error, Error::Upstream(failure) if !failure.may_pass()));
+    let refused = stage
+        .upstreams
+        .quarantined(|provider, class, _| format!("{provider} {}", class.text()));
+    assert_eq!(refused.len(), 2, "{refused:?}");
+
+    let mut mended = stage.again();
+    for provider in &mut mended.snapshot.providers {
+        let mut changed = fixture::provider(&provider.name, 1, &["big-1"], &[]);
+        changed.endpoint.url = provider.endpoint.url.clone();
+        changed.revision = provider.revision + 1;
+        *provider = Arc::new(changed);
+    }
+    let (result, attempts) = mended.run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if failure.class == Class::Unreachable));
+    assert_eq!(attempts, 2);
+}
+
+#[tokio::test]
+async fn with_every_breaker_open_one_request_a_second_is_let_through() {
+    let stage = Stage::down();
+    for provider in ["first", "second"] {
+        for _ in 0..stage.snapshot.settings.breaker.failure_threshold {
+            stage.failed(provider, Class::Reset, None);
+        }
+    }
+    let (result, attempts) = stage.again().run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if &*failure.provider == "first"));
+    assert_eq!(attempts, 1);
+    let (result, attempts) = stage.again().run().await;
+    assert!(matches!(result, Err(Error::AllOpen { .. })));
+    assert_eq!(attempts, 0);
+
+    let mut held = stage.again();
+    held.hold_open("first");
+    let (result, attempts) = held.run().await;
+    assert!(matches!(result, Err(Error::Upstream(failure)) if &*failure.provider == "second"));
+    assert_eq!(attempts, 1, "what an admin holds open is no last resort");
 }
 
 #[tokio::test]

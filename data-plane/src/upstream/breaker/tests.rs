@@ -1,0 +1,390 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SETTINGS: BreakerSettings = BreakerSettings {
+    enabled: true,
+    failure_threshold: 3,
+    recovery_timeout: Duration::from_secs(60),
+};
+/// More than any test records.
+const NEVER_IN_A_ROW: BreakerSettings = BreakerSettings {
+    failure_threshold: u32::MAX,
+    ..SETTINGS
+};
+
+fn at(now: Instant) -> Terms<'static> {
+    Terms {
+        now,
+        settings: &SETTINGS,
+        jitter: 0.0,
+    }
+}
+
+fn record(breakers: &mut Breakers, outcome: Outcome, times: u32, terms: Terms<'_>) -> Option<Transition> {
+    (0..times)
+        .map(|_| breakers.record("p", "m", (Permit::Normal, outcome), terms))
+        .last()
+        .flatten()
+}
+
+fn fail(breakers: &mut Breakers, times: u32, now: Instant) -> Option<Transition> {
+    record(breakers, Outcome::HardFailure, times, at(now))
+}
+
+fn failures(breakers: &Breakers) -> Option<u32> {
+    match breakers.0.get("p", "m")? {
+        State::Closed { failures, .. } => Some(*failures),
+        State::Open { .. } | State::HalfOpen { .. } => None,
+    }
+}
+
+#[test]
+fn it_opens_on_consecutive_failures_and_lets_one_probe_through() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    assert_eq!(
+        fail(&mut breakers, 3, now),
+        Some(Transition::Opened(Reason::InARow))
+    );
+    let later = now + SETTINGS.recovery_timeout;
+    assert_eq!(
+        breakers.admit("p", "m", at(now)),
+        Err(Refused { retry_at: later })
+    );
+    assert_eq!(breakers.admit("p", "other", at(now)), Ok(Permit::Normal));
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Probe));
+    let refused = Refused {
+        retry_at: later + PROBE_PATIENCE,
+    };
+    assert_eq!(breakers.admit("p", "m", at(later)), Err(refused));
+    let closed = breakers.record("p", "m", (Permit::Probe, Outcome::Success), at(later));
+    assert_eq!(closed, Some(Transition::Closed));
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Normal));
+    assert_eq!(breakers.unhealthy().count(), 0);
+}
+
+#[test]
+fn a_success_between_failures_starts_the_count_anew() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 2, now);
+    record(&mut breakers, Outcome::Success, 1, at(now));
+    fail(&mut breakers, 2, now);
+    assert_eq!(failures(&breakers), Some(2));
+}
+
+#[test]
+fn it_opens_when_fewer_than_half_of_twenty_succeed() {
+    let now = Instant::now();
+    let terms = Terms {
+        settings: &NEVER_IN_A_ROW,
+        ..at(now)
+    };
+    let check = |successes, soft, hard, opens: bool| {
+        let mut breakers = Breakers::default();
+        record(&mut breakers, Outcome::Success, successes, terms);
+        record(&mut breakers, Outcome::SoftFailure, soft, terms);
+        record(&mut breakers, Outcome::HardFailure, hard, terms);
+        let is_open = breakers.admit("p", "m", terms).is_err();
+        assert_eq!(is_open, opens, "{successes} successes, {soft} + {hard} failures");
+    };
+    check(10, 0, 10, false);
+    check(9, 0, 10, false);
+    check(9, 0, 11, true);
+    check(9, 11, 0, true);
+    check(0, 0, 19, false);
+    check(0, 10, 10, true);
+    check(100, 0, 100, false);
+    check(100, 50, 51, true);
+}
+
+#[test]
+fn what_was_long_ago_does_not_count_for_the_rate() {
+    let now = Instant::now();
+    let terms = |seconds| Terms {
+        now: now + Duration::from_secs(seconds),
+        settings: &NEVER_IN_A_ROW,
+        jitter: 0.0,
+    };
+    let mut breakers = Breakers::default();
+    record(&mut breakers, Outcome::HardFailure, 19, terms(0));
+    record(&mut breakers, Outcome::HardFailure, 19, terms(10));
+    assert!(breakers.admit("p", "m", terms(10)).is_ok());
+    record(&mut breakers, Outcome::HardFailure, 1, terms(19));
+    assert!(breakers.admit("p", "m", terms(19)).is_err());
+}
+
+#[test]
+fn rate_limits_alone_are_no_consecutive_failures() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 2, now);
+    record(&mut breakers, Outcome::SoftFailure, 10, at(now));
+    assert_eq!(failures(&breakers), Some(2));
+}
+
+#[test]
+fn the_pause_is_longer_by_chance_and_never_shorter() {
+    let now = Instant::now();
+    for (jitter, expected_s) in [(0.0, 60), (0.5, 66), (1.0, 72), (7.0, 72)] {
+        let mut breakers = Breakers::default();
+        let terms = Terms { jitter, ..at(now) };
+        record(&mut breakers, Outcome::HardFailure, 3, terms);
+        let retry_at = now + Duration::from_secs(expected_s);
+        assert_eq!(breakers.admit("p", "m", terms), Err(Refused { retry_at }));
+    }
+}
+
+#[test]
+fn a_probe_that_learnt_nothing_leaves_the_next_one_free() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 3, now);
+    let later = now + SETTINGS.recovery_timeout;
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Probe));
+    breakers.record("p", "m", (Permit::Probe, Outcome::Nothing), at(later));
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Probe));
+}
+
+#[test]
+fn a_rate_limit_fails_the_probe() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 3, now);
+    let later = now + SETTINGS.recovery_timeout;
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Probe));
+    let probe = (Permit::Probe, Outcome::SoftFailure);
+    assert_eq!(breakers.record("p", "m", probe, at(later)), None);
+    let retry_at = later + SETTINGS.recovery_timeout;
+    assert_eq!(breakers.admit("p", "m", at(later)), Err(Refused { retry_at }));
+    let (_, _, state) = breakers.unhealthy().next().unwrap();
+    let State::Open { opened, .. } = state else {
+        panic!("{state:?}")
+    };
+    assert_eq!(opened.since, now, "it has been open all the time");
+}
+
+#[test]
+fn switched_off_it_refuses_nobody() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 3, now);
+    let off = BreakerSettings {
+        enabled: false,
+        ..SETTINGS
+    };
+    let terms = Terms {
+        settings: &off,
+        ..at(now)
+    };
+    assert_eq!(breakers.admit("p", "m", terms), Ok(Permit::Normal));
+}
+
+#[test]
+fn if_all_are_open_the_least_bad_one_is_asked_once_a_second() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    let failed = (Permit::Normal, Outcome::HardFailure);
+    let plan = [("p", "late"), ("p", "early")];
+    for (model, opened) in [("early", now), ("late", now + Duration::from_secs(1))] {
+        for _ in 0..3 {
+            breakers.record("p", model, failed, at(opened));
+        }
+    }
+    let mut resort = |ms| breakers.last_resort(plan.into_iter(), now + Duration::from_millis(ms));
+    assert_eq!(resort(2_000), Some(1));
+    assert_eq!(resort(2_999), None);
+    assert_eq!(resort(3_000), Some(1));
+    let probe_at = now + SETTINGS.recovery_timeout;
+    let terms = at(now + Duration::from_secs(4));
+    let failed = (Permit::LastResort, Outcome::HardFailure);
+    assert_eq!(breakers.record("p", "early", failed, terms), None);
+    let refused = Refused { retry_at: probe_at };
+    assert_eq!(
+        breakers.admit("p", "early", terms),
+        Err(refused),
+        "the probe is neither sooner nor later"
+    );
+    let answered = (Permit::LastResort, Outcome::Success);
+    let closed = breakers.record("p", "early", answered, terms);
+    assert_eq!(closed, Some(Transition::Closed));
+}
+
+#[test]
+fn a_candidate_that_flows_or_is_being_probed_is_no_last_resort() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    let mut resort = |now| breakers.last_resort(std::iter::once(("p", "m")), now);
+    assert_eq!(resort(now), None);
+    let mut breakers = Breakers::default();
+    fail(&mut breakers, 3, now);
+    let later = now + SETTINGS.recovery_timeout;
+    assert_eq!(breakers.admit("p", "m", at(later)), Ok(Permit::Probe));
+    assert_eq!(breakers.last_resort(std::iter::once(("p", "m")), later), None);
+}
+
+#[test]
+fn what_works_makes_room_for_what_fails() {
+    let now = Instant::now();
+    let mut breakers = Breakers::default();
+    for model in 0..crate::upstream::by_model::ENTRIES_MAX {
+        let worked = (Permit::Normal, Outcome::Success);
+        breakers.record("p", &model.to_string(), worked, at(now));
+    }
+    fail(&mut breakers, 3, now + Seen::LENGTH);
+    assert_eq!(breakers.unhealthy().count(), 1);
+    assert_eq!(breakers.0.len(), 1);
+}
+
+/// The same rules, told as a diary: every step looks at all that happened.
+#[derive(Default)]
+struct Reference {
+    /// When, and whether it went well, since requests flow.
+    diary: Vec<(u64, bool)>,
+    failures_in_a_row: u32,
+    opened_until: Option<u64>,
+    probe_is_out: bool,
+    last_resort: Option<u64>,
+}
+
+const WINDOW_S: u64 = 10;
+
+impl Reference {
+    fn admit(&mut self, now: u64) -> Option<Permit> {
+        match self.opened_until {
+            None => Some(Permit::Normal),
+            Some(_) if self.probe_is_out => None,
+            Some(until) if now < until => None,
+            Some(_) => {
+                self.probe_is_out = true;
+                Some(Permit::Probe)
+            }
+        }
+    }
+
+    fn last_resort(&mut self, now: u64) -> Option<Permit> {
+        let is_rare = self.last_resort.is_none_or(|asked| now > asked);
+        let may = self.opened_until.is_some() && !self.probe_is_out && is_rare;
+        may.then(|| {
+            self.last_resort = Some(now);
+            Permit::LastResort
+        })
+    }
+
+    fn open(&mut self, now: u64) {
+        let recovery = SETTINGS.recovery_timeout.as_secs();
+        *self = Self {
+            opened_until: Some(now + recovery),
+            ..Self::default()
+        };
+    }
+
+    fn record(&mut self, permit: Permit, outcome: Outcome, now: u64) {
+        let was_out = permit == Permit::Probe && std::mem::take(&mut self.probe_is_out);
+        if self.opened_until.is_none() {
+            return self.count(outcome, now);
+        }
+        match (permit, outcome) {
+            (Permit::Probe, _) if !was_out => {}
+            (Permit::Probe, Outcome::Success) => *self = Self::default(),
+            (Permit::LastResort, Outcome::Success) if !self.probe_is_out => *self = Self::default(),
+            (Permit::Probe, Outcome::HardFailure | Outcome::SoftFailure) => self.open(now),
+            (Permit::Probe, Outcome::Nothing) => {
+                self.open(now);
+                self.opened_until = Some(now);
+            }
+            (Permit::Normal | Permit::LastResort, _) => {}
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome, now: u64) {
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::Success => {
+                self.diary.push((now, true));
+                self.failures_in_a_row = 0;
+                return;
+            }
+            Outcome::HardFailure => {
+                self.diary.push((now, false));
+                self.failures_in_a_row += 1;
+            }
+            Outcome::SoftFailure => self.diary.push((now, false)),
+        }
+        let recent = self.diary.iter().filter(|(when, _)| when + WINDOW_S > now);
+        let recent: Vec<_> = recent.collect();
+        let successes = recent.iter().filter(|(_, went_well)| *went_well).count();
+        let is_failing = recent.len() >= 20 && successes * 2 < recent.len();
+        if self.failures_in_a_row >= SETTINGS.failure_threshold || is_failing {
+            self.open(now);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Admit,
+    LastResort,
+    /// Ends one of the running attempts.
+    Finish(prop::sample::Index, Outcome),
+    Pass(u64),
+}
+
+/// How often attempts succeed decides which rule opens the breaker.
+fn step(successes: u32) -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![
+        successes => Just(Outcome::Success),
+        5 => Just(Outcome::HardFailure),
+        3 => Just(Outcome::SoftFailure),
+        1 => Just(Outcome::Nothing),
+    ];
+    prop_oneof![
+        8 => Just(Step::Admit),
+        1 => Just(Step::LastResort),
+        8 => (any::<prop::sample::Index>(), outcome).prop_map(|(index, outcome)| Step::Finish(index, outcome)),
+        1 => (0_u64..3).prop_map(Step::Pass),
+        1 => (0_u64..70).prop_map(Step::Pass),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    (1_u32..20).prop_flat_map(|successes| prop::collection::vec(step(successes), 1..STEPS_MAX))
+}
+
+/// Of one case; a million steps are `PROPTEST_CASES=4000`.
+const STEPS_MAX: usize = 500;
+
+proptest! {
+    #[test]
+    fn it_does_what_the_reference_does(steps in steps()) {
+        let start = Instant::now();
+        let mut breakers = Breakers::default();
+        let (mut reference, mut running, mut now) = (Reference::default(), Vec::new(), 0_u64);
+        for step in steps {
+            let terms = at(start + Duration::from_secs(now));
+            match step {
+                Step::Admit => {
+                    let admitted = breakers.admit("p", "m", terms).ok();
+                    prop_assert_eq!(admitted, reference.admit(now));
+                    running.extend(admitted);
+                }
+                Step::LastResort => {
+                    let resort = breakers.last_resort(std::iter::once(("p", "m")), terms.now);
+                    let resort = resort.map(|_| Permit::LastResort);
+                    prop_assert_eq!(resort, reference.last_resort(now));
+                    running.extend(resort);
+                }
+                Step::Finish(index, outcome) if !running.is_empty() => {
+                    let permit = running.swap_remove(index.index(running.len()));
+                    breakers.record("p", "m", (permit, outcome), terms);
+                    reference.record(permit, outcome, now);
+                    let probes = running.iter().filter(|permit| **permit == Permit::Probe).count();
+                    prop_assert!(probes <= 1, "{} probes at once", probes);
+                }
+                Step::Finish(..) => {}
+                Step::Pass(seconds) => now += seconds,
+            }
+        }
+    }
+}
