@@ -1,5 +1,5 @@
-//! What the ops listener counts. Labels are providers, upstream models and classes:
-//! never a key, never a name that a client chose.
+//! What the ops listener counts. Labels are providers and classes: never a key, never a
+//! name that a client chose; upstream models only where their breaker is open, and few.
 
 pub(crate) mod guards;
 mod loss_path;

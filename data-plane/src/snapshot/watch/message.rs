@@ -128,3 +128,60 @@ pub(super) fn probe_result((probe_id, report): (String, probe::Report)) -> proto
         message,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        life::Life,
+        metrics::Metrics,
+        request_id::RequestId,
+        routing::Candidate,
+        snapshot::{decode::tests as fixture, live::Live},
+        upstream::{admission::Upstreams, client::Client, outcome::Failure},
+    };
+
+    #[test]
+    fn what_is_out_of_order_is_told_with_its_reason() {
+        let now = Instant::now();
+        let metrics = Arc::new(Metrics::new());
+        let node = Node {
+            live: Live::new(now),
+            upstreams: Arc::new(Upstreams::new(Client::new().unwrap(), Arc::clone(&metrics))),
+            metrics,
+            life: Arc::new(Life::default()),
+        };
+        let snapshot = Arc::new(fixture::snapshot());
+        let fail = |provider: &str, class| {
+            let candidate = Candidate {
+                provider: Arc::new(fixture::provider(provider, 1, &["m"], &[])),
+                model: "m".into(),
+            };
+            let id = RequestId::new();
+            let admitted = node.upstreams.admit(&snapshot, &candidate, &id, now);
+            admitted.ok().unwrap().fail(&Failure::new(class, provider.into()));
+        };
+        for _ in 0..snapshot.settings.breaker.failure_threshold {
+            fail("broken", Class::Reset);
+        }
+        fail("banned", Class::Said(bridge_translate::error::FaultKind::Quota));
+        fail("limited", Class::RATE_LIMITED);
+        let told = status(&node, now);
+        let [breaker] = &told.breakers[..] else {
+            panic!("{:?}", told.breakers)
+        };
+        assert_eq!((&*breaker.provider, &*breaker.model), ("broken", "m"));
+        assert_eq!(breaker.state(), proto::BreakerState::Open);
+        assert_eq!(breaker.reason, "it failed too often in a row");
+        assert!(breaker.since.is_some());
+        let [quarantine] = &told.quarantines[..] else {
+            panic!("{:?}", told.quarantines)
+        };
+        assert_eq!(
+            (&*quarantine.provider, &*quarantine.reason),
+            ("banned", "its account is empty or over its quota")
+        );
+    }
+}
