@@ -42,7 +42,7 @@ const COOL_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Result<Committed, Error> {
     let mut walk = Walk {
         order,
-        budget: Budget::new(order.upstreams, order.snapshot.settings.attempts, order.arrived),
+        budget: Budget::new(order.upstreams, &order.snapshot.settings, order.arrived),
         failures: Vec::new(),
         soonest_probe: None,
         unfit: None,

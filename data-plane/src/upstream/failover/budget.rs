@@ -3,22 +3,23 @@
 //! The walk asks it before every call and every wait, so that nothing has a limit of its
 //! own that another one does not know.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use crate::{snapshot::AttemptLimits, upstream::admission::Upstreams};
+use crate::{snapshot::Settings, upstream::admission::Upstreams};
 
 pub(super) struct Budget<'a> {
     attempts: u32,
     deadline: Instant,
-    upstreams: &'a Arc<Upstreams>,
+    /// `None` where failures are not to be remembered: each request stands alone then.
+    shared: Option<&'a Upstreams>,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(upstreams: &'a Arc<Upstreams>, limits: AttemptLimits, arrived: Instant) -> Self {
+    pub(super) fn new(upstreams: &'a Upstreams, settings: &Settings, arrived: Instant) -> Self {
         Self {
-            attempts: limits.max_attempts,
-            deadline: arrived + limits.deadline,
-            upstreams,
+            attempts: settings.attempts.max_attempts,
+            deadline: arrived + settings.attempts.deadline,
+            shared: settings.breaker.enabled.then_some(upstreams),
         }
     }
 
@@ -43,9 +44,10 @@ impl<'a> Budget<'a> {
         if !self.is_left(at) {
             return false;
         }
-        let is_allowed = self.upstreams.may_retry(provider, Instant::now());
+        let Some(shared) = self.shared else { return true };
+        let is_allowed = shared.may_retry(provider, Instant::now());
         if !is_allowed {
-            self.upstreams.metrics.guards.retries_refused(provider).inc();
+            shared.metrics.guards.retries_refused(provider).inc();
         }
         is_allowed
     }
