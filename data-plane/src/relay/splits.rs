@@ -119,7 +119,7 @@ impl Stage {
         let meter = Meter::start(&self.metrics, RequestId::new(), std::time::Instant::now());
         let admission = self
             .upstreams
-            .admit(&self.snapshot, &candidate, std::time::Instant::now())
+            .admit(&self.snapshot, &candidate, meter.id(), std::time::Instant::now())
             .unwrap();
         let flow = Flow::new(Body::of(chunks), stream, out, end, admission);
         let id = meter.id().to_string();

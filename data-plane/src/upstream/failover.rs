@@ -21,7 +21,7 @@ use self::budget::Budget;
 use super::{
     admission::{Admission, Upstreams},
     guards::Refused,
-    outcome::{self, Class, Failure, Same, Verdict},
+    outcome::{self, Class, Failure, Verdict},
 };
 use crate::{
     error::Error,
@@ -125,15 +125,12 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
-        let mut may_be_fresh = true;
-        let mut is_free = false;
         upstreams.first_try(&candidate.provider.name, Instant::now());
         loop {
-            if !is_free && !self.budget.take(Instant::now()) {
+            if !self.budget.take(Instant::now()) {
                 let failures = std::mem::take(&mut self.failures);
                 return Err(outcome::worth_telling(failures).map_or(Error::Deadline, Error::Upstream));
             }
-            is_free = false;
             meter.attempt(&candidate.provider.name, &candidate.model);
             let deadline = self.budget.deadline();
             let failure = match attempt::run(&self.order, candidate, &sent, admission, deadline, meter).await
@@ -158,15 +155,12 @@ impl Walk<'_> {
                 && let Some(amended) = self.order.amend(candidate, &sent, &failure, meter)
             {
                 sent = amended;
-            } else if verdict.same == Same::Fresh && may_be_fresh {
-                may_be_fresh = false;
-                is_free = true;
             } else {
                 if !verdict.next {
                     return Err(Error::Upstream(failure));
                 }
                 self.failures.push(failure);
-                if verdict.same != Same::Retry || retries_left == 0 {
+                if !verdict.same || retries_left == 0 {
                     return Ok(None);
                 }
                 retries_left -= 1;

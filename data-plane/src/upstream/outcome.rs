@@ -32,13 +32,6 @@ pub(crate) enum Class {
     Stalled,
     /// The connection ended where an answer should have been.
     Reset,
-    /// A connection that had been used before ended before a byte of the answer: the
-    /// upstream may have closed it while the request was on its way.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the client cannot tell such a connection yet")
-    )]
-    StaleConnection,
     Redirect,
     /// Larger than any honest answer.
     TooBig,
@@ -53,7 +46,9 @@ pub(crate) enum Class {
 pub(crate) struct Verdict {
     /// Name of the row in logs and metrics.
     pub(crate) name: &'static str,
-    pub(crate) same: Same,
+    /// Whether the same candidate is asked again, as often as the provider's `max_retries` and
+    /// its retry budget allow.
+    pub(crate) same: bool,
     /// Whether the next candidate may do better.
     pub(crate) next: bool,
     pub(crate) breaker: breaker::Outcome,
@@ -61,16 +56,6 @@ pub(crate) struct Verdict {
     /// Nothing gets better before an admin acts.
     pub(crate) is_alarm: bool,
     pub(crate) told: Told,
-}
-
-/// Whether the same candidate is asked again at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Same {
-    No,
-    /// As often as the provider's `max_retries` and its retry budget allow.
-    Retry,
-    /// Once, outside of both: the request never got there.
-    Fresh,
 }
 
 /// Who is left alone afterwards, beside what the breaker decides.
@@ -110,10 +95,6 @@ impl Class {
             Self::OutOfTime => row("out_of_time", Nothing, 504, ErrorType::Timeout),
             Self::Stalled => row("stalled", HardFailure, 504, ErrorType::Timeout),
             Self::Reset => row("reset", HardFailure, 502, api).retry().next(),
-            Self::StaleConnection => Verdict {
-                same: Same::Fresh,
-                ..row("stale_connection", Nothing, 502, api).next()
-            },
             Self::Redirect => row("redirect", Nothing, 502, api).next().alarm(),
             Self::TooBig => row("too_big", HardFailure, 502, api).next(),
             Self::Encoded => row("encoded", HardFailure, 502, api).next(),
@@ -132,7 +113,7 @@ impl Class {
             Self::Silent => "did not answer in time",
             Self::OutOfTime => "had not answered when the time for this request was over",
             Self::Stalled => "stopped in the middle of its answer",
-            Self::Reset | Self::StaleConnection => "closed the connection before its answer was complete",
+            Self::Reset => "closed the connection before its answer was complete",
             Self::Redirect => "answered with a redirect, which is never followed; check its base URL",
             Self::TooBig => "sent more than any answer may hold",
             Self::Encoded => "sent an encoding that was not asked for",
@@ -178,7 +159,7 @@ fn said(kind: FaultKind) -> Verdict {
 fn row(name: &'static str, breaker: breaker::Outcome, status: u16, error_type: ErrorType) -> Verdict {
     Verdict {
         name,
-        same: Same::No,
+        same: false,
         next: false,
         breaker,
         rest: Rest::Nobody,
@@ -209,10 +190,7 @@ impl Verdict {
     }
 
     fn retry(self) -> Self {
-        Self {
-            same: Same::Retry,
-            ..self
-        }
+        Self { same: true, ..self }
     }
 
     fn next(self) -> Self {

@@ -135,24 +135,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        life::Life,
-        metrics::Metrics,
-        request_id::RequestId,
-        routing::Candidate,
-        snapshot::{decode::tests as fixture, live::Live},
-        upstream::{admission::Upstreams, client::Client, outcome::Failure},
+        node, request_id::RequestId, routing::Candidate, snapshot::decode::tests as fixture,
+        upstream::outcome::Failure,
     };
 
     #[test]
     fn what_is_out_of_order_is_told_with_its_reason() {
         let now = Instant::now();
-        let metrics = Arc::new(Metrics::new());
-        let node = Node {
-            live: Live::new(now),
-            upstreams: Arc::new(Upstreams::new(Client::new().unwrap(), Arc::clone(&metrics))),
-            metrics,
-            life: Arc::new(Life::default()),
-        };
+        let node = node::tests::node();
         let snapshot = Arc::new(fixture::snapshot());
         let fail = |provider: &str, class| {
             let candidate = Candidate {

@@ -25,8 +25,7 @@ fn after(class: Class) -> Option<Class> {
         Class::OutOfTime => Class::Stalled,
         Class::Stalled => Class::Reset,
         Class::Reset => Class::Said(Kind::Cut),
-        Class::Said(Kind::Cut) => Class::StaleConnection,
-        Class::StaleConnection => Class::Said(Kind::Nonsense),
+        Class::Said(Kind::Cut) => Class::Said(Kind::Nonsense),
         Class::Said(Kind::Nonsense) => Class::TooBig,
         Class::TooBig => Class::Encoded,
         Class::Encoded => Class::Redirect,
@@ -65,11 +64,6 @@ fn line(verdict: Verdict) -> String {
             should_retry,
         },
     } = verdict;
-    let same = match same {
-        Same::No => "",
-        Same::Retry => "yes",
-        Same::Fresh => "once, free",
-    };
     let breaker = match breaker {
         breaker::Outcome::Success => "success",
         breaker::Outcome::HardFailure => "failure",
@@ -82,8 +76,7 @@ fn line(verdict: Verdict) -> String {
         Rest::Quarantine => "quarantine",
         Rest::Suspicion => "quarantine if repeated",
     };
-    let next = if next { "yes" } else { "" };
-    let alarm = if is_alarm { "yes" } else { "" };
+    let [same, next, alarm] = [same, next, is_alarm].map(|is_so| if is_so { "yes" } else { "" });
     let retry = should_retry.map_or(String::new(), |should_retry| should_retry.to_string());
     let error_type = error_type.as_str();
     let told = format!("{status} `{error_type}`");
@@ -172,7 +165,7 @@ fn the_requests_own_fault_stops_the_walk_and_blames_nobody() {
     for class in all() {
         let verdict = class.verdict();
         if matches!(verdict.told.status, 400 | 413) {
-            assert!(!verdict.next && verdict.same == Same::No, "{class:?}");
+            assert!(!verdict.next && !verdict.same, "{class:?}");
             assert_eq!(verdict.breaker, breaker::Outcome::Nothing, "{class:?}");
             assert_eq!(verdict.rest, Rest::Nobody, "{class:?}");
         }
