@@ -7,6 +7,7 @@
 mod bodies;
 mod cancel;
 mod cuts;
+mod outage;
 mod overload;
 mod report;
 mod roll;
@@ -26,6 +27,7 @@ const RUNS: &[Run] = &[
     bodies::RUN,
     cancel::RUN,
     cuts::RUN,
+    outage::RUN,
     overload::RUN,
     roll::RUN,
     slow_readers::RUN,

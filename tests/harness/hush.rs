@@ -2,6 +2,8 @@
 //! and not a byte goes either way. That is how a half-open connection looks from both ends.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +18,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 pub struct Hush {
     address: SocketAddr,
     is_silent: watch::Sender<bool>,
+    taken: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -24,21 +27,30 @@ impl Hush {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (is_silent, heard) = watch::channel(false);
+        let taken = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&taken);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(pass(near, target.clone(), heard.clone()));
             }
         });
         Ok(Self {
             address,
             is_silent,
+            taken,
             accepting,
         })
     }
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Connections that were taken so far.
+    pub fn connections(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub fn set_silent(&self, is_silent: bool) {
