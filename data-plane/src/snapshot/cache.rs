@@ -227,4 +227,6 @@ fn confirm(files: &Files, sealer: &Sealer, version: Version, confirmed: i64) -> 
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -17,7 +17,7 @@ const TOKEN: &str = "node-token";
 const NOON: i64 = 1_800_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn sealer(token: &str) -> Sealer {
+pub(super) fn sealer(token: &str) -> Sealer {
     Sealer::new(&token.to_owned().into())
 }
 
