@@ -18,6 +18,8 @@ use url::Url;
 
 pub use args::{Cli, Task};
 pub(crate) use upstream::ProxyKind;
+#[cfg(test)]
+pub(crate) use upstream::proxy;
 pub use upstream::{Proxy, Upstream};
 
 /// The checked configuration.

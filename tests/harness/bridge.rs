@@ -35,6 +35,8 @@ pub struct Node {
     ops_port: u16,
     fleet_port: u16,
     extra_environment: Vec<(&'static str, String)>,
+    /// What it is started with, if not by itself.
+    prefix: Vec<String>,
     process: Option<Process>,
 }
 
@@ -80,18 +82,29 @@ impl Bridge {
 
     /// The same, with another way to the control plane.
     pub async fn add_node_behind(&mut self, fleet_port: u16) -> Result<()> {
-        self.add(fleet_port, Vec::new()).await
+        Box::pin(self.add(fleet_port, Vec::new(), Vec::new())).await
     }
 
     /// The same, with more variables for the node.
     pub async fn add_node_with(&mut self, extra_environment: Vec<(&'static str, String)>) -> Result<()> {
-        self.add(self.control.fleet_port, extra_environment).await
+        Box::pin(self.add(self.control.fleet_port, extra_environment, Vec::new())).await
     }
 
-    async fn add(&mut self, fleet_port: u16, extra_environment: Vec<(&'static str, String)>) -> Result<()> {
+    /// The same, started by another program whose last arguments are the node's.
+    pub async fn add_node_by(&mut self, prefix: Vec<String>) -> Result<()> {
+        Box::pin(self.add(self.control.fleet_port, Vec::new(), prefix)).await
+    }
+
+    async fn add(
+        &mut self,
+        fleet_port: u16,
+        extra_environment: Vec<(&'static str, String)>,
+        prefix: Vec<String>,
+    ) -> Result<()> {
         let name = format!("node-{}", self.nodes.len());
         let mut node = Node::lay_out(self.folder.path(), name, fleet_port)?;
         node.extra_environment = extra_environment;
+        node.prefix = prefix;
         node.start()?;
         node.wait_until_ready().await?;
         self.nodes.push(node);
@@ -241,6 +254,7 @@ impl Node {
             ops_port: free_port()?,
             fleet_port,
             extra_environment: Vec::new(),
+            prefix: Vec::new(),
             process: None,
         })
     }
@@ -301,10 +315,14 @@ impl Node {
         let directory = self.directory();
         std::fs::create_dir_all(&directory)?;
         let environment = self.environment();
+        let node = binary("bridge-data-plane")?;
+        let mut words = self.prefix.clone();
+        words.push(node.display().to_string());
+        let program = words.remove(0);
         let process = Process::start(Program {
             name: &self.name,
-            binary: &binary("bridge-data-plane")?,
-            arguments: Vec::new(),
+            binary: Path::new(&program),
+            arguments: words,
             environment,
             directory: &directory,
         })?;

@@ -15,6 +15,7 @@ pub mod faultd;
 pub mod fleet_proxy;
 pub mod hush;
 pub mod load;
+pub mod name_server;
 pub mod process;
 pub mod sse;
 pub mod stage;

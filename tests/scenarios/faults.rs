@@ -8,7 +8,9 @@
 mod bed;
 mod broken_streams;
 mod connections;
+mod names;
 mod nonsense;
 mod refusals;
 mod silence;
 mod table;
+mod trust;

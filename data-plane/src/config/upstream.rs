@@ -69,7 +69,7 @@ impl fmt::Display for Proxy {
 }
 
 /// Never shows the text: it may hold a password.
-pub(super) fn proxy(text: &str) -> Result<Proxy, String> {
+pub(crate) fn proxy(text: &str) -> Result<Proxy, String> {
     let fault =
         || format!("{PROXY}: is no URL such as http://proxy:3128 or socks5://name:password@proxy:1080");
     let url = Url::parse(text.trim()).map_err(|_| fault())?;

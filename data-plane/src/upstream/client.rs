@@ -290,3 +290,6 @@ impl Body {
         Self(http_body_util::StreamBody::new(frames).boxed_unsync())
     }
 }
+
+#[cfg(test)]
+mod tests;
