@@ -9,6 +9,7 @@ mod cancel;
 mod cuts;
 mod outage;
 mod overload;
+mod providers;
 mod report;
 mod roll;
 mod slow_readers;
@@ -29,6 +30,7 @@ const RUNS: &[Run] = &[
     cuts::RUN,
     outage::RUN,
     overload::RUN,
+    providers::RUN,
     roll::RUN,
     slow_readers::RUN,
     soak::RUN,

@@ -1,11 +1,11 @@
 //! Nodes that go, by order and without: the fleet behind a balancer is rolled under load, a
 //! node full of streams is told to end, and one is killed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use bridge_tests::balancer::{Backend, Balancer};
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, open_loop};
 use bridge_tests::wait;
@@ -167,26 +167,17 @@ async fn killed(plan: Plan, report: &mut Report) -> Result<()> {
     let (mut stage, balancer) = fleet().await?;
     let client = Client::new(&balancer.base_url(), &stage.key, Protocol::Http1);
     let load = tokio::spawn(async move {
-        let samples = Mutex::new((Vec::new(), Vec::new()));
-        let samples = Arc::new(samples);
         open_loop(rate, time, |number, due| {
-            let (client, samples, ask) = (client.clone(), Arc::clone(&samples), mixed(number));
-            async move {
-                let sample = client.send_patiently(&ask, due).await;
-                sort(&samples, &ask, &sample);
-                sample
-            }
+            let (client, ask) = (client.clone(), mixed(number));
+            async move { client.send_patiently(&ask, due).await }
         })
-        .await;
-        samples
+        .await
     });
     tokio::time::sleep(time / 2).await;
     let node = stage.bridge.node(0)?;
     let on_it = node.metric("bridge_requests_in_flight").await?;
     node.kill()?;
-    let samples = load.await?;
-    let samples = samples.lock().map_err(|_| anyhow!("a client broke"))?;
-    let (streams, wholes) = (Tally::of(&samples.0)?, Tally::of(&samples.1)?);
+    let (streams, wholes) = Tally::apart(&load.await?)?;
     report.must(
         "D31",
         "0 errors of requests without a stream, with the default retries of the SDKs",
@@ -202,14 +193,4 @@ async fn killed(plan: Plan, report: &mut Report) -> Result<()> {
         streams.bad() as f64 <= on_it && streams.bad() == streams.failed,
     );
     Ok(())
-}
-
-/// Streams first, whole answers second.
-fn sort(samples: &Mutex<(Vec<Sample>, Vec<Sample>)>, ask: &Ask, sample: &Sample) {
-    if let Ok(mut samples) = samples.lock() {
-        match ask.pieces {
-            Some(_) => samples.0.push(sample.clone()),
-            None => samples.1.push(sample.clone()),
-        }
-    }
 }

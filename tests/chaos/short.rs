@@ -22,6 +22,7 @@ short_forms! {
     a_cut_answer_is_given_by_the_next_or_ends_in_one_error => "cuts",
     nobody_notices_that_the_control_plane_is_away => "outage",
     a_node_with_too_much_to_do_does_what_it_can => "overload",
+    a_provider_that_fails_is_hidden_and_left_alone => "providers",
     nodes_come_and_go_without_a_failed_request => "roll",
     slow_readers_hold_back_their_upstream_and_nobody_else => "slow-readers",
     a_node_does_not_grow => "soak",

@@ -50,6 +50,7 @@ pub struct Ask {
 /// How one request went.
 #[derive(Clone, Debug)]
 pub struct Sample {
+    pub is_stream: bool,
     pub sent_at: Instant,
     /// From `sent_at`, or from when it should have been sent, to the last byte.
     pub took: Duration,
@@ -107,6 +108,7 @@ impl Client {
             Err(error) => End::Failed(format!("{error:#}")),
         };
         Sample {
+            is_stream: ask.pieces.is_some(),
             sent_at: due,
             took: due.elapsed(),
             head_took,
@@ -194,49 +196,36 @@ pub async fn judge_stream(mut body: Incoming, pieces: u32) -> Result<()> {
 // === impl Ask ===
 
 impl Ask {
-    pub fn whole(after: Duration) -> Self {
+    /// Any model; `Some`: as a stream, of which so many pieces are expected.
+    pub fn of(model: &str, pieces: Option<u32>) -> Self {
         Self {
-            model: format!("whole@{}", after.as_millis()),
+            model: model.to_owned(),
             tag: 0,
-            pieces: None,
+            pieces,
             padding_bytes: 0,
         }
+    }
+
+    pub fn whole(after: Duration) -> Self {
+        Self::of(&format!("whole@{}", after.as_millis()), None)
     }
 
     pub fn stream(pieces: u32, every: Duration) -> Self {
-        Self {
-            model: format!("stream@{pieces}x{}", every.as_millis()),
-            tag: 0,
-            pieces: Some(pieces),
-            padding_bytes: 0,
-        }
+        Self::of(&format!("stream@{pieces}x{}", every.as_millis()), Some(pieces))
     }
 
     pub fn flood(kibibytes: u64) -> Self {
-        Self {
-            model: format!("flood@{kibibytes}"),
-            tag: 0,
-            pieces: Some(0),
-            padding_bytes: 0,
-        }
+        Self::of(&format!("flood@{kibibytes}"), Some(0))
     }
 
     /// Refused with this status.
     pub fn status(status: u16) -> Self {
-        Self {
-            model: format!("status@{status}"),
-            ..Self::whole(Duration::ZERO)
-        }
+        Self::of(&format!("status@{status}"), None)
     }
 
     /// Never answered; as a stream or not.
     pub fn never(is_stream: bool) -> Self {
-        Self {
-            model: "never".to_owned(),
-            tag: 0,
-            pieces: is_stream.then_some(0),
-            padding_bytes: 0,
-        }
+        Self::of("never", is_stream.then_some(0))
     }
 
     #[must_use]

@@ -81,6 +81,7 @@ where
 
 fn unsent(due: Instant) -> Sample {
     Sample {
+        is_stream: false,
         sent_at: due,
         took: Duration::ZERO,
         head_took: None,
@@ -91,6 +92,7 @@ fn unsent(due: Instant) -> Sample {
 
 fn lost(error: &tokio::task::JoinError) -> Sample {
     Sample {
+        is_stream: false,
         sent_at: Instant::now(),
         took: Duration::ZERO,
         head_took: None,

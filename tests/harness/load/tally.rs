@@ -52,6 +52,12 @@ impl Tally {
         Ok(tally)
     }
 
+    /// Those of streams and those of whole answers.
+    pub fn apart(samples: &[Sample]) -> Result<(Self, Self)> {
+        let (streams, wholes) = samples.iter().partition::<Vec<_>, _>(|sample| sample.is_stream);
+        Ok((Self::of(streams)?, Self::of(wholes)?))
+    }
+
     pub fn add(&mut self, sample: &Sample) {
         self.retried += u64::from(sample.retries > 0);
         match &sample.end {
@@ -152,6 +158,7 @@ mod tests {
     #[test]
     fn every_sample_is_counted_once_and_failures_are_named() {
         let sample = |took_ms, end| Sample {
+            is_stream: false,
             sent_at: Instant::now(),
             took: Duration::from_millis(took_ms),
             head_took: None,

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ pub const WHOLE_TEXT: &str = "Hello there.";
 pub struct Upstream {
     address: SocketAddr,
     accepting: JoinHandle<()>,
-    ledger: Ledger,
+    books: Arc<Books>,
 }
 
 /// What has become of a tagged request so far.
@@ -63,7 +64,15 @@ pub struct Over {
     pub is_whole: bool,
 }
 
-type Ledger = Arc<Mutex<HashMap<u64, Exchange>>>;
+/// What all connections write down, and what they are told.
+#[derive(Default)]
+struct Books {
+    ledger: Mutex<HashMap<u64, Exchange>>,
+    calls: AtomicU64,
+    open_streams: AtomicUsize,
+    /// Answers every request with this status, if it is not 0.
+    failing: AtomicU16,
+}
 
 /// What a model does, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +96,33 @@ impl Upstream {
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let ledger = Ledger::default();
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&ledger)));
+        let books = Arc::<Books>::default();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&books)));
         Ok(Self {
             address,
             accepting,
-            ledger,
+            books,
         })
     }
 
     /// `None`: it has not arrived.
     pub fn exchange(&self, tag: u64) -> Option<Exchange> {
-        entries(&self.ledger).get(&tag).copied()
+        self.books.entries().get(&tag).copied()
+    }
+
+    /// Requests so far.
+    pub fn calls(&self) -> u64 {
+        self.books.calls.load(Ordering::Relaxed)
+    }
+
+    /// Streams that have begun and not ended.
+    pub fn open_streams(&self) -> usize {
+        self.books.open_streams.load(Ordering::Relaxed)
+    }
+
+    /// From here on every request gets this status; `None`: what it asks for.
+    pub fn fail_with(&self, status: Option<u16>) {
+        self.books.failing.store(status.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// What a provider's `base_url` has to be.
@@ -114,7 +138,7 @@ impl Drop for Upstream {
     }
 }
 
-async fn accept(listener: TcpListener, ledger: Ledger) {
+async fn accept(listener: TcpListener, books: Arc<Books>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -124,8 +148,8 @@ async fn accept(listener: TcpListener, ledger: Ledger) {
         };
         // Without it small events wait for one another; they arrive all the same.
         socket.set_nodelay(true).ok();
-        let ledger = Arc::clone(&ledger);
-        let serve = service_fn(move |request| answer(request, Arc::clone(&ledger)));
+        let books = Arc::clone(&books);
+        let serve = service_fn(move |request| answer(request, Arc::clone(&books)));
         let connection =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), serve);
         connections.spawn(connection);
@@ -134,17 +158,22 @@ async fn accept(listener: TcpListener, ledger: Ledger) {
 
 async fn answer(
     request: hyper::Request<Incoming>,
-    ledger: Ledger,
+    books: Arc<Books>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
     let body = request.into_body().collect().await?.to_bytes();
-    let mut watch = Watch::over(&body, ledger);
+    books.calls.fetch_add(1, Ordering::Relaxed);
+    let failing = books.failing.load(Ordering::Relaxed);
+    let mut watch = Watch::over(&body, books);
     let manner = match body.len() > LARGE_BYTES {
         true => tokio::task::spawn_blocking(move || Manner::of(&body))
             .await
             .unwrap_or(None),
         false => Manner::of(&body),
     };
-    let manner = manner.unwrap_or(Manner::Status(400));
+    let manner = match failing {
+        0 => manner.unwrap_or(Manner::Status(400)),
+        status => Manner::Status(status),
+    };
     Ok(match manner {
         Manner::Whole { after } => {
             tokio::time::sleep(after).await;
@@ -219,12 +248,12 @@ impl Manner {
 /// Writes down when a tagged request arrived and, by being dropped, when it was over.
 struct Watch {
     tag: u64,
-    ledger: Ledger,
+    books: Arc<Books>,
     is_whole: bool,
 }
 
 impl Watch {
-    fn over(body: &[u8], ledger: Ledger) -> Self {
+    fn over(body: &[u8], books: Arc<Books>) -> Self {
         let tag = tag_of(body).unwrap_or(0);
         if tag > 0 {
             let exchange = Exchange {
@@ -232,18 +261,18 @@ impl Watch {
                 body_bytes: 0,
                 over: None,
             };
-            entries(&ledger).insert(tag, exchange);
+            books.entries().insert(tag, exchange);
         }
         Self {
             tag,
-            ledger,
+            books,
             is_whole: false,
         }
     }
 
     fn change(&self, change: impl FnOnce(&mut Exchange)) {
         if self.tag > 0 {
-            entries(&self.ledger).get_mut(&self.tag).map(change);
+            self.books.entries().get_mut(&self.tag).map(change);
         }
     }
 }
@@ -258,9 +287,11 @@ impl Drop for Watch {
     }
 }
 
-/// A panicking test must not hide behind a poisoned lock of another one.
-fn entries(ledger: &Ledger) -> MutexGuard<'_, HashMap<u64, Exchange>> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+impl Books {
+    /// A panicking test must not hide behind a poisoned lock of another one.
+    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Exchange>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The number in `tag=N;`.
@@ -284,6 +315,7 @@ struct Events {
 
 impl Events {
     fn new(pieces: u32, every: Duration, watch: Watch) -> Self {
+        watch.books.open_streams.fetch_add(1, Ordering::Relaxed);
         Self {
             watch,
             next: 0,
@@ -296,6 +328,7 @@ impl Events {
 
     fn flood(bytes: u64, watch: Watch) -> Self {
         let pieces = bytes / FLOOD_PIECE_BYTES as u64;
+        watch.books.open_streams.fetch_add(1, Ordering::Relaxed);
         Self {
             watch,
             next: 0,
@@ -321,6 +354,12 @@ impl Events {
         let bytes = self.flood.clone().unwrap_or_else(|| delta(&piece(self.next)));
         self.next += 1;
         Poll::Ready(Some(bytes))
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.watch.books.open_streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
