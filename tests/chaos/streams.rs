@@ -36,7 +36,8 @@ async fn run(plan: Plan) -> Result<Report> {
 
 async fn hold(plan: Plan, protocol: Protocol, report: &mut Report) -> Result<()> {
     let streams = plan.pick(150, 5000);
-    let events = plan.pick(3, 600);
+    let time = plan.time(Duration::from_secs(3), Duration::from_secs(600));
+    let events = time.div_duration_f64(EVENT_INTERVAL) as u32;
     let mut stage = LoadStage::start(1, &[]).await?;
     let warm_up = stage.client(0, protocol)?;
     for _ in 0..WARM_UP {
