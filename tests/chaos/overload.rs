@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bridge_tests::cgroup::Cgroup;
+use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, closed_loop, open_loop};
 
 use crate::report::{Plan, Report, Run};
@@ -31,10 +32,8 @@ const PROBES_PER_SECOND: f64 = 50.0;
 const QUIET_FACTOR: u32 = 3;
 /// What an upstream takes to answer.
 const UPSTREAM_TIME: Duration = Duration::from_millis(5);
-/// A prompt of usual length.
-const PROMPT_BYTES: usize = 4 << 10;
-/// The status of a node that has too much to do.
-const SHED: u16 = 529;
+/// A conversation of usual length; a refusal has to be much cheaper than it.
+const PROMPT_BYTES: usize = 64 << 10;
 
 async fn run(plan: Plan) -> Result<Report> {
     let mut stage = LoadStage::start(1, &[("LOG_LEVEL", "warning")]).await?;
@@ -88,10 +87,10 @@ async fn run(plan: Plan) -> Result<Report> {
         format!("{goodput:.0}/s, {:.0} %", goodput / peak * 100.0),
         goodput >= peak * GOODPUT_MIN,
     );
-    let other = tally.all() - tally.good.count() - shed(&tally);
+    let other = tally.all() - tally.good.count() - tally.shed();
     report.must(
         "F49",
-        format!("every request is answered or refused with {SHED}"),
+        format!("every request is answered or refused with {SHED_STATUS}"),
         format!("{other} of {} otherwise", tally.all()),
         other == 0,
     );
@@ -125,11 +124,6 @@ async fn storm(client: &Client, rate: f64, time: Duration) -> Vec<Sample> {
 /// A few requests each second, which disturb nobody.
 async fn probe(client: &Client, seconds: u64) -> Vec<Sample> {
     storm(client, PROBES_PER_SECOND, Duration::from_secs(seconds)).await
-}
-
-fn shed(tally: &Tally) -> u64 {
-    let of_status = tally.refusals.iter().filter(|((status, _), _)| *status == SHED);
-    of_status.map(|(_, count)| count).sum()
 }
 
 /// From the first of these samples on until all were good and quick; `None` if that never was.

@@ -103,6 +103,9 @@ async fn rolled(plan: Plan, report: &mut Report) -> Result<()> {
         format!("{} failed: {tally}", tally.bad()),
         tally.bad() == 0,
     );
+    // What is written while its idle connection is being closed gets no answer, and that is
+    // nobody's fault: the SDKs send it again.
+    report.figure("requests that were sent again", tally.retried);
     report.figure(
         "connections that the balancer turned away",
         balancer.turned_away(),

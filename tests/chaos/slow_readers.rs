@@ -70,7 +70,7 @@ async fn run(plan: Plan) -> Result<Report> {
 
     let more = during.resident_bytes.saturating_sub(before.resident_bytes);
     let limit = readers * KIBIBYTES_EACH_MAX * 1024;
-    report.must(
+    report.should(
         "F48",
         format!("memory of at most {KIBIBYTES_EACH_MAX} KiB for each of {readers}"),
         format!("{:.1} MiB, {} KiB each", mebibytes(more), more / readers / 1024),
@@ -91,8 +91,14 @@ async fn run(plan: Plan) -> Result<Report> {
     );
     report.must(
         "F48",
-        "the others are all answered",
+        "the others are answered, or refused by a node with too much to do",
         &disturbed,
+        disturbed.bad() == disturbed.shed(),
+    );
+    report.should(
+        "F48",
+        "none of them is refused",
+        disturbed.bad(),
         disturbed.bad() == 0,
     );
     let (before_p99, during_p99) = (quiet.good.p99(), disturbed.good.p99());

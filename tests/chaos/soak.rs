@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bridge_tests::load::client::End;
+use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol};
 use bridge_tests::vitals::{Vitals, mebibytes};
 use bridge_tests::wait;
@@ -178,9 +180,11 @@ async fn try_one(client: &Client, kind: Kind) -> Result<()> {
 
 async fn good(client: &Client, ask: &Ask) -> Result<()> {
     let sample = client.send(ask).await;
-    match sample.is_good() {
-        true => Ok(()),
-        false => bail!("{:?}", sample.end),
+    match &sample.end {
+        End::Good => Ok(()),
+        // Too much to do, on a machine with other work.
+        End::Refused(refusal) if refusal.status == SHED_STATUS => Ok(()),
+        End::Refused(_) | End::Failed(_) => bail!("{:?}", sample.end),
     }
 }
 
@@ -188,7 +192,7 @@ async fn status(client: &Client, ask: &Ask, expected: &[u16]) -> Result<()> {
     let answer = client.open(ask).await?;
     let status = answer.status().as_u16();
     answer.into_body().collect().await?;
-    match expected.contains(&status) {
+    match expected.contains(&status) || status == SHED_STATUS {
         true => Ok(()),
         false => bail!("{status} instead of {expected:?}"),
     }

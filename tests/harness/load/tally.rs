@@ -12,6 +12,8 @@ use super::client::{End, Sample};
 /// The longest time that a histogram tells apart from longer ones.
 const MICROSECONDS_MAX: u64 = 3_600_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
+/// What a node with too much to do says.
+pub const SHED_STATUS: u16 = 529;
 /// How many failures are told in words.
 const WORDS_MAX: usize = 5;
 
@@ -78,6 +80,15 @@ impl Tally {
 
     pub fn all(&self) -> u64 {
         self.good.count() + self.refused.count() + self.failed
+    }
+
+    /// Those that a node refused because it had too much to do.
+    pub fn shed(&self) -> u64 {
+        let of_status = self
+            .refusals
+            .iter()
+            .filter(|((status, _), _)| *status == SHED_STATUS);
+        of_status.map(|(_, count)| count).sum()
     }
 
     /// All that were not answered as asked.
