@@ -32,11 +32,12 @@ pub(crate) const RUN: Run = Run {
 const ENDS: [End; 4] = [End::Fin, End::Reset, End::Early, End::Stall];
 const NEXT_MODEL: &str = "next";
 const NEXT_ANSWER: &str = "from the next";
-/// The provider's limit of silence, in seconds.
-const TIMEOUT_S: u32 = 1;
+/// The providers' limit of silence, in seconds: where nobody stalls, no busy machine reaches it.
+const PATIENT_S: u32 = 60;
+const HASTY_S: u32 = 2;
 /// Requests at the same time; a stall costs no more than its wait.
 const AT_ONCE: usize = 32;
-const STALLS_AT_ONCE: usize = 256;
+const STALLS_AT_ONCE: usize = 96;
 
 /// Who is asked: the model, and the tier that leads to it and then to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,19 +64,23 @@ enum Seen {
 
 async fn run(plan: Plan) -> Result<Report> {
     let stride = plan.pick(61, 1);
-    let bench = Bench::start().await?;
+    let patient = Bench::start(PATIENT_S).await?;
+    let hasty = Bench::start(HASTY_S).await?;
     let mut report = Report::new(plan);
     for api in [Api::OpenAi, Api::Anthropic] {
         for streamed in [true, false] {
-            let recording = bench.record(api, streamed).await?;
+            let recording = patient.record(api, streamed).await?;
             report.figure(
                 format!("{api:?}, streamed: {streamed}"),
                 format!("{} bytes, {} events", recording.bytes(), recording.events()),
             );
             for end in ENDS {
                 let first = (plan.seed as usize) % stride;
-                // A stall at each byte says no more than a stall at every fourth, and waits for a second.
-                let stride = if end == End::Stall { 4 * stride } else { stride };
+                // A stall at each byte says no more than a stall at every fourth, and waits for seconds.
+                let (bench, stride) = match end {
+                    End::Stall => (&hasty, 4 * stride),
+                    _ => (&patient, stride),
+                };
                 // A whole answer on a connection that then hangs is no cut.
                 let last = recording.bytes() - usize::from(end == End::Stall);
                 let cuts = (first..=last).step_by(stride).map(|bytes| Cut {
@@ -111,16 +116,16 @@ struct Tally {
 // === impl Bench ===
 
 impl Bench {
-    async fn start() -> Result<Self> {
+    async fn start(timeout_s: u32) -> Result<Self> {
         let stage = Box::pin(Stage::without_memory_of(|provider| Provider {
-            timeout: TIMEOUT_S,
+            timeout: timeout_s,
             models: tiers(&["cut"], &[], &[]),
             ..provider
         }))
         .await?;
         let native = Provider {
             api_format: ApiFormat::Anthropic.into(),
-            timeout: TIMEOUT_S,
+            timeout: timeout_s,
             max_retries: Some(0),
             models: tiers(&[], &["cut"], &[]),
             ..admin::provider("native", &stage.upstream.base_url(), "cut")
@@ -240,13 +245,14 @@ impl Tally {
             Err(_) => {}
         }
         if !told {
+            let seen = seen.map_err(|error| error.to_string());
             self.wrong.push(format!("{cut:?} in {zone:?}: {seen:?}"));
         }
     }
 
     fn report(self, report: &mut Report, api: Api, streamed: bool, end: End) {
         let Self { seen, wrong } = self;
-        let first_wrong = wrong.first().cloned().unwrap_or_default();
+        let first_wrong = wrong.first().map(String::as_str).unwrap_or_default();
         let form = if streamed { "stream" } else { "document" };
         report.must(
             "E34",

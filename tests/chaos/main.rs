@@ -7,6 +7,8 @@
 mod bodies;
 mod cancel;
 mod cuts;
+mod failover;
+mod faults;
 mod outage;
 mod overload;
 mod providers;
@@ -28,6 +30,8 @@ const RUNS: &[Run] = &[
     bodies::RUN,
     cancel::RUN,
     cuts::RUN,
+    failover::RUN,
+    faults::RUN,
     outage::RUN,
     overload::RUN,
     providers::RUN,

@@ -20,6 +20,8 @@ short_forms! {
     large_bodies_do_not_hold_up_small_ones => "bodies",
     a_cancelled_request_ends_at_the_upstream => "cancel",
     a_cut_answer_is_given_by_the_next_or_ends_in_one_error => "cuts",
+    a_killed_provider_is_noticed_by_streams_that_had_begun => "failover",
+    every_answer_under_a_plan_of_faults_is_as_the_table_says => "faults",
     nobody_notices_that_the_control_plane_is_away => "outage",
     a_node_with_too_much_to_do_does_what_it_can => "overload",
     a_provider_that_fails_is_hidden_and_left_alone => "providers",

@@ -181,6 +181,11 @@ impl Stream {
         }
     }
 
+    /// What is told instead of a stream.
+    pub async fn refusal(self) -> Result<Answer> {
+        read_answer(self.response).await
+    }
+
     /// Reads the rest, and judges the stream from its beginning.
     pub async fn to_end(mut self) -> Result<Transcript> {
         if self.status != 200 {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{routing::Candidate, snapshot::Snapshot};
 
-/// Clients ask a dozen times at once and wait.
+/// Clients ask a dozen times at once and wait. Shorter limits of the provider or of requests hold too.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const PATH: &str = "count_tokens";
@@ -52,7 +52,12 @@ pub(crate) async fn count(
         let body = body.collect(TIMEOUT, ANSWER_BYTES_MAX).await.ok()?;
         Some((status, content_type, body))
     };
-    let Ok(Some((status, content_type, body))) = tokio::time::timeout(TIMEOUT, answer).await else {
+    let limits = [
+        candidate.provider.endpoint.pace.idle,
+        snapshot.settings.attempts.deadline,
+    ];
+    let within = limits.into_iter().fold(TIMEOUT, Duration::min);
+    let Ok(Some((status, content_type, body))) = tokio::time::timeout(within, answer).await else {
         return Ok(None);
     };
     match status {

@@ -122,6 +122,8 @@ impl Recording {
         match cut_after {
             bytes if bytes < content_may_begin => Zone::BeforeContent,
             bytes if bytes == self.bytes() => match (self.streamed, end) {
+                // A reset may overtake the last bytes.
+                (true, End::Reset) => Zone::Ending,
                 (true, _) | (false, End::Early) => Zone::Whole,
                 // All that was promised has come; how the connection ended may be seen before it.
                 (false, _) => Zone::BehindDocument,

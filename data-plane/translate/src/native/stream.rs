@@ -82,7 +82,8 @@ impl Stream {
     pub fn end(&mut self, out: &mut Vec<u8>) -> Status {
         if self.is_open() {
             match Event::read(&self.tail) {
-                // Only its empty line is missing.
+                // Only its empty line is missing, or what is left of it.
+                Event::Stop if self.tail.ends_with(b"\n") => self.finish_event(b"\n", out),
                 Event::Stop => self.finish_event(BLANK_LINE, out),
                 Event::Error(_) => self.finish_event(b"", out),
                 Event::Idle | Event::Start(_) | Event::Delta(_) | Event::Other | Event::Broken => {}

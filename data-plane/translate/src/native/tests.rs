@@ -371,14 +371,16 @@ fn an_error_of_the_provider_is_left_to_the_caller_to_tell() {
 
 #[test]
 fn an_end_without_its_empty_line_is_an_end() {
-    let mut stream = new(None);
-    let text = [START, BLOCK, DELTA, STOP.trim_end()].concat();
-    let (mut out, status) = passed(&mut stream, &text, 5);
-    assert_eq!(status, Status::Streaming);
-    let mut rest = Vec::new();
-    assert_eq!(stream.end(&mut rest), Status::Ended);
-    out.push_str(std::str::from_utf8(&rest).unwrap());
-    assert_eq!(out, format!("{text}\n\n"));
+    let whole = [START, BLOCK, DELTA, STOP].concat();
+    for missing in 1..=2 {
+        let mut stream = new(None);
+        let (mut out, status) = passed(&mut stream, &whole[..whole.len() - missing], 5);
+        assert_eq!(status, Status::Streaming);
+        let mut rest = Vec::new();
+        assert_eq!(stream.end(&mut rest), Status::Ended);
+        out.push_str(std::str::from_utf8(&rest).unwrap());
+        assert_eq!(out, whole, "{missing} bytes were missing");
+    }
 }
 
 #[test]
