@@ -259,6 +259,9 @@ fn refusal(answer: &Answer) -> Result<Told> {
         "{answer:?}"
     );
     ensure!(!answer.error_message().is_empty(), "{answer:?}");
+    if answer.status == 529 && answer.header("x-bridge-error-source") == Some("bridge") {
+        return Ok(Told::Shed);
+    }
     let wait_s = answer.header("retry-after").map(str::parse).transpose()?;
     Ok(Told::Refused {
         status: answer.status,

@@ -35,6 +35,8 @@ pub(super) enum Told {
         is_final: bool,
         wait_s: Option<u64>,
     },
+    /// The node has no processor to spare, and says when to come again.
+    Shed,
     /// Bytes of a provider that speaks the client's API pass as they are, sense or not.
     AsItIs,
 }
