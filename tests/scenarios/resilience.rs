@@ -138,6 +138,11 @@ async fn e36_a_dead_primary_is_left_alone_and_costs_few_calls() -> Result<()> {
         "{first} + {second} calls for {} requests",
         SHORT.requests
     );
+    println!(
+        "figure: a dead primary: {first} of {} calls for {} requests reached it, 0 failures",
+        first + second,
+        SHORT.requests
+    );
     assert_eq!(
         bed.count("bridge_breaker_transitions_total{provider=\"scripted\",to=\"open\"}")
             .await?,
@@ -185,6 +190,10 @@ async fn e37_with_every_provider_dead_clients_are_told_at_once_and_nobody_is_flo
     let (first, second) = bed.calls();
     let seconds = 1 + started.elapsed().as_secs() as usize;
     let calls = first + second - before;
+    println!(
+        "figure: everybody dead: {calls} calls for {} requests in {seconds} s",
+        SHORT.requests
+    );
     // One probe for each provider and one last resort a second.
     assert!(calls <= seconds * 3, "{calls} calls in {seconds} s");
     let told = answers.iter().filter(|answer| answer.status == 503);
@@ -244,6 +253,7 @@ async fn e39_a_primary_that_is_back_gets_its_traffic_after_one_probe() -> Result
     })
     .await?;
     let waited = healed.elapsed();
+    println!("figure: back after {waited:?}, with pauses of {RECOVERY:?} and more");
     assert!(
         waited <= RECOVERY.mul_f64(JITTER) + Duration::from_secs(1),
         "{waited:?}"
