@@ -7,6 +7,9 @@
 mod bodies;
 mod cancel;
 mod cuts;
+mod descriptors;
+mod http2;
+mod memory;
 mod failover;
 mod faults;
 mod outage;
@@ -30,6 +33,9 @@ const RUNS: &[Run] = &[
     bodies::RUN,
     cancel::RUN,
     cuts::RUN,
+    descriptors::RUN,
+    http2::RUN,
+    memory::RUN,
     failover::RUN,
     faults::RUN,
     outage::RUN,

@@ -27,6 +27,19 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// So much memory for all its processes together.
+    pub fn memory(bytes: u64) -> Result<Self> {
+        let group = Self::create("memory")?;
+        group.set("memory.limit_in_bytes", bytes)?;
+        Ok(group)
+    }
+
+    /// The most that a memory group has held.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(self.folder.join("memory.max_usage_in_bytes"))?;
+        Ok(text.trim().parse()?)
+    }
+
     fn create(controller: &'static str) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);

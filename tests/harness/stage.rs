@@ -25,7 +25,11 @@ impl Stage {
     }
 
     pub async fn with_nodes(nodes: usize) -> Result<Self> {
-        let bridge = Bridge::start(nodes).await?;
+        Self::behind(Bridge::start(nodes).await?).await
+    }
+
+    /// A provider for a bridge that is there.
+    pub async fn behind(bridge: Bridge) -> Result<Self> {
         let admin = bridge.admin().await?;
         Self::furnish(bridge, admin, |provider| provider).await
     }

@@ -15,6 +15,7 @@ mod examples;
 mod failover;
 mod faultd;
 mod faults;
+mod listeners;
 mod losses;
 mod mapping;
 mod messages;
