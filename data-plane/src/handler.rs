@@ -79,8 +79,12 @@ pub(crate) fn refusal(node: Arc<Node>) -> Router {
         .layer(middleware::from_fn_with_state(node, outermost))
 }
 
-async fn too_many_connections(id: axum::Extension<RequestId>) -> Response {
-    Error::Overloaded(Shortage::Connections).into_response(&id)
+async fn too_many_connections(id: axum::Extension<RequestId>, version: Version) -> Response {
+    let mut response = Error::Overloaded(Shortage::Connections).into_response(&id);
+    if version < Version::HTTP_2 {
+        stamp::last_on_connection(response.headers_mut());
+    }
+    response
 }
 
 async fn not_found(id: axum::Extension<RequestId>, request: Request) -> Response {

@@ -57,7 +57,7 @@ const FLOODS: [Flood; 6] = [
 ];
 
 async fn run(plan: Plan) -> Result<Report> {
-    let frames = plan.pick(300_000, 1_000_000);
+    let frames = plan.pick(400_000, 1_000_000);
     let mut stage = LoadStage::start(1, &[]).await?;
     let client = stage.client(0, Protocol::Http1)?;
     let warm = client.send(&Ask::whole(Duration::ZERO)).await;
@@ -135,7 +135,7 @@ impl Flood {
                 Ok(Err(_)) | Err(_) => break,
             }
         }
-        let is_closed = matches!(timeout(RECOVERY, closed).await, Ok(Ok(())));
+        let is_closed = matches!(timeout(FLOOD_MAX, closed).await, Ok(Ok(())));
         Ok(Flooded {
             frames: sent,
             took: started.elapsed(),

@@ -18,6 +18,7 @@ mod providers;
 mod report;
 mod roll;
 mod slow_readers;
+mod slowloris;
 mod soak;
 mod streams;
 
@@ -43,6 +44,7 @@ const RUNS: &[Run] = &[
     providers::RUN,
     roll::RUN,
     slow_readers::RUN,
+    slowloris::RUN,
     soak::RUN,
     streams::RUN,
 ];

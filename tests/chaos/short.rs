@@ -30,6 +30,7 @@ short_forms! {
     a_provider_that_fails_is_hidden_and_left_alone => "providers",
     nodes_come_and_go_without_a_failed_request => "roll",
     slow_readers_hold_back_their_upstream_and_nobody_else => "slow-readers",
+    dripping_clients_are_closed_and_the_others_served => "slowloris",
     a_node_does_not_grow => "soak",
     open_streams_are_kept_and_cost_little => "streams",
 }

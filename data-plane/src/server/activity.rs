@@ -17,6 +17,8 @@ const BYTES_BETWEEN_REQUESTS_MAX: usize = 2 << 20;
 /// How long the last connection of a client may take to say its first word when the
 /// listener is about to close.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(1);
+/// How long a client may take nothing of what is there for it.
+const STALL_MAX: Duration = Duration::from_secs(60);
 /// How long a connection that was asked to end may linger without work.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -75,6 +77,8 @@ struct State {
     /// First byte since then.
     spoke_at: Option<Instant>,
     bytes_since: usize,
+    /// Since when the client takes nothing.
+    stalled_since: Option<Instant>,
 }
 
 /// What the first bytes tell of the protocol.
@@ -97,6 +101,7 @@ impl Activity {
             idle_since: now,
             spoke_at: None,
             bytes_since: 0,
+            stalled_since: None,
         }))
     }
 
@@ -113,6 +118,16 @@ impl Activity {
             return Err(Flood);
         }
         Ok(())
+    }
+
+    /// Bytes went out.
+    pub(super) fn took(&self) {
+        self.state().stalled_since = None;
+    }
+
+    /// Bytes are there, and the client does not take them.
+    pub(super) fn stalls(&self, now: Instant) {
+        self.state().stalled_since.get_or_insert(now);
     }
 
     /// A request's head is complete.
@@ -139,6 +154,13 @@ impl Activity {
         let state = self.state();
         let is_at_work = state.requests_in_flight > 0;
         let (until, why) = state.limit(patience);
+        if let Some(since) = state.stalled_since {
+            return if now < since + STALL_MAX {
+                Verdict::Wait((since + STALL_MAX).min(now + patience.shortest()))
+            } else {
+                Verdict::Drop("takes nothing")
+            };
+        }
         match wish {
             Wish::Stay if is_at_work => Verdict::Wait(now + patience.shortest()),
             Wish::Stay if now < until => Verdict::Wait(until.min(now + patience.shortest())),
@@ -320,6 +342,27 @@ mod tests {
         activity.ended(start + seconds(100));
         assert!(matches!(wait(101), Verdict::Wait(_)));
         assert!(matches!(wait(102), Verdict::Drop(_)));
+    }
+
+    #[test]
+    fn who_takes_nothing_is_cut_and_who_takes_little_is_not() {
+        let start = Instant::now();
+        let activity = Activity::new(start);
+        activity.began();
+        activity.stalls(start);
+        activity.stalls(start + seconds(59));
+        let cut = (STALL_MAX, Verdict::Drop("takes nothing"));
+        assert_eq!(end_of(&activity, start, Wish::Stay), cut);
+        activity.took();
+        activity.stalls(start + seconds(59));
+        for wish in [Wish::Stay, Wish::Left] {
+            assert_eq!(end_of(&activity, start + seconds(59), wish), cut);
+        }
+        activity.took();
+        assert!(matches!(
+            activity.verdict(start + seconds(500), PATIENCE, Wish::Stay),
+            Verdict::Wait(_)
+        ));
     }
 
     #[test]

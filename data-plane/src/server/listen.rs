@@ -5,6 +5,9 @@ use std::{io, net::SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
 const BACKLOG: u32 = 4096;
+/// What the system holds for a client that does not read (it takes twice of it). Small, so that
+/// whoever reads slowly is seen to read: space is told when a third of it is free.
+const SEND_BUFFER_BYTES: u32 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -24,6 +27,8 @@ pub(crate) fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpL
             TcpSocket::new_v6()
         }?;
         socket.set_reuseaddr(true)?;
+        // Connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
