@@ -8,10 +8,10 @@ mod bodies;
 mod cancel;
 mod cuts;
 mod descriptors;
-mod http2;
-mod memory;
 mod failover;
 mod faults;
+mod http2;
+mod memory;
 mod outage;
 mod overload;
 mod providers;
@@ -35,10 +35,10 @@ const RUNS: &[Run] = &[
     cancel::RUN,
     cuts::RUN,
     descriptors::RUN,
-    http2::RUN,
-    memory::RUN,
     failover::RUN,
     faults::RUN,
+    http2::RUN,
+    memory::RUN,
     outage::RUN,
     overload::RUN,
     providers::RUN,
