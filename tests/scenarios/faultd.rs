@@ -10,6 +10,9 @@ use bridge_tests::faultd::tls::{Authority, Handshake};
 use bridge_tests::faultd::{Fate, Faultd, Gate, Script};
 use serde_json::{Value, json};
 
+/// No answer takes so long that is not held back.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
 async fn post(upstream: &Faultd, body: Value) -> reqwest::Result<reqwest::Response> {
     let url = format!("{}/chat/completions", upstream.base_url());
     let request = reqwest::Client::new().post(url);
@@ -218,10 +221,13 @@ async fn a_plan_is_known_to_who_knows_its_seed() -> Result<()> {
     for request in 0..60 {
         let mut body = ask("f-plan@7");
         body["messages"][0]["content"] = json!(format!("nonce-{request} Hi"));
-        let answered = match post(&upstream, body).await {
-            Ok(response) => response.status() == 200 && response.text().await.is_ok(),
-            Err(_) => false,
+        let answering = async {
+            let response = post(&upstream, body).await.ok()?;
+            (response.status() == 200 && response.text().await.is_ok()).then_some(())
         };
+        // Who says nothing has not answered.
+        let answered = tokio::time::timeout(SILENCE_MAX, answering).await;
+        let answered = matches!(answered, Ok(Some(())));
         let planned = plan::draw(7, &request.to_string(), 0);
         met += usize::from(planned.is_some());
         assert!(
