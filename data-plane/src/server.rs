@@ -11,6 +11,7 @@ mod descriptors;
 mod listen;
 mod seats;
 mod socket;
+mod stall;
 
 use std::{sync::Arc, time::Duration};
 

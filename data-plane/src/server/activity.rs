@@ -18,7 +18,7 @@ const BYTES_BETWEEN_REQUESTS_MAX: usize = 2 << 20;
 /// listener is about to close.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(1);
 /// How long a client may take nothing of what is there for it.
-const STALL_MAX: Duration = Duration::from_secs(60);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 /// How long a connection that was asked to end may linger without work.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     activity::{Activity, Patience, Verdict, Wish},
     socket::Socket,
+    stall,
 };
 
 const HEADERS_MAX: usize = 100;
@@ -43,8 +44,8 @@ const H2_EARLY_RESETS_MAX: usize = 20;
 const H2_FAULTS_MAX: usize = 128;
 
 /// How connections are served.
-fn protocols() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn protocols() -> Builder<stall::Executor> {
+    let mut builder = Builder::new(stall::Executor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -67,7 +68,7 @@ fn protocols() -> Builder<TokioExecutor> {
 
 /// What connections of one listener share.
 pub(super) struct Terms {
-    protocols: Builder<TokioExecutor>,
+    protocols: Builder<stall::Executor>,
     /// Told when the listener closes.
     end: CancellationToken,
 }
@@ -162,7 +163,12 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        stall::wanted();
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            stall::handed(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
