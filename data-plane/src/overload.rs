@@ -2,7 +2,7 @@
 //! is behind, when too many are being served, when their bodies fill the memory.
 //!
 //! Everybody waits for upstreams most of the time, so that the number of requests says
-//! nothing about the processor; how late a timer fires does.
+//! nothing about the processor; how late a timer fires does, while the workers are busy.
 
 mod budget;
 mod memory;
@@ -16,9 +16,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::{Handle, RuntimeMetrics},
+    time::{Instant, sleep},
+};
 
-use self::processor::Controller;
+use self::processor::{Controller, Measured};
 pub(crate) use self::{
     budget::{Budget, Held},
     memory::memory_bytes,
@@ -108,34 +111,50 @@ impl Overload {
 
     /// Measures for ever how late the runtime is.
     pub(crate) async fn watch(&self) {
-        let mut tick = IDLE_TICK;
+        let workers = Handle::current().metrics();
+        let (mut tick, mut measured_at, mut worked) = (IDLE_TICK, Instant::now(), at_work(&workers));
         loop {
             let due = Instant::now() + tick;
             sleep(tick).await;
-            let lateness = Instant::now().saturating_duration_since(due);
+            let (now, worked_before) = (Instant::now(), worked);
+            let passed = now.saturating_duration_since(measured_at);
+            (measured_at, worked) = (now, at_work(&workers));
             let arrivals = self.arrivals.swap(0, Ordering::Relaxed);
-            self.measured(lateness, arrivals, tick);
+            self.measured(Measured {
+                lateness: now.saturating_duration_since(due),
+                arrivals,
+                passed,
+                busy: worked.saturating_sub(worked_before).as_secs_f64()
+                    / (passed.as_secs_f64() * workers.num_workers() as f64).max(f64::MIN_POSITIVE),
+            });
             tick = if arrivals > 0 { TICK } else { IDLE_TICK };
         }
     }
 
-    fn measured(&self, lateness: Duration, arrivals: u32, tick: Duration) {
+    fn measured(&self, measured: Measured) {
         let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let was_shedding = controller.is_shedding();
-        let share = controller.measured(lateness, arrivals, tick + lateness);
+        let share = controller.measured(measured);
         let is_shedding = controller.is_shedding();
         drop(controller);
         self.share
             .store((share * f64::from(ALL)).round() as u32, Ordering::Relaxed);
         if is_shedding && !was_shedding {
             tracing::warn!(
-                late_ms = lateness.as_millis() as u64,
+                late_ms = measured.lateness.as_millis() as u64,
                 "more to do than can be done: shedding requests"
             );
         } else if was_shedding && !is_shedding {
             tracing::info!("shedding is over");
         }
     }
+}
+
+/// How long the workers have been at work, added up.
+fn at_work(workers: &RuntimeMetrics) -> Duration {
+    (0..workers.num_workers())
+        .map(|worker| workers.worker_total_busy_duration(worker))
+        .sum()
 }
 
 #[cfg(test)]
