@@ -22,6 +22,12 @@ pub(crate) struct Clock {
     is_told: AtomicBool,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(Instant::now(), SystemTime::now())
+    }
+}
+
 impl Clock {
     /// Until somebody says otherwise, this machine's clock is right.
     pub(crate) fn new(now: Instant, wall: SystemTime) -> Self {

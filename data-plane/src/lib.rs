@@ -30,7 +30,7 @@ mod usage;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -105,14 +105,15 @@ pub async fn run(config: Config) -> Result<(), Error> {
         info!(%proxy, "providers are called through a proxy, which decides where names lead");
     }
     let client = client::Client::new(upstream, &metrics.process)?;
-    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics)));
+    let clock = Arc::new(Clock::default());
+    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::clone(&clock)));
     let life = Arc::new(Life::default());
     let node = Arc::new(Node {
         live: Live::new(Instant::now()),
         upstreams,
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
-        clock: Arc::new(Clock::new(Instant::now(), SystemTime::now())),
+        clock,
         overload: Arc::new(Overload::new(capacity.overload)),
     });
     let (shutdown, over, tasks) = (

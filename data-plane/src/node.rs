@@ -54,20 +54,23 @@ pub(crate) enum NotReady {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::{overload::Limits, upstream::client::Client};
 
     /// A node that holds nothing yet.
     pub(crate) fn node() -> Arc<Node> {
         let (now, metrics) = (Instant::now(), Arc::new(Metrics::new()));
+        let clock = Arc::new(Clock::default());
         Arc::new(Node {
             live: Live::new(now),
-            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
+            upstreams: Arc::new(Upstreams::new(
+                Client::plain(),
+                Arc::clone(&metrics),
+                Arc::clone(&clock),
+            )),
             metrics,
             life: Arc::default(),
-            clock: Arc::new(Clock::new(now, SystemTime::now())),
+            clock,
             overload: Arc::new(Overload::new(Limits {
                 requests_max: u64::MAX,
                 body_bytes_max: 1 << 30,

@@ -61,7 +61,11 @@ impl Stage {
             snapshot.providers.push(Arc::new(provider));
         }
         Self {
-            upstreams: Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics))),
+            upstreams: Arc::new(Upstreams::new(
+                Client::plain(),
+                Arc::clone(&metrics),
+                Arc::default(),
+            )),
             snapshot: Arc::new(snapshot),
             metrics,
         }

@@ -57,7 +57,11 @@ impl Stage {
     /// A stream whose first content is there.
     fn streaming() -> Self {
         let metrics = Arc::new(Metrics::new());
-        let upstreams = Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics)));
+        let upstreams = Arc::new(Upstreams::new(
+            Client::plain(),
+            Arc::clone(&metrics),
+            Arc::default(),
+        ));
         let snapshot = Arc::new(snapshot());
         let candidate = candidate(&snapshot);
         let parsed = anthropic::Request::parse(REQUEST).unwrap();
@@ -96,7 +100,7 @@ impl Stage {
     /// A head without content.
     fn waiting(walk: BoxFuture<'static, Outcome>) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let upstreams = Arc::new(Upstreams::new(Client::plain(), metrics));
+        let upstreams = Arc::new(Upstreams::new(Client::plain(), metrics, Arc::default()));
         let life = Arc::new(Life::default());
         let relay = Relay::waiting(walk, Arc::clone(&life), RequestId::new());
         let (upstream, _) = unbounded_channel();

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use bridge_translate::Usage;
@@ -23,6 +23,7 @@ use super::{
     tables::Tables,
 };
 use crate::{
+    clock::Clock,
     metrics::{Metrics, guards::Shown},
     request_id::RequestId,
     routing::Candidate,
@@ -40,6 +41,8 @@ pub(crate) struct Upstreams {
     pub(crate) learnt: Learnt,
     pub(crate) tables: Tables,
     pub(crate) metrics: Arc<Metrics>,
+    /// For what is said in terms of dates; guards go by the monotonic clock.
+    pub(crate) clock: Arc<Clock>,
 }
 
 /// A right to call a candidate. Unless settled it teaches nothing.
@@ -55,7 +58,7 @@ pub(crate) struct Admission {
 // === impl Upstreams ===
 
 impl Upstreams {
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, clock: Arc<Clock>) -> Self {
         Self {
             client,
             guards: Mutex::default(),
@@ -63,6 +66,7 @@ impl Upstreams {
             learnt: Learnt::default(),
             tables: Tables::default(),
             metrics,
+            clock,
         }
     }
 
@@ -107,11 +111,8 @@ impl Upstreams {
         request: &RequestId,
         now: Instant,
     ) -> Result<Admission, Refused> {
-        let right = self.guards().admit(
-            candidate,
-            held_by_admin(snapshot, candidate),
-            terms(snapshot, now),
-        )?;
+        let held = self.held_by_admin(snapshot, candidate, now);
+        let right = self.guards().admit(candidate, held, terms(snapshot, now))?;
         Ok(self.admission(snapshot, candidate, request, right))
     }
 
@@ -130,13 +131,25 @@ impl Upstreams {
         let (places, free): (Vec<_>, Vec<_>) = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| held_by_admin(snapshot, candidate) != Some(Held::Open))
+            .filter(|(_, candidate)| self.held_by_admin(snapshot, candidate, now) != Some(Held::Open))
             .unzip();
         let (chosen, right) = self.guards().last_resort(&free, now)?;
         let place = *places.get(chosen)?;
         let candidate = candidates.get(place)?;
         self.metrics.guards.last_resorts(&candidate.provider.name).inc();
         Some((place, self.admission(snapshot, candidate, request, right)))
+    }
+
+    fn held_by_admin(&self, snapshot: &Snapshot, candidate: &Candidate, now: Instant) -> Option<Held> {
+        if snapshot.overrides.is_empty() {
+            return None;
+        }
+        let now = self.clock.at(now);
+        let mut held = snapshot
+            .overrides
+            .iter()
+            .filter(|held| held.covers(&candidate.provider.name, &candidate.model, now));
+        held.next().map(|held| held.held)
     }
 
     /// When the candidate's cool-down is over, if it has one.
@@ -299,14 +312,38 @@ fn terms(snapshot: &Snapshot, now: Instant) -> Terms<'_> {
     }
 }
 
-fn held_by_admin(snapshot: &Snapshot, candidate: &Candidate) -> Option<Held> {
-    if snapshot.overrides.is_empty() {
-        return None;
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::{
+        clock::unix_ms,
+        snapshot::{BreakerOverride, decode::tests as fixture},
+    };
+
+    #[test]
+    fn a_held_breaker_is_let_go_by_the_corrected_clock() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let clock = Arc::new(Clock::new(now, wall));
+        let upstreams = Upstreams::new(Client::plain(), Arc::new(Metrics::new()), Arc::clone(&clock));
+        let snapshot = Snapshot {
+            overrides: vec![BreakerOverride {
+                provider: "alpha".to_owned(),
+                model: None,
+                held: Held::Open,
+                expires_at: Some(wall + HOUR / 2),
+            }],
+            ..fixture::snapshot()
+        };
+        let candidate = Candidate {
+            provider: Arc::clone(&snapshot.providers[0]),
+            model: "big-1".into(),
+        };
+        let held = || upstreams.held_by_admin(&snapshot, &candidate, now);
+        assert_eq!(held(), Some(Held::Open));
+        clock.is_at_least(now, unix_ms(wall + HOUR));
+        assert_eq!(held(), None);
     }
-    let now = SystemTime::now();
-    let mut held = snapshot
-        .overrides
-        .iter()
-        .filter(|held| held.covers(&candidate.provider.name, &candidate.model, now));
-    held.next().map(|held| held.held)
 }

@@ -1,11 +1,12 @@
 //! Writes what goes up the stream.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bridge_proto::fleet::v1 as proto;
 use prost_types::Timestamp;
 
 use crate::{
+    clock::Clock,
     node::Node,
     snapshot::{Snapshot, Version, decode},
     upstream::{breaker, outcome::Class, probe},
@@ -76,14 +77,14 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
         draining: node.life.is_draining(),
         breakers: node
             .upstreams
-            .unhealthy(|provider, model, state| breaker(provider, model, state, now)),
+            .unhealthy(|provider, model, state| breaker(provider, model, state, &node.clock)),
         quarantines: node
             .upstreams
-            .quarantined(|provider, class, since| quarantine(provider, class, since, now)),
+            .quarantined(|provider, class, since| quarantine(provider, class, since, &node.clock)),
     }
 }
 
-fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> proto::BreakerStatus {
+fn breaker(provider: &str, model: &str, state: breaker::State, clock: &Clock) -> proto::BreakerStatus {
     let (state, opened) = match state {
         breaker::State::Closed { .. } => (proto::BreakerState::Closed, None),
         breaker::State::Open { opened, .. } => (proto::BreakerState::Open, Some(opened)),
@@ -94,22 +95,21 @@ fn breaker(provider: &str, model: &str, state: breaker::State, now: Instant) -> 
         provider: provider.to_owned(),
         model: model.to_owned(),
         state: state.into(),
-        since: opened.and_then(|opened| wall_clock(opened.since, now)),
+        since: opened.map(|opened| date(clock, opened.since)),
         reason: reason.unwrap_or_default(),
     }
 }
 
-fn quarantine(provider: &str, class: Class, since: Instant, now: Instant) -> proto::QuarantineStatus {
+fn quarantine(provider: &str, class: Class, since: Instant, clock: &Clock) -> proto::QuarantineStatus {
     proto::QuarantineStatus {
         provider: provider.to_owned(),
-        since: wall_clock(since, now),
+        since: Some(date(clock, since)),
         reason: class.text().to_owned(),
     }
 }
 
-fn wall_clock(at: Instant, now: Instant) -> Option<Timestamp> {
-    let at = SystemTime::now().checked_sub(now.saturating_duration_since(at));
-    at.map(Into::into)
+fn date(clock: &Clock, at: Instant) -> Timestamp {
+    clock.at(at).into()
 }
 
 pub(super) fn probe_result((probe_id, report): (String, probe::Report)) -> proto::ProbeResult {

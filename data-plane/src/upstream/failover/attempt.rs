@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status, tokens};
@@ -296,7 +296,7 @@ impl Call<'_> {
         let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
         let refusal = self.sent.reply.refusal(status, content_type(headers), &words);
         let advice = Advice {
-            wait: retry_after(status, headers, SystemTime::now()),
+            wait: retry_after(status, headers, self.order.upstreams.clock.at(Instant::now())),
             should_retry: headers.get(SHOULD_RETRY).map(|told| told == "true"),
         };
         refusal::failure(self.candidate, refusal, advice)

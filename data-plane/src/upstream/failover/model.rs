@@ -337,7 +337,7 @@ async fn walk(case: &Case, address: SocketAddr, client: Client) -> (End, u32) {
     let request = anthropic::Request::parse(body).unwrap();
     let key = fixture::key("abcDEF012345");
     let metrics = Arc::new(Metrics::new());
-    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics)));
+    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::default()));
     let plan = routing::plan(&snapshot, &key, request.model(), &mut rand::rng()).unwrap();
     let mut meter = Meter::start(&metrics, RequestId::new(), Instant::now());
     let order = Order {

@@ -44,7 +44,7 @@ impl Stage {
         };
         let providers = vec![provider("first", 1), provider("second", 2)];
         Self {
-            upstreams: Arc::new(Upstreams::new(Client::plain(), metrics)),
+            upstreams: Arc::new(Upstreams::new(Client::plain(), metrics, Arc::default())),
             snapshot: Snapshot {
                 providers,
                 ..fixture::snapshot()
