@@ -24,7 +24,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use self::flow::{PING_TICKS, Step};
 pub(crate) use flow::Flow;
 
-use crate::{error::Error, life::Life, request_id::RequestId, upstream::client::Body, usage::meter::Meter};
+use crate::{
+    error::Error, life::Life, metrics::Metrics, request_id::RequestId, upstream::client::Body,
+    usage::meter::Meter,
+};
 
 /// How often time-outs are looked at: one cheap timer instead of one per wait.
 const TICK: Duration = Duration::from_secs(1);
@@ -50,6 +53,7 @@ pub(crate) struct Relay {
     stage: Stage,
     tick: Pin<Box<Sleep>>,
     life: Arc<Life>,
+    metrics: Arc<Metrics>,
     id: RequestId,
 }
 
@@ -74,27 +78,30 @@ enum Stage {
 impl Relay {
     /// Content is there.
     pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, life: Arc<Life>) -> Self {
-        let id = meter.id().clone();
-        Self::new(Stage::ContentSent { flow, meter }, life, id)
+        let (id, metrics) = (meter.id().clone(), Arc::clone(meter.metrics()));
+        Self::new(Stage::ContentSent { flow, meter }, life, metrics, id)
     }
 
     /// The client has waited long enough for a head; content comes later.
-    pub(crate) fn waiting(walk: BoxFuture<'static, Outcome>, life: Arc<Life>, id: RequestId) -> Self {
-        Self::new(
-            Stage::HeadersSent {
-                walk,
-                silent_ticks: PING_TICKS,
-            },
-            life,
-            id,
-        )
+    pub(crate) fn waiting(
+        walk: BoxFuture<'static, Outcome>,
+        life: Arc<Life>,
+        metrics: Arc<Metrics>,
+        id: RequestId,
+    ) -> Self {
+        let stage = Stage::HeadersSent {
+            walk,
+            silent_ticks: PING_TICKS,
+        };
+        Self::new(stage, life, metrics, id)
     }
 
-    fn new(stage: Stage, life: Arc<Life>, id: RequestId) -> Self {
+    fn new(stage: Stage, life: Arc<Life>, metrics: Arc<Metrics>, id: RequestId) -> Self {
         Self {
             stage,
             tick: Box::pin(sleep(TICK)),
             life,
+            metrics,
             id,
         }
     }
@@ -156,6 +163,17 @@ impl Relay {
                 bytes
             }
         }
+    }
+
+    /// Ends in the one event that tells it. The meter of a walk is gone with it.
+    fn panicked(&mut self) -> Bytes {
+        tracing::error!(request.id = %self.id, "a stream ended in a panic");
+        self.metrics.process.panics.inc();
+        let error = Error::Internal;
+        if let Stage::ContentSent { mut meter, .. } = std::mem::replace(&mut self.stage, Stage::Ended) {
+            meter.failed(error.status(), error.error_type().as_str());
+        }
+        event(&error, &self.id)
     }
 
     fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -225,11 +243,8 @@ impl http_body::Body for Relay {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let polled = catch_unwind(AssertUnwindSafe(|| this.poll(context))).unwrap_or_else(|_panic| {
-            tracing::error!("a stream ended in a panic");
-            this.stage = Stage::Ended;
-            Poll::Ready(Some(event(&Error::Internal, &this.id)))
-        });
+        let polled = catch_unwind(AssertUnwindSafe(|| this.poll(context)))
+            .unwrap_or_else(|_panic| Poll::Ready(Some(this.panicked())));
         polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

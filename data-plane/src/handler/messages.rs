@@ -201,7 +201,8 @@ async fn answer(
         biased;
         outcome = &mut walk => outcome,
         () = head_is_due(hold.clone()) => {
-            return events(Relay::waiting(walk, Arc::clone(&node.life), id));
+            let (life, metrics) = (Arc::clone(&node.life), Arc::clone(&node.metrics));
+            return events(Relay::waiting(walk, life, metrics, id));
         }
     };
     let Outcome { mut meter, result } = outcome;

@@ -100,9 +100,9 @@ impl Stage {
     /// A head without content.
     fn waiting(walk: BoxFuture<'static, Outcome>) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let upstreams = Arc::new(Upstreams::new(Client::plain(), metrics, Arc::default()));
+        let upstreams = Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics), Arc::default()));
         let life = Arc::new(Life::default());
-        let relay = Relay::waiting(walk, Arc::clone(&life), RequestId::new());
+        let relay = Relay::waiting(walk, Arc::clone(&life), metrics, RequestId::new());
         let (upstream, _) = unbounded_channel();
         Self {
             relay,
@@ -292,10 +292,22 @@ async fn the_end_of_the_process_cuts_what_still_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_stream_is_told() {
-    let walk = async { panic!("a test's own panic") };
-    let rest = Stage::waiting(walk.boxed()).rest().await;
+    let metrics = Arc::new(Metrics::new());
+    let meter = meter(&metrics);
+    let walk = async move {
+        let _meter = meter;
+        panic!("a test's own panic")
+    };
+    let mut stage = Stage::waiting(walk.boxed());
+    let rest = stage.rest().await;
     assert!(
         rest.contains("event: error") && rest.contains("api_error"),
         "{rest}"
+    );
+    assert_eq!(stage.upstreams.metrics.process.panics.get(), 1);
+    let shown = metrics.render().unwrap();
+    assert!(
+        shown.contains(r#"status="500""#) && !shown.contains("499"),
+        "{shown}"
     );
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use bridge_translate::{LossList, usage::Usage};
+use bridge_translate::{LossList, anthropic::ErrorType, usage::Usage};
 use http::HeaderMap;
 use tracing::info;
 
@@ -17,6 +17,8 @@ use crate::{
 /// What the log calls a request whose client left before the end.
 const CLIENT_LEFT: u16 = 499;
 const LEFT: &str = "client_left";
+/// What a client sees, or would have seen, of a panic.
+const PANICKED: u16 = 500;
 
 /// Records on drop.
 pub(crate) struct Meter {
@@ -77,6 +79,10 @@ impl Meter {
 
     pub(crate) fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     pub(crate) fn trail(&self) -> &Trail {
@@ -209,6 +215,7 @@ impl Drop for Meter {
         let latency = self.started.elapsed();
         let (status, error) = match self.end.status {
             Some(status) => (status, self.end.error),
+            None if std::thread::panicking() => (PANICKED, Some(ErrorType::Api.as_str())),
             None => (CLIENT_LEFT, Some(LEFT)),
         };
         let (provider, upstream_model) = match &self.trail.latest {

@@ -294,6 +294,15 @@ fn a_duration_must_be_one() {
         value::duration(Some(good)),
         Ok(Some(Duration::from_millis(1_500)))
     );
+    let endless = prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    };
+    let read = value::duration(Some(endless)).unwrap().unwrap();
+    assert!(
+        std::time::Instant::now().checked_add(read * 2).is_some(),
+        "{read:?}"
+    );
 }
 
 proptest! {

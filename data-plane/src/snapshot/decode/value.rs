@@ -6,6 +6,9 @@ use bridge_proto::fleet::v1 as proto;
 
 use crate::snapshot::LossPolicy;
 
+/// Longer durations are read as this, so that any of them can be added to any instant.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// `None` for unspecified; a policy of a newer schema is read as the strictest.
 pub(super) fn loss_policy(value: i32) -> Option<LossPolicy> {
     match proto::LossPolicy::try_from(value) {
@@ -26,7 +29,7 @@ pub(super) fn instant(timestamp: prost_types::Timestamp) -> Result<SystemTime, S
 pub(super) fn duration(message: Option<prost_types::Duration>) -> Result<Option<Duration>, String> {
     match message.map(Duration::try_from) {
         None => Ok(None),
-        Some(Ok(duration)) => Ok((!duration.is_zero()).then_some(duration)),
+        Some(Ok(duration)) => Ok((!duration.is_zero()).then_some(duration.min(DURATION_MAX))),
         Some(Err(_)) => Err("a duration is negative or out of range".into()),
     }
 }

@@ -292,8 +292,11 @@ impl Call<'_> {
     /// What an upstream says that refuses.
     async fn refusal(&self, status: u16, headers: &HeaderMap, body: Body) -> Failure {
         let idle = self.candidate.provider.endpoint.pace.idle;
-        // Without its words the status still says what happened.
-        let words = body.collect(idle, ERROR_BYTES_MAX).await.unwrap_or_default();
+        // Without its words the status still says what happened, however slowly they come.
+        let words = match self.in_time(body.collect(idle, ERROR_BYTES_MAX)).await {
+            Ok(Ok(words)) => words,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
         let refusal = self.sent.reply.refusal(status, content_type(headers), &words);
         let advice = Advice {
             wait: retry_after(status, headers, self.order.upstreams.clock.at(Instant::now())),

@@ -352,3 +352,34 @@ async fn p21_a_client_that_waits_no_longer_gets_a_beginning_without_words() {
     let (begun, ()) = tokio::join!(asked, say_no_word(listener));
     assert_eq!(begun, (true, 1));
 }
+
+/// Refuses one request at once, and never comes to the end of saying why.
+async fn refuse_without_end(listener: tokio::net::TcpListener) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    socket.read_u8().await.unwrap();
+    let mut words: &[u8] = b"HTTP/1.1 500 S\r\ncontent-length: 1000000\r\n\r\n";
+    while socket.write_all(words).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        words = b" ";
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_end_is_judged_by_its_status() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut provider = fixture::provider("talker", 1, &["big-1"], &[]);
+    let address = listener.local_addr().unwrap();
+    provider.endpoint.url = format!("http://{address}/").parse().unwrap();
+    provider.endpoint.pace.idle = Duration::from_millis(300);
+    provider.max_retries = 0;
+    let mut stage = Stage::down();
+    stage.snapshot.providers = vec![Arc::new(provider)];
+    let (result, attempts) = tokio::select! {
+        () = refuse_without_end(listener) => panic!("the call was left early"),
+        walked = tokio::time::timeout(Duration::from_secs(10), stage.run()) => walked.unwrap(),
+    };
+    let Err(Error::Upstream(failure)) = result else {
+        panic!("it was refused")
+    };
+    assert_eq!((failure.class, attempts), (Class::Said(FaultKind::Server), 1));
+}
