@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) attempts: Family<AttemptLabels, Counter>,
+    broken_streams: Family<AttemptLabels, Counter>,
     pub(crate) tokens: Family<TokenLabels, Counter>,
     pub(crate) latency: Latencies,
     pub(crate) first_token: Latencies,
@@ -111,6 +112,7 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             attempts: Family::default(),
+            broken_streams: Family::default(),
             tokens: Family::default(),
             latency: latencies(),
             first_token: latencies(),
@@ -131,6 +133,11 @@ impl Metrics {
             "upstream_attempts",
             "Calls to upstreams by outcome",
             metrics.attempts.clone(),
+        );
+        registry.register(
+            "streams_broken",
+            "Answers that broke off after their first content, by what happened",
+            metrics.broken_streams.clone(),
         );
         registry.register("tokens", "Tokens by class", metrics.tokens.clone());
         registry.register(
@@ -154,6 +161,12 @@ impl Metrics {
             metrics.shed.clone(),
         );
         Self { registry, ..metrics }
+    }
+
+    pub(crate) fn broken_streams(&self, provider: &str, outcome: &'static str) -> Counter {
+        let provider = provider.to_owned();
+        self.broken_streams
+            .get_or_create_owned(&AttemptLabels { provider, outcome })
     }
 
     /// The text that a scraper reads.

@@ -15,8 +15,8 @@ use crate::{
     upstream::{
         admission::Admission,
         client::Body,
-        mask::mask,
         outcome::{Class, Failure},
+        refusal,
         way_back::{Progress, Stream},
     },
     usage::meter::Meter,
@@ -85,7 +85,7 @@ impl Flow {
         match self.end.take() {
             None => {}
             Some(Ok(())) => return Poll::Ready(self.complete(meter)),
-            Some(Err(fault)) => return Poll::Ready(self.broke(&fault, meter)),
+            Some(Err(fault)) => return Poll::Ready(self.broke(fault, meter)),
         }
         while self.out.len() < BATCH_BYTES {
             let progress = match self.upstream.poll_chunk(context) {
@@ -100,7 +100,7 @@ impl Flow {
             match progress {
                 Progress::Held | Progress::Streaming => {}
                 Progress::Ended => return Poll::Ready(self.complete(meter)),
-                Progress::Failed(fault) => return Poll::Ready(self.broke(&fault, meter)),
+                Progress::Failed(fault) => return Poll::Ready(self.broke(fault, meter)),
             }
         }
         self.take()
@@ -119,7 +119,7 @@ impl Flow {
         *content += 1;
         // The first tick may come right after the last byte.
         let (silent, client, content) = (tick * (*upstream - 1), *client, *content);
-        let pace = self.admission.provider().endpoint.pace;
+        let pace = self.admission.candidate().provider.endpoint.pace;
         if self.stream.is_finishing() && silent >= pace.finish_grace {
             return Some(self.end_of_grace(meter));
         }
@@ -166,16 +166,17 @@ impl Flow {
     }
 
     /// The upstream says itself that it cannot go on.
-    fn broke(&mut self, fault: &UpstreamFault, meter: &mut Meter) -> Step {
-        let words = mask(&fault.message, &self.admission.provider().endpoint.secrets);
-        let failure = self.failure(Class::Said(fault.kind));
-        self.fail(Failure { words, ..failure }, meter)
+    fn broke(&mut self, fault: UpstreamFault, meter: &mut Meter) -> Step {
+        let failure = refusal::said(self.admission.candidate(), fault);
+        self.fail(failure, meter)
     }
 
     fn fail(&mut self, failure: Failure, meter: &mut Meter) -> Step {
         self.admission.fail(&failure);
+        let (provider, outcome) = (&failure.provider, failure.class.verdict().name);
+        meter.metrics().broken_streams(provider, outcome).inc();
         tracing::warn!(
-            request.id = %meter.id(), provider = %failure.provider, outcome = failure.class.verdict().name,
+            request.id = %meter.id(), %provider, model = %self.admission.candidate().model, outcome,
             "stream broke: {}", failure.message()
         );
         self.break_off(&Error::Upstream(failure), meter)
@@ -200,6 +201,6 @@ impl Flow {
     }
 
     fn failure(&self, class: Class) -> Failure {
-        Failure::new(class, Arc::clone(&self.admission.provider().name))
+        Failure::new(class, Arc::clone(&self.admission.candidate().provider.name))
     }
 }

@@ -254,6 +254,8 @@ async fn failures_after_content_open_the_breaker() {
         .unwrap();
     stage.rest().await;
     assert_eq!(stage.failures(), ["alpha/big-1"]);
+    let metrics = &stage.upstreams.metrics;
+    assert_eq!(metrics.broken_streams("alpha", "reset").get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

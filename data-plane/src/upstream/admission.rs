@@ -27,7 +27,7 @@ use crate::{
     metrics::{Metrics, guards::Shown},
     request_id::RequestId,
     routing::Candidate,
-    snapshot::{Held, Provider, Snapshot},
+    snapshot::{Held, Snapshot},
 };
 
 /// Breakers that are told of one by one; names of models can come from clients.
@@ -203,8 +203,8 @@ impl Upstreams {
 // === impl Admission ===
 
 impl Admission {
-    pub(crate) fn provider(&self) -> &Provider {
-        &self.candidate.provider
+    pub(crate) fn candidate(&self) -> &Candidate {
+        &self.candidate
     }
 
     /// What the prompt was estimated at.

@@ -58,3 +58,12 @@ pub(crate) fn failure(candidate: &Candidate, refusal: Refusal, advice: Advice) -
         ..Failure::new(Class::Said(kind), Arc::clone(&provider.name))
     }
 }
+
+/// What this candidate says in the middle of an answer.
+pub(crate) fn said(candidate: &Candidate, fault: UpstreamFault) -> Failure {
+    let refusal = Refusal {
+        fault,
+        verbatim: None,
+    };
+    failure(candidate, refusal, Advice::default())
+}

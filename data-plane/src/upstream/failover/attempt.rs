@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_translate::{error::UpstreamFault, native::Refusal, stream::Status, tokens};
+use bridge_translate::{error::UpstreamFault, stream::Status, tokens};
 use http::{HeaderMap, header};
 use tokio::time::sleep_until;
 
@@ -306,11 +306,7 @@ impl Call<'_> {
     }
 
     fn said(&self, fault: UpstreamFault) -> Failure {
-        let refusal = Refusal {
-            fault,
-            verbatim: None,
-        };
-        refusal::failure(self.candidate, refusal, Advice::default())
+        refusal::said(self.candidate, fault)
     }
 
     fn failure(&self, class: Class) -> Failure {
