@@ -100,7 +100,11 @@ impl Stage {
     /// A head without content.
     fn waiting(walk: BoxFuture<'static, Outcome>) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let upstreams = Arc::new(Upstreams::new(Client::plain(), Arc::clone(&metrics), Arc::default()));
+        let upstreams = Arc::new(Upstreams::new(
+            Client::plain(),
+            Arc::clone(&metrics),
+            Arc::default(),
+        ));
         let life = Arc::new(Life::default());
         let relay = Relay::waiting(walk, Arc::clone(&life), metrics, RequestId::new());
         let (upstream, _) = unbounded_channel();
