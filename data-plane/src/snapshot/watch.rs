@@ -233,9 +233,15 @@ impl Stream<'_> {
     }
 
     fn apply(&self, snapshot: Snapshot, received: decode::Received) {
-        let Node { live, metrics, .. } = &*self.watcher.node;
+        let Node {
+            live,
+            metrics,
+            upstreams,
+            ..
+        } = &*self.watcher.node;
         let version = snapshot.version;
         let (keys, providers) = (snapshot.keys.len(), snapshot.providers.len());
+        upstreams.follow(&snapshot);
         live.swap(snapshot, Instant::now());
         self.send(Up::Ack(proto::Ack {
             version: Some(message::version(version)),

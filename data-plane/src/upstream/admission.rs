@@ -70,6 +70,11 @@ impl Upstreams {
         }
     }
 
+    /// Forgets what is known of providers and credentials that this configuration has not.
+    pub(crate) fn follow(&self, snapshot: &Snapshot) {
+        self.guards().keep(&snapshot.providers);
+    }
+
     /// The breakers that are not simply closed, one by one.
     pub(crate) fn unhealthy<T>(&self, mut read: impl FnMut(&str, &str, breaker::State) -> T) -> Vec<T> {
         self.guards()
@@ -152,9 +157,15 @@ impl Upstreams {
         held.next().map(|held| held.held)
     }
 
-    /// When the candidate's cool-down is over, if it has one.
-    pub(crate) fn cools_until(&self, candidate: &Candidate, now: Instant) -> Option<Instant> {
-        self.guards().cools_until(candidate, now)
+    /// When the candidate's cool-down is over, if that is all that stands in the way.
+    pub(crate) fn cools_until(
+        &self,
+        snapshot: &Snapshot,
+        candidate: &Candidate,
+        now: Instant,
+    ) -> Option<Instant> {
+        let held = self.held_by_admin(snapshot, candidate, now);
+        self.guards().cools_until(candidate, held, now)
     }
 
     /// A candidate of the provider is asked for the first time.

@@ -17,10 +17,13 @@ const ATTEMPTS_PER_SUCCESS_MAX: u32 = 2;
 /// The pause is longer by up to one in so many, so that the nodes of a fleet do not all
 /// probe at once.
 const JITTER_DIVISOR: f64 = 5.0;
-/// While a probe is under way nobody knows more; clients are told to come back after this.
+/// While a probe is under way nobody knows more; clients are told to come back after this. A probe
+/// that takes longer, as a whole answer does, is no reason to ask nobody at all.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// If everybody is left alone, the least bad one is asked at most this often.
 const LAST_RESORT_PAUSE: Duration = Duration::from_secs(1);
+/// Who has not been asked for so long is forgotten if others need the room, however it failed.
+const MEMORY: Duration = Duration::from_secs(600);
 
 /// When and how something is judged.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +45,11 @@ pub(crate) enum State {
         last_resort: Option<Instant>,
     },
     /// One probe is under way.
-    HalfOpen { opened: Opened },
+    HalfOpen {
+        opened: Opened,
+        probed: Instant,
+        last_resort: Option<Instant>,
+    },
 }
 
 /// Successes and failures of the last seconds.
@@ -115,7 +122,12 @@ impl State {
         match self {
             Self::Closed { .. } => (self, Ok(Permit::Normal)),
             Self::Open { opened, until, .. } if now >= until => {
-                (Self::HalfOpen { opened }, Ok(Permit::Probe))
+                let half_open = Self::HalfOpen {
+                    opened,
+                    probed: now,
+                    last_resort: None,
+                };
+                (half_open, Ok(Permit::Probe))
             }
             Self::Open { until, .. } => (self, refused(until)),
             Self::HalfOpen { .. } => {
@@ -151,13 +163,13 @@ impl State {
                 seen: seen.with(SUCCESS, now),
             },
             (Self::Closed { .. }, _, Outcome::Nothing) => self,
-            (Self::HalfOpen { .. }, Permit::Probe, Outcome::Success)
+            (Self::HalfOpen { .. }, Permit::Probe | Permit::LastResort, Outcome::Success)
             | (Self::Open { .. }, Permit::LastResort, Outcome::Success) => Self::new(now),
-            (Self::HalfOpen { opened }, Permit::Probe, Outcome::HardFailure | Outcome::SoftFailure) => {
+            (Self::HalfOpen { opened, .. }, Permit::Probe, Outcome::HardFailure | Outcome::SoftFailure) => {
                 terms.open(opened)
             }
             // The probe learnt nothing: the next request is the probe.
-            (Self::HalfOpen { opened }, Permit::Probe, Outcome::Nothing) => Self::Open {
+            (Self::HalfOpen { opened, .. }, Permit::Probe, Outcome::Nothing) => Self::Open {
                 opened,
                 until: now,
                 last_resort: None,
@@ -174,11 +186,29 @@ impl State {
         matches!(self, Self::Closed { .. })
     }
 
-    /// Closed, and nothing of late speaks for or against it.
+    /// Nothing of late speaks for or against it.
     fn is_idle(self, now: Instant) -> bool {
         match self {
-            Self::Closed { failures, seen } => failures == 0 && seen.is_over(now),
-            Self::Open { .. } | Self::HalfOpen { .. } => false,
+            Self::Closed { failures: 0, seen } => seen.is_over(now),
+            Self::Closed { seen, .. } => seen.age(now) >= MEMORY,
+            Self::Open { until, .. } => now.saturating_duration_since(until) >= MEMORY,
+            Self::HalfOpen { .. } => false,
+        }
+    }
+
+    /// If nothing flows: since or from when a probe finds out, and the latest last resort.
+    fn probe(self, now: Instant) -> Option<(Instant, Option<Instant>)> {
+        match self {
+            Self::Open {
+                until, last_resort, ..
+            } => Some((until, last_resort)),
+            Self::HalfOpen {
+                probed, last_resort, ..
+            } => {
+                let is_overdue = now.saturating_duration_since(probed) >= PROBE_PATIENCE;
+                is_overdue.then_some((probed, last_resort))
+            }
+            Self::Closed { .. } => None,
         }
     }
 }
@@ -218,16 +248,22 @@ impl Breakers {
         let Some(state) = self.0.get_mut(provider, model) else {
             return Ok(Permit::Normal);
         };
-        if !terms.settings.enabled {
-            return Ok(Permit::Normal);
-        }
         let (next, admission) = state.admit(terms.now, terms.settings);
         *state = next;
         admission
     }
 
-    /// The candidate, by its place, that is asked although all of them are open: the one that
-    /// was going to be probed first. Rarely, whatever is asked for.
+    /// Whether a request would be let through then, if nothing happens before.
+    pub(crate) fn would_admit(&self, provider: &str, model: &str, at: Instant) -> bool {
+        match self.0.get(provider, model) {
+            None | Some(State::Closed { .. }) => true,
+            Some(State::Open { until, .. }) => at >= *until,
+            Some(State::HalfOpen { .. }) => false,
+        }
+    }
+
+    /// The candidate, by its place, that is asked although nothing flows to any of them: the one
+    /// that is probed first. Rarely, whatever is asked for.
     pub(crate) fn last_resort<'a>(
         &mut self,
         candidates: impl Iterator<Item = (&'a str, &'a str)>,
@@ -235,22 +271,23 @@ impl Breakers {
     ) -> Option<usize> {
         let mut soonest: Option<(Instant, usize, (&str, &str))> = None;
         for (place, (provider, model)) in candidates.enumerate() {
-            let State::Open {
-                until, last_resort, ..
-            } = *self.0.get(provider, model)?
-            else {
+            let known = self.0.get(provider, model).and_then(|state| state.probe(now));
+            let Some((probe_at, asked)) = known else {
                 continue;
             };
-            if last_resort.is_some_and(|asked| now.saturating_duration_since(asked) < LAST_RESORT_PAUSE) {
+            if asked.is_some_and(|asked| now.saturating_duration_since(asked) < LAST_RESORT_PAUSE) {
                 return None;
             }
-            if soonest.is_none_or(|(known, ..)| until < known) {
-                soonest = Some((until, place, (provider, model)));
+            if soonest.is_none_or(|(known, ..)| probe_at < known) {
+                soonest = Some((probe_at, place, (provider, model)));
             }
         }
         let (_, place, (provider, model)) = soonest?;
-        if let Some(State::Open { last_resort, .. }) = self.0.get_mut(provider, model) {
-            *last_resort = Some(now);
+        match self.0.get_mut(provider, model) {
+            Some(State::Open { last_resort, .. } | State::HalfOpen { last_resort, .. }) => {
+                *last_resort = Some(now);
+            }
+            Some(State::Closed { .. }) | None => {}
         }
         Some(place)
     }
@@ -263,10 +300,6 @@ impl Breakers {
         terms: Terms<'_>,
     ) -> Option<Transition> {
         let now = terms.now;
-        if !terms.settings.enabled {
-            self.0.remove(provider, model);
-            return None;
-        }
         let known = self.0.get(provider, model).copied();
         if known.is_none() && outcome == Outcome::Nothing {
             return None;
@@ -282,6 +315,11 @@ impl Breakers {
                 None
             }
         }
+    }
+
+    /// Forgets the providers that are none of these.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.keep(is_kept);
     }
 
     /// Those that are not simply closed.

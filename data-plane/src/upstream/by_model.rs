@@ -62,16 +62,10 @@ impl<T> ByModel<T> {
         }
     }
 
-    pub(crate) fn remove(&mut self, provider: &str, model: &str) {
-        let Some(models) = self.providers.get_mut(provider) else {
-            return;
-        };
-        if models.remove(model).is_some() {
-            self.entries -= 1;
-        }
-        if models.is_empty() {
-            self.providers.remove(provider);
-        }
+    /// Forgets the providers that are none of these.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.providers.retain(|provider, _| is_kept(provider));
+        self.count();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, &T)> {
@@ -92,6 +86,10 @@ impl<T> ByModel<T> {
             models.retain(|_, value| !is_idle(value));
             !models.is_empty()
         });
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.entries = self.providers.values().map(HashMap::len).sum();
     }
 }
@@ -116,9 +114,10 @@ mod tests {
         }
         assert_eq!(table.len(), ENTRIES_MAX);
         assert_eq!(table.get("p", &ENTRIES_MAX.to_string()), None);
-        table.remove("p", "0");
-        table.insert("p", "new", 0, now, |_| false);
-        assert_eq!(table.get("p", "new"), Some(&0));
+        table.keep(|provider| provider != "p");
+        assert_eq!(table.len(), 0);
+        table.insert("q", "new", 0, now, |_| false);
+        assert_eq!(table.get("q", "new"), Some(&0));
     }
 
     #[test]
@@ -137,14 +136,5 @@ mod tests {
         assert_eq!(table.get("r", "late"), None, "it was swept a moment ago");
         table.insert("r", "late", 1, now + SWEEP_PAUSE, |_| true);
         assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn a_provider_without_entries_is_gone() {
-        let mut table = ByModel::default();
-        table.insert("p", "m", 1, Instant::now(), |_| false);
-        table.remove("p", "m");
-        assert!(table.providers.is_empty());
-        assert_eq!(table.len(), 0);
     }
 }

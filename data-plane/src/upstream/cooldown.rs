@@ -33,6 +33,11 @@ impl CoolDowns {
         until.saturating_duration_since(now)
     }
 
+    /// Forgets the providers that are none of these.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.keep(is_kept);
+    }
+
     /// When it is over; `None` if nothing has to be waited for.
     pub(crate) fn until(&self, provider: &str, model: &str, now: Instant) -> Option<Instant> {
         self.0.get(provider, model).copied().filter(|until| now < *until)

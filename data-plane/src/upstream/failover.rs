@@ -196,7 +196,7 @@ impl Walk<'_> {
         } = self.order;
         let cooling = candidates
             .iter()
-            .filter_map(|candidate| Some((upstreams.cools_until(candidate, now)?, candidate)))
+            .filter_map(|candidate| Some((upstreams.cools_until(snapshot, candidate, now)?, candidate)))
             .min_by_key(|(until, _)| *until);
         if let Some((until, candidate)) = cooling
             && until <= now + COOL_DOWN_PATIENCE

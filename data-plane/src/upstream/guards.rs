@@ -4,7 +4,11 @@
 //!
 //! Pure on purpose, like its parts.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     breaker::{self, Breakers, Permit, Terms, Transition},
@@ -14,7 +18,7 @@ use super::{
 };
 use crate::{
     routing::Candidate,
-    snapshot::{Credential, Held},
+    snapshot::{Credential, Held, Provider},
 };
 
 #[derive(Debug, Default)]
@@ -80,6 +84,7 @@ impl Guards {
             return Err(Refused::HeldOpen);
         }
         if !terms.settings.enabled {
+            self.forget();
             return Ok(free);
         }
         let right = self.unbroken(candidate, terms.now)?;
@@ -118,9 +123,36 @@ impl Guards {
     }
 
     /// When the candidate's cool-down is over, if that is all that stands in the way.
-    pub(crate) fn cools_until(&self, candidate: &Candidate, now: Instant) -> Option<Instant> {
-        self.cooldowns
-            .until(&candidate.provider.name, &candidate.model, now)
+    pub(crate) fn cools_until(
+        &self,
+        candidate: &Candidate,
+        held: Option<Held>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let (provider, model) = (&*candidate.provider.name, &*candidate.model);
+        let until = self.cooldowns.until(provider, model, now)?;
+        let is_trusted = match self.quarantines.standing(credential(candidate), until) {
+            Standing::Good | Standing::ProbeIsDue => true,
+            Standing::Refused(_) => false,
+        };
+        let may_flow = match held {
+            Some(Held::Open) => false,
+            Some(Held::Closed) => true,
+            None => self.breakers.would_admit(provider, model, until),
+        };
+        (is_trusted && may_flow).then_some(until)
+    }
+
+    /// Forgets what belongs to none of these providers.
+    pub(crate) fn keep(&mut self, providers: &[Arc<Provider>]) {
+        let revisions: HashMap<&str, u64> = providers
+            .iter()
+            .map(|provider| (&*provider.name, provider.revision))
+            .collect();
+        self.breakers.keep(|provider| revisions.contains_key(provider));
+        self.cooldowns.keep(|provider| revisions.contains_key(provider));
+        self.quarantines
+            .keep(|credential| revisions.get(credential.provider) == Some(&credential.revision));
     }
 
     pub(crate) fn record(
@@ -130,14 +162,15 @@ impl Guards {
         lesson: Lesson,
         terms: Terms<'_>,
     ) -> Changes {
+        if !terms.settings.enabled {
+            self.forget();
+            return Changes::default();
+        }
         let (provider, model) = (&*candidate.provider.name, &*candidate.model);
         let breaker = lesson.to_breaker();
         let breaker = self
             .breakers
             .record(provider, model, (right.permit, breaker), terms);
-        if !terms.settings.enabled {
-            return Changes::default();
-        }
         let cools_for = match lesson {
             Lesson::Failure { verdict, wait, .. } if verdict.rest == Rest::CoolDown => {
                 Some(self.cooldowns.begin(provider, model, wait, terms.now))
@@ -163,6 +196,11 @@ impl Guards {
         &self.quarantines
     }
 
+    /// Switched off, nothing is remembered.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// Asks all but the breaker, and changes nothing.
     fn unbroken(&self, candidate: &Candidate, now: Instant) -> Result<Right, Refused> {
         let proves_credential = match self.quarantines.standing(credential(candidate), now) {
@@ -170,7 +208,8 @@ impl Guards {
             Standing::ProbeIsDue => true,
             Standing::Refused(class) => return Err(Refused::Quarantined { class }),
         };
-        match self.cools_until(candidate, now) {
+        let (provider, model) = (&*candidate.provider.name, &*candidate.model);
+        match self.cooldowns.until(provider, model, now) {
             Some(until) => Err(Refused::Cooling { until }),
             None => Ok(Right {
                 permit: Permit::Normal,

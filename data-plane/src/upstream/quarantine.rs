@@ -161,6 +161,16 @@ impl Quarantines {
         }
     }
 
+    /// Forgets the credentials that are none of these.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(Credential<'_>) -> bool) {
+        self.0.retain(|provider, entry| {
+            is_kept(Credential {
+                provider,
+                revision: entry.revision,
+            })
+        });
+    }
+
     /// Providers whose credential is refused, why and since when.
     pub(crate) fn refused(&self) -> impl Iterator<Item = (&str, Class, Instant)> {
         self.0.iter().filter_map(|(provider, entry)| match entry.state {

@@ -51,7 +51,12 @@ impl<const N: usize> Window<N> {
 
     /// Whether nothing of it is left.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.began) >= Self::LENGTH
+        self.age(now) >= Self::LENGTH
+    }
+
+    /// Since something was last counted, to the second.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
     }
 
     fn advance(&mut self, now: Instant) {

@@ -88,7 +88,7 @@ fn breaker(provider: &str, model: &str, state: breaker::State, clock: &Clock) ->
     let (state, opened) = match state {
         breaker::State::Closed { .. } => (proto::BreakerState::Closed, None),
         breaker::State::Open { opened, .. } => (proto::BreakerState::Open, Some(opened)),
-        breaker::State::HalfOpen { opened } => (proto::BreakerState::HalfOpen, Some(opened)),
+        breaker::State::HalfOpen { opened, .. } => (proto::BreakerState::HalfOpen, Some(opened)),
     };
     let reason = opened.map(|opened| opened.reason.to_string());
     proto::BreakerStatus {

@@ -111,6 +111,94 @@ fn switched_off_nothing_is_refused_and_nothing_remembered() {
 }
 
 #[test]
+fn what_was_remembered_is_forgotten_once_it_is_switched_off() {
+    let now = Instant::now();
+    let all = [candidate("a", 1), candidate("b", 1), candidate("c", 1)];
+    let mut guards = Guards::default();
+    for (one, class) in all.iter().zip([Class::Reset, CREDENTIALS, Class::RATE_LIMITED]) {
+        let rights = [(); 2].map(|()| guards.admit(one, None, terms(now)).unwrap());
+        for right in rights {
+            guards.record(one, right, failed(class, Some(9)), terms(now));
+        }
+        assert!(refused(&mut guards, one, now).is_some(), "{class:?}");
+    }
+    let off = BreakerSettings {
+        enabled: false,
+        ..SETTINGS
+    };
+    let off = Terms {
+        settings: &off,
+        ..terms(now)
+    };
+    assert!(guards.admit(&all[0], None, off).is_ok());
+    assert_eq!(guards.breakers().unhealthy().count(), 0);
+    assert_eq!(guards.quarantines().refused().count(), 0);
+    for one in &all {
+        assert_eq!(refused(&mut guards, one, now), None);
+    }
+}
+
+#[test]
+fn what_a_configuration_does_not_hold_is_forgotten() {
+    let now = Instant::now();
+    let (kept, gone) = (candidate("kept", 1), candidate("gone", 1));
+    let mut guards = Guards::default();
+    for one in [&kept, &gone] {
+        let rights = [(); 3].map(|()| guards.admit(one, None, terms(now)).unwrap());
+        for (right, class) in rights.into_iter().zip([Class::Reset, Class::Reset, CREDENTIALS]) {
+            guards.record(one, right, failed(class, None), terms(now));
+        }
+    }
+    guards.keep(&[Arc::clone(&kept.provider)]);
+    assert_eq!(refused(&mut guards, &gone, now), None);
+    let class = CREDENTIALS;
+    assert_eq!(
+        refused(&mut guards, &kept, now),
+        Some(Refused::Quarantined { class })
+    );
+
+    guards.keep(&[candidate("kept", 2).provider]);
+    assert_eq!(
+        guards.quarantines().refused().count(),
+        0,
+        "its record has changed"
+    );
+    assert_eq!(guards.breakers().unhealthy().count(), 1);
+}
+
+#[test]
+fn a_cool_down_is_worth_waiting_for_if_nothing_else_is_in_the_way() {
+    let now = Instant::now();
+    let until = now + Duration::from_secs(1);
+    let (plain, open, banned) = (
+        candidate("plain", 1),
+        candidate("open", 1),
+        candidate("banned", 1),
+    );
+    let mut guards = Guards::default();
+    for (one, also) in [
+        (&plain, None),
+        (&open, Some(Class::Reset)),
+        (&banned, Some(CREDENTIALS)),
+    ] {
+        let rights = [(); 3].map(|()| guards.admit(one, None, terms(now)).unwrap());
+        let limited = (rights[0], Class::RATE_LIMITED);
+        let classes = also
+            .into_iter()
+            .flat_map(|class| [(rights[1], class), (rights[2], class)]);
+        for (right, class) in std::iter::once(limited).chain(classes) {
+            guards.record(one, right, failed(class, Some(1)), terms(now));
+        }
+    }
+    assert_eq!(guards.cools_until(&plain, None, now), Some(until));
+    assert_eq!(guards.cools_until(&plain, Some(Held::Open), now), None);
+    assert_eq!(guards.cools_until(&plain, None, until), None, "it is over");
+    assert_eq!(guards.cools_until(&open, None, now), None);
+    assert_eq!(guards.cools_until(&open, Some(Held::Closed), now), Some(until));
+    assert_eq!(guards.cools_until(&banned, None, now), None);
+}
+
+#[test]
 fn a_pause_does_not_use_up_the_probe_of_the_breaker() {
     let now = Instant::now();
     let candidate = candidate("a", 1);
