@@ -74,7 +74,7 @@ const RULES: &[Rule] = &[
     Rule {
         places: &["data-plane/src"],
         except: &["data-plane/src/upstream/client"],
-        banned: &["reqwest", "hyper_util::client", "rustls", "tokio_rustls"],
+        banned: &["reqwest", "hyper_util::client", "rustls"],
         reason: "one module calls upstreams",
     },
     Rule {

@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use args::{Cli, Task};
-pub(crate) use upstream::ProxyKind;
 #[cfg(test)]
 pub(crate) use upstream::proxy;
 pub use upstream::{Proxy, Upstream};

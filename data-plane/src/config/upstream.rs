@@ -2,15 +2,14 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Uri};
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 const PROXY: &str = "UPSTREAM_PROXY";
-const HTTP_PORT_DEFAULT: u16 = 80;
 const SOCKS_PORT_DEFAULT: u16 = 1080;
+/// Unlike `socks5`, it leaves names to the proxy.
+const SOCKS_BY_NAME: &str = "socks5h";
 
 #[derive(Debug, Default)]
 pub struct Upstream {
@@ -25,46 +24,25 @@ pub struct Upstream {
 
 #[derive(Debug)]
 pub struct Proxy {
-    pub(crate) kind: ProxyKind,
-    /// As an http URL, whatever it speaks.
-    pub(crate) address: Uri,
-    pub(crate) credentials: Option<Credentials>,
+    url: SecretString,
+    /// The same without its credentials.
+    place: Url,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProxyKind {
-    Http,
-    Socks5,
-}
+impl Proxy {
+    /// With its credentials.
+    pub(crate) fn url(&self) -> &SecretString {
+        &self.url
+    }
 
-#[derive(Debug)]
-pub(crate) struct Credentials {
-    pub(crate) name: String,
-    pub(crate) password: SecretString,
-}
-
-impl Credentials {
-    /// For `proxy-authorization`.
-    pub(crate) fn basic(&self) -> Option<HeaderValue> {
-        let pair = format!("{}:{}", self.name, self.password.expose_secret());
-        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+    pub(crate) fn place(&self) -> &Url {
+        &self.place
     }
 }
 
 impl fmt::Display for Proxy {
-    /// Without its credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.kind {
-            ProxyKind::Http => "http",
-            ProxyKind::Socks5 => "socks5",
-        };
-        let place = self
-            .address
-            .authority()
-            .map_or("", |authority| authority.as_str());
-        write!(f, "{scheme}://{place}")
+        self.place.fmt(f)
     }
 }
 
@@ -72,35 +50,25 @@ impl fmt::Display for Proxy {
 pub(crate) fn proxy(text: &str) -> Result<Proxy, String> {
     let fault =
         || format!("{PROXY}: is no URL such as http://proxy:3128 or socks5://name:password@proxy:1080");
-    let url = Url::parse(text.trim()).map_err(|_| fault())?;
-    let (kind, port) = match url.scheme() {
-        "http" => (ProxyKind::Http, HTTP_PORT_DEFAULT),
-        // Names are resolved by the proxy in either case.
-        "socks5" | "socks5h" => (ProxyKind::Socks5, SOCKS_PORT_DEFAULT),
-        _ => return Err(fault()),
-    };
+    let mut url = Url::parse(text.trim()).map_err(|_| fault())?;
     let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-    let host = url
-        .host_str()
-        .filter(|host| !host.is_empty() && is_bare)
-        .ok_or_else(fault)?;
-    let address = format!("http://{host}:{}", url.port().unwrap_or(port));
-    let credentials = (!url.username().is_empty()).then(|| Credentials {
-        name: decoded(url.username()),
-        password: decoded(url.password().unwrap_or_default()).into(),
-    });
+    if !is_bare || url.host_str().is_none_or(str::is_empty) {
+        return Err(fault());
+    }
+    if matches!(url.scheme(), "socks5" | SOCKS_BY_NAME) {
+        let port = url.port().unwrap_or(SOCKS_PORT_DEFAULT);
+        url.set_scheme(SOCKS_BY_NAME).map_err(|()| fault())?;
+        url.set_port(Some(port)).map_err(|()| fault())?;
+    } else if url.scheme() != "http" {
+        return Err(fault());
+    }
+    let mut place = url.clone();
+    place.set_username("").map_err(|()| fault())?;
+    place.set_password(None).map_err(|()| fault())?;
     Ok(Proxy {
-        kind,
-        address: address.parse().map_err(|_| fault())?,
-        credentials,
+        url: String::from(url).into(),
+        place,
     })
-}
-
-/// Of what a URL has percent-encoded.
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8_lossy()
-        .into_owned()
 }
 
 pub(super) fn networks(variable: &str, list: &str) -> Result<Vec<IpNet>, String> {
@@ -123,17 +91,15 @@ mod tests {
     #[test]
     fn a_proxy_is_a_place_and_shows_no_password() {
         for (text, shown) in [
-            ("http://proxy.example:3128", "http://proxy.example:3128"),
-            ("http://proxy.example/", "http://proxy.example:80"),
-            ("socks5://me:s%40cret@10.0.0.1", "socks5://10.0.0.1:1080"),
-            ("socks5h://[fd12::1]:9", "socks5://[fd12::1]:9"),
+            ("http://proxy.example:3128", "http://proxy.example:3128/"),
+            ("http://me:s%40cret@proxy.example", "http://proxy.example/"),
+            ("socks5://me:s%40cret@10.0.0.1", "socks5h://10.0.0.1:1080"),
+            ("socks5h://[fd12::1]:9", "socks5h://[fd12::1]:9"),
         ] {
             let proxy = proxy(text).unwrap();
             assert_eq!(proxy.to_string(), shown);
-            assert!(!format!("{proxy:?}").contains("s@cret"));
+            assert!(!format!("{proxy:?}").contains("40cret"));
         }
-        let credentials = proxy("http://me:s%40cret@p").unwrap().credentials.unwrap();
-        assert_eq!(credentials.basic().unwrap(), "Basic bWU6c0BjcmV0");
         for text in [
             "",
             "proxy:3128",

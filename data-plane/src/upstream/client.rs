@@ -5,65 +5,47 @@
 //! are checked after the name is resolved, at every connect.
 
 mod classify;
-mod connect;
+mod pool;
 mod resolver;
 mod tls;
+mod trace;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{CaptureConnection, capture_connection},
-    },
-    rt::{TokioExecutor, TokioTimer},
-};
 use prometheus_client::metrics::counter::Counter;
 use url::Url;
 
 use self::{
-    classify::{classify, is_untaken},
-    connect::{Connector, Past},
+    classify::{classify, may_be_unseen},
+    pool::Pool,
+    trace::Trace,
 };
 use super::outcome::Class;
 use crate::{config, metrics::Process};
 
-const POOL_IDLE_PER_HOST: usize = 64;
-/// Below the minute after which balancers commonly drop an idle connection.
-const POOL_IDLE_MAX: Duration = Duration::from_secs(55);
-/// After that a connection takes no more calls, so that a name's new addresses are used
-/// within a minute however busy the old ones are.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(40);
-const HEADERS_MAX: usize = 100;
-/// Of a head, and of what has been read and not taken: a slow client holds no more.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
-const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
-const H2_KEEP_ALIVE_MAX: Duration = Duration::from_secs(10);
-/// What an upstream may send of one answer before we take it.
-const H2_STREAM_WINDOW: u32 = 128 << 10;
-/// No limit of its own: slow clients must not use up what the others share.
-const H2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// The HTTP client reads up to 400 KiB at once for an upstream that is fast. What becomes of
+/// them may be several times as long, so a slow client's share is translated piece by piece.
+const CHUNK_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
-#[error("upstreams cannot be called: {0}")]
-pub struct StartError(#[from] tls::Error);
+pub enum StartError {
+    #[error("upstreams cannot be called: {0}")]
+    Tls(#[from] tls::Error),
+    #[error("upstreams cannot be called: {0}")]
+    Client(#[from] reqwest::Error),
+}
 
-type Pool = legacy::Client<Connector, Full<Bytes>>;
-
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Client {
-    pool: Pool,
-    /// Keeps no connection: each call has one of its own.
-    unpooled: Pool,
+    pool: Arc<Pool>,
     /// Calls that went out once more.
     swallowed: Counter,
 }
@@ -94,32 +76,35 @@ pub(crate) struct Answer {
 
 /// Bytes as they come. Dropping it ends the upstream request.
 #[derive(Debug)]
-pub(crate) struct Body(UnsyncBoxBody<Bytes, BoxError>);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) struct Body {
+    bytes: reqwest::Body,
+    /// Of what has come, what was not taken yet.
+    rest: Bytes,
+}
 
 impl Client {
     pub(crate) fn new(config: config::Upstream, counts: &Process) -> Result<Self, StartError> {
-        let connector = Connector::new(config, counts)?;
         Ok(Self {
-            pool: pool(connector.clone(), POOL_IDLE_PER_HOST),
-            unpooled: pool(connector, 0),
+            pool: Arc::new(Pool::new(config, counts)?),
             swallowed: counts.swallowed_calls.clone(),
         })
     }
 
     /// Sends one request and waits for the head of its answer. The caller bounds the wait.
     pub(crate) async fn send(&self, call: &Request) -> Result<Answer, Class> {
-        let response = match send_over(&self.pool, call).await {
+        if self.pool.is_denied(&call.url) {
+            return Err(Class::DeniedAddress);
+        }
+        let response = match send_over(&self.pool.keeping(&call.url), call).await {
             Ok(response) => response,
             Err(Lost::Swallowed) => {
                 self.swallowed.inc();
-                let sent = send_over(&self.unpooled, call).await;
+                let sent = send_over(self.pool.unkept(), call).await;
                 sent.map_err(Lost::class)?
             }
             Err(lost) => return Err(lost.class()),
         };
-        let (head, body) = response.into_parts();
+        let (head, body) = http::Response::from(response).into_parts();
         if head.status.is_redirection() {
             return Err(Class::Redirect);
         }
@@ -133,31 +118,15 @@ impl Client {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: Body(body.map_err(BoxError::from).boxed_unsync()),
+            body: Body::new(body),
         })
     }
 }
 
-fn pool(connector: Connector, idle_per_host: usize) -> Pool {
-    legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(idle_per_host)
-        .pool_idle_timeout(POOL_IDLE_MAX)
-        .http1_max_headers(HEADERS_MAX)
-        .http1_max_buf_size(BUFFER_BYTES_MAX)
-        .http2_max_header_list_size(BUFFER_BYTES_MAX as u32)
-        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .http2_keep_alive_interval(H2_KEEP_ALIVE)
-        .http2_keep_alive_timeout(H2_KEEP_ALIVE_MAX)
-        .build(connector)
-}
-
 /// A call without an answer.
 enum Lost {
-    /// Its connection had been kept from before and ended without a byte in return: the
-    /// upstream had closed it already and has not seen the call.
+    /// Its connection had been kept from before and ended without a head in return: most
+    /// likely the upstream had closed it already and has not seen the call.
     Swallowed,
     Failed(Class),
 }
@@ -171,53 +140,29 @@ impl Lost {
     }
 }
 
-async fn send_over(pool: &Pool, call: &Request) -> Result<http::Response<Incoming>, Lost> {
-    let mut request = call.to_http()?;
-    let connection = capture_connection(&mut request);
-    let sent = pool.request(request).await;
-    let past = past_of(&connection);
-    let is_first_call = past.as_ref().is_none_or(Past::is_first_call);
-    match sent {
-        Ok(response) => {
-            if past.is_some_and(|past| past.age() > CONNECTION_AGE_MAX)
-                && let Some(connected) = &*connection.connection_metadata()
-            {
-                connected.poison();
-            }
-            Ok(response)
+async fn send_over(client: &reqwest::Client, call: &Request) -> Result<reqwest::Response, Lost> {
+    let trace = Arc::new(Trace::default());
+    let sent = trace.follow(client.execute(call.to_http())).await;
+    sent.map_err(|error| {
+        let class = classify(&error, &trace);
+        let is_swallowed = class == Class::Reset && !trace.has_connected() && may_be_unseen(&error);
+        if is_swallowed {
+            Lost::Swallowed
+        } else {
+            Lost::Failed(class)
         }
-        Err(error) => {
-            let has_answered = past.is_none_or(|past| past.has_answered());
-            let class = classify(&error);
-            let is_swallowed =
-                class == Class::Reset && !is_first_call && (!has_answered || is_untaken(&error));
-            Err(if is_swallowed {
-                Lost::Swallowed
-            } else {
-                Lost::Failed(class)
-            })
-        }
-    }
-}
-
-fn past_of(connection: &CaptureConnection) -> Option<Past> {
-    let mut extras = http::Extensions::new();
-    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
-    extras.remove()
+    })
 }
 
 impl Request {
-    fn to_http(&self) -> Result<http::Request<Full<Bytes>>, Lost> {
+    fn to_http(&self) -> reqwest::Request {
         let Self {
             url,
             headers,
             accept,
             body,
         } = self;
-        let mut request = http::Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::POST;
-        // What is a URL and no URI leads nowhere.
-        *request.uri_mut() = Uri::try_from(url.as_str()).map_err(|_| Lost::Failed(Class::Unreachable))?;
+        let mut request = reqwest::Request::new(Method::POST, url.clone());
         *request.headers_mut() = headers.clone();
         request
             .headers_mut()
@@ -226,24 +171,32 @@ impl Request {
                 Accept::Json => "application/json",
                 Accept::Events => "text/event-stream",
             }));
-        Ok(request)
+        *request.body_mut() = Some(body.clone().into());
+        request
     }
 }
 
 impl Body {
-    /// The next bytes; `None` at the end.
+    fn new(bytes: reqwest::Body) -> Self {
+        Self {
+            bytes,
+            rest: Bytes::new(),
+        }
+    }
+
+    /// The next bytes, not many at once; `None` at the end.
     pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Class>>> {
-        loop {
-            let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
+        while self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.bytes).poll_frame(context));
             match frame {
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return Poll::Ready(Some(Err(Class::Reset))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
-                    Err(_trailers) => {}
-                },
+                // Trailers say nothing to us.
+                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
             }
         }
+        let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX));
+        Poll::Ready(Some(Ok(chunk)))
     }
 
     pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, Class>> {
@@ -283,11 +236,8 @@ impl Client {
 impl Body {
     /// Chunks of a test's own.
     pub(crate) fn of(chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Self {
-        use futures_util::StreamExt;
-
         let chunks = tokio_stream::wrappers::UnboundedReceiverStream::new(chunks);
-        let frames = chunks.map(|chunk| chunk.map(http_body::Frame::data).map_err(BoxError::from));
-        Self(http_body_util::StreamBody::new(frames).boxed_unsync())
+        Self::new(reqwest::Body::wrap_stream(chunks))
     }
 }
 

@@ -11,13 +11,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
-use hyper_util::client::legacy::connect::dns::Name;
 use prometheus_client::metrics::counter::Counter;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -70,7 +68,7 @@ impl Resolver {
         }))
     }
 
-    async fn resolve(&self, name: &str) -> Result<Vec<SocketAddr>, Refusal> {
+    async fn addresses_allowed(&self, name: &str) -> Result<Vec<SocketAddr>, Refusal> {
         let found = self.addresses(name).await.ok_or(Refusal::NotFound)?;
         let allowed: Vec<SocketAddr> = found
             .iter()
@@ -111,6 +109,19 @@ impl Resolver {
         Some(addresses)
     }
 
+    /// Asks again for a name in use, without waiting. Tells how often addresses of names have
+    /// changed.
+    pub(super) fn keep_fresh(&self, name: &str) -> u64 {
+        let mut table = self.table();
+        let changes = table.changes();
+        let is_to_be_asked = table.refresh(name, Instant::now());
+        drop(table);
+        if is_to_be_asked {
+            self.ask(name);
+        }
+        changes
+    }
+
     /// Asks in the background: who stops waiting leaves the answer to the next one.
     fn ask(&self, name: &str) {
         let Ok(permit) = Arc::clone(&self.0.lookups).try_acquire_owned() else {
@@ -136,18 +147,13 @@ impl Resolver {
     }
 }
 
-impl tower::Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Refusal;
-    type Future = BoxFuture<'static, Result<Self::Response, Refusal>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
         let this = self.clone();
-        Box::pin(async move { this.resolve(name.as_str()).await.map(Vec::into_iter) })
+        Box::pin(async move {
+            let addresses = this.addresses_allowed(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
     }
 }
 

@@ -1,3 +1,6 @@
+mod swallowed;
+mod through_proxy;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
@@ -115,61 +118,4 @@ async fn an_operator_decides_where_providers_live() {
         let refused = client.send(&call(url)).await.map(|answer| answer.status);
         assert_eq!(refused, Err(class), "{host}");
     }
-}
-
-/// Takes one call as a proxy, and answers it as the upstream behind it.
-async fn stand_between(listener: tokio::net::TcpListener) -> Vec<String> {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-
-    let (socket, _) = listener.accept().await.unwrap();
-    let mut socket = BufReader::new(socket);
-    let mut lines = Vec::new();
-    for answer in [
-        "HTTP/1.1 200 Connection established\r\n\r\n",
-        "HTTP/1.1 204 No Content\r\n\r\n",
-    ] {
-        loop {
-            let mut line = String::new();
-            socket.read_line(&mut line).await.unwrap();
-            if line.trim().is_empty() {
-                break;
-            }
-            lines.push(line.trim().to_lowercase());
-        }
-        socket.write_all(answer.as_bytes()).await.unwrap();
-    }
-    lines
-}
-
-#[tokio::test]
-async fn a_proxy_is_told_where_to_go_and_nothing_of_the_call() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = format!("http://me:s%40cret@{}", listener.local_addr().unwrap());
-    let config = config::Upstream {
-        // The proxy's own place is the operator's affair.
-        deny: vec!["127.0.0.0/8".parse().unwrap()],
-        proxy: Some(config::proxy(&proxy).unwrap()),
-        ..config::Upstream::default()
-    };
-    let client = Client::new(config, &crate::metrics::Metrics::new().process).unwrap();
-    let call = |url: &str| {
-        let mut call = call(url.parse().unwrap());
-        call.headers.insert("x-api-key", "theirs".parse().unwrap());
-        call
-    };
-    let denied = client.send(&call("http://169.254.169.254/")).await;
-    assert_eq!(denied.map(|answer| answer.status), Err(Class::DeniedAddress));
-    let named = call("http://model.nowhere.invalid/v1");
-    let (answer, lines) = tokio::join!(client.send(&named), stand_between(listener));
-    assert_eq!(answer.unwrap().status, 204);
-    let (to_proxy, to_upstream) = lines.split_at(3);
-    assert_eq!(
-        to_proxy,
-        [
-            "connect model.nowhere.invalid:80 http/1.1",
-            "host: model.nowhere.invalid:80",
-            "proxy-authorization: basic bwu6c0bjcmv0",
-        ]
-    );
-    assert!(to_upstream.contains(&"x-api-key: theirs".to_owned()), "{lines:?}");
 }

@@ -1,13 +1,18 @@
 //! Whom we trust to be an upstream: the system's authorities, and what the operator adds.
 
+mod sessions;
+
 use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     crypto::aws_lc_rs,
     pki_types::{self, CertificateDer, pem::PemObject},
 };
 use tracing::warn;
+
+use self::sessions::Sessions;
 
 /// Preferred first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -25,7 +30,7 @@ pub enum Error {
 }
 
 /// TLS 1.2 and 1.3, checked certificates, and no way around either.
-pub(super) fn config(authority: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn config(authority: Option<&Path>) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in system.errors {
@@ -43,7 +48,8 @@ pub(super) fn config(authority: Option<&Path>) -> Result<Arc<ClientConfig>, Erro
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = PROTOCOLS.map(Vec::from).to_vec();
-    Ok(Arc::new(config))
+    config.resumption = Resumption::store(Arc::new(Sessions::default()));
+    Ok(config)
 }
 
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {

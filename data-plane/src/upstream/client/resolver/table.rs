@@ -22,7 +22,10 @@ const NAMES_MAX: usize = 1024;
 pub(super) type Answered = watch::Receiver<()>;
 
 #[derive(Default)]
-pub(super) struct Table(HashMap<Box<str>, Entry>);
+pub(super) struct Table {
+    names: HashMap<Box<str>, Entry>,
+    changes: u64,
+}
 
 #[derive(Default)]
 struct Entry {
@@ -56,31 +59,54 @@ impl Table {
         if let Some((addresses, true)) = best {
             return Step::Use(addresses);
         }
-        let was_in_vain = |at| now.saturating_duration_since(at) < PAUSE;
         if let Some((addresses, _)) = best
-            && entry.failed_at.is_some_and(was_in_vain)
+            && entry.was_in_vain(now)
         {
             return Step::UseStale(addresses);
         }
         if let Some(asking) = &entry.asking {
             return Step::Wait(asking.subscribe());
         }
-        let (tell, answered) = watch::channel(());
-        entry.asking = Some(tell);
-        Step::Ask(answered)
+        Step::Ask(entry.ask())
+    }
+
+    /// Whether it is the caller's turn to ask for a name that is known, and not freshly.
+    pub(super) fn refresh(&mut self, name: &str, now: Instant) -> bool {
+        let Some(entry) = self.names.get_mut(name) else {
+            return false;
+        };
+        let is_fresh = entry
+            .known
+            .as_ref()
+            .is_none_or(|known| now.saturating_duration_since(known.at) <= FRESH);
+        if is_fresh || entry.asking.is_some() || entry.was_in_vain(now) {
+            return false;
+        }
+        entry.ask();
+        true
+    }
+
+    /// How often a name's addresses have become other ones.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The newest addresses that may still be used, and whether they are fresh.
     pub(super) fn best(&self, name: &str, now: Instant) -> Option<(Arc<[IpAddr]>, bool)> {
-        self.0.get(name)?.best(now)
+        self.names.get(name)?.best(now)
     }
 
     pub(super) fn found(&mut self, name: &str, addresses: Arc<[IpAddr]>, now: Instant) {
-        let known = Some(Known { addresses, at: now });
-        *self.entry(name) = Entry {
-            known,
+        let entry = self.entry(name);
+        let is_changed = entry
+            .known
+            .as_ref()
+            .is_some_and(|known| !is_same(&known.addresses, &addresses));
+        *entry = Entry {
+            known: Some(Known { addresses, at: now }),
             ..Entry::default()
         };
+        self.changes += u64::from(is_changed);
     }
 
     pub(super) fn failed(&mut self, name: &str, now: Instant) {
@@ -98,26 +124,42 @@ impl Table {
     }
 
     fn entry(&mut self, name: &str) -> &mut Entry {
-        if self.0.len() >= NAMES_MAX && !self.0.contains_key(name) {
+        if self.names.len() >= NAMES_MAX && !self.names.contains_key(name) {
             self.forget_one();
         }
-        self.0.entry(name.into()).or_default()
+        self.names.entry(name.into()).or_default()
     }
 
     /// The one that was answered longest ago; one that is being asked for only if all are.
     fn forget_one(&mut self) {
         let oldest = self
-            .0
+            .names
             .iter()
             .min_by_key(|(_, entry)| (entry.asking.is_some(), entry.known.as_ref().map(|known| known.at)))
             .map(|(name, _)| name.clone());
         if let Some(name) = oldest {
-            self.0.remove(&name);
+            self.names.remove(&name);
         }
     }
 }
 
+/// In whatever order: name servers turn it round.
+fn is_same(some: &[IpAddr], others: &[IpAddr]) -> bool {
+    some.iter().all(|address| others.contains(address)) && others.iter().all(|address| some.contains(address))
+}
+
 impl Entry {
+    fn ask(&mut self) -> Answered {
+        let (tell, answered) = watch::channel(());
+        self.asking = Some(tell);
+        answered
+    }
+
+    fn was_in_vain(&self, now: Instant) -> bool {
+        self.failed_at
+            .is_some_and(|at| now.saturating_duration_since(at) < PAUSE)
+    }
+
     fn best(&self, now: Instant) -> Option<(Arc<[IpAddr]>, bool)> {
         let known = self.known.as_ref()?;
         let age = now.saturating_duration_since(known.at);
@@ -198,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_use_is_asked_for_again_by_one_and_changes_are_counted() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        let later = now + FRESH + Duration::from_secs(1);
+        assert!(!table.refresh(NAME, now), "nobody uses it");
+        table.found(NAME, addresses("192.0.2.1 192.0.2.2"), now);
+        assert!(!table.refresh(NAME, now + FRESH));
+        assert!(table.refresh(NAME, later) && !table.refresh(NAME, later));
+        table.failed(NAME, later);
+        assert!(!table.refresh(NAME, later) && table.refresh(NAME, later + PAUSE));
+        table.found(NAME, addresses("192.0.2.2 192.0.2.1"), later);
+        assert_eq!(table.changes(), 0);
+        table.found(NAME, addresses("192.0.2.2"), later);
+        assert_eq!(table.changes(), 1);
+    }
+
+    #[test]
     fn the_table_is_bounded_and_forgets_the_oldest() {
         let (mut table, now) = (Table::default(), Instant::now());
         for number in 0..NAMES_MAX {
@@ -205,7 +263,7 @@ mod tests {
             table.found(&format!("name-{number}"), addresses("192.0.2.1"), at);
         }
         table.found("one-more", addresses("192.0.2.1"), now);
-        assert_eq!(table.0.len(), NAMES_MAX);
+        assert_eq!(table.names.len(), NAMES_MAX);
         assert!(table.best("name-0", now).is_none());
         assert!(table.best("name-1", now).is_some() && table.best("one-more", now).is_some());
     }

@@ -41,19 +41,19 @@ fn age(resolver: &Resolver, name: &str, by: Duration) {
 #[tokio::test]
 async fn a_name_that_moves_to_where_nobody_may_be_is_refused() {
     let resolver = scripted(&["192.0.2.1", "169.254.169.254"]);
-    assert!(resolver.resolve("model").await.is_ok());
+    assert!(resolver.addresses_allowed("model").await.is_ok());
     age(&resolver, "model", Duration::from_secs(11));
-    assert_eq!(resolver.resolve("model").await, Err(Refusal::Denied));
+    assert_eq!(resolver.addresses_allowed("model").await, Err(Refusal::Denied));
     // Also when nothing better is known.
     age(&resolver, "model", Duration::from_secs(2));
-    assert_eq!(resolver.resolve("model").await, Err(Refusal::Denied));
+    assert_eq!(resolver.addresses_allowed("model").await, Err(Refusal::Denied));
 }
 
 #[tokio::test]
 async fn of_several_addresses_only_those_allowed_are_called() {
     let resolver = scripted(&["169.254.169.254 192.0.2.1 ::ffff:169.254.169.254 fe80::1"]);
     assert_eq!(
-        resolver.resolve("model").await.unwrap(),
+        resolver.addresses_allowed("model").await.unwrap(),
         ["192.0.2.1:0".parse().unwrap()]
     );
 }
@@ -61,15 +61,15 @@ async fn of_several_addresses_only_those_allowed_are_called() {
 #[tokio::test]
 async fn what_is_known_serves_while_name_servers_are_down() {
     let resolver = scripted(&["192.0.2.1", ""]);
-    resolver.resolve("model").await.unwrap();
+    resolver.addresses_allowed("model").await.unwrap();
     age(&resolver, "model", Duration::from_secs(299));
     assert_eq!(
-        resolver.resolve("model").await.unwrap(),
+        resolver.addresses_allowed("model").await.unwrap(),
         ["192.0.2.1:0".parse().unwrap()]
     );
     assert_eq!(resolver.0.stale.get(), 1);
     age(&resolver, "model", Duration::from_secs(301));
-    assert_eq!(resolver.resolve("model").await, Err(Refusal::NotFound));
+    assert_eq!(resolver.addresses_allowed("model").await, Err(Refusal::NotFound));
 }
 
 /// Holds every question back until it is let go.
@@ -90,7 +90,7 @@ fn held() -> (Resolver, mpsc::Sender<()>, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn a_name_is_asked_for_once_however_many_wait() {
     let (resolver, let_go, asked) = held();
-    let waiting: Vec<_> = (0..50).map(|_| resolver.resolve("model")).collect();
+    let waiting: Vec<_> = (0..50).map(|_| resolver.addresses_allowed("model")).collect();
     let all = futures_util::future::join_all(waiting);
     let answers = async {
         tokio::task::yield_now().await;
@@ -107,7 +107,7 @@ async fn no_more_questions_than_threads_for_them() {
     let names: Vec<String> = (0..LOOKUPS_MAX + 5)
         .map(|number| format!("name-{number}"))
         .collect();
-    let waiting = names.iter().map(|name| resolver.resolve(name));
+    let waiting = names.iter().map(|name| resolver.addresses_allowed(name));
     let all = futures_util::future::join_all(waiting);
     let answers = async {
         while asked.load(Ordering::SeqCst) < LOOKUPS_MAX {
@@ -123,6 +123,9 @@ async fn no_more_questions_than_threads_for_them() {
 #[tokio::test]
 async fn the_system_knows_this_machine() {
     let resolver = Resolver::system(Rules::default(), Counter::default());
-    assert!(resolver.resolve("localhost").await.is_ok());
-    assert_eq!(resolver.resolve("name.invalid").await, Err(Refusal::NotFound));
+    assert!(resolver.addresses_allowed("localhost").await.is_ok());
+    assert_eq!(
+        resolver.addresses_allowed("name.invalid").await,
+        Err(Refusal::NotFound)
+    );
 }
