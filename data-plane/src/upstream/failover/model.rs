@@ -4,11 +4,10 @@
 //!
 //! The model knows none of the walk's code: its table is written here once more.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+mod guarded;
+mod upstreams;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use bridge_translate::anthropic;
 use bytes::Bytes;
@@ -16,12 +15,9 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 
+use self::upstreams::{Calls, serve};
 use super::{Order, run};
 use crate::{
     error::Error,
@@ -39,19 +35,12 @@ const CASES: u64 = 300;
 const CASES_VARIABLE: &str = "WALKS";
 /// Pauses between tries make one case slow and many no slower.
 const AT_ONCE: u64 = 50;
-/// Tries of one candidate, beyond which its script begins again.
+/// Of one candidate, more than one walk can ask for.
 const ACTS: usize = 3;
 
 const STREAMED: &[u8] =
     br#"{"model":"opus","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 const WHOLE: &[u8] = br#"{"model":"opus","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
-const DOCUMENT: &str =
-    r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Hello"}}]}"#;
-const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
-const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n";
-const FINISH: &str =
-    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
-
 /// What an upstream does with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -114,6 +103,8 @@ enum End {
     Broken,
     /// The failure of this provider, as this status.
     Told(String, u16),
+    /// Nobody may be asked.
+    AllOpen,
 }
 
 #[derive(Debug, Clone)]
@@ -121,7 +112,14 @@ struct Candidate {
     provider: String,
     model: String,
     retries: u32,
-    acts: [Act; ACTS],
+    /// Call by call, and then from the beginning.
+    acts: Vec<Act>,
+}
+
+impl Candidate {
+    fn act(&self, nth: usize) -> Act {
+        self.acts[nth % self.acts.len()]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -173,7 +171,7 @@ fn expected(case: &Case) -> (Vec<(String, String)>, End) {
                 break 'candidates;
             }
             calls.push((provider.clone(), model.clone()));
-            let act = candidate.acts[nth as usize % ACTS];
+            let act = candidate.act(nth as usize);
             let Some(row) = row(act, case.is_stream) else {
                 let is_whole = act == Act::Answers;
                 return (calls, if is_whole { End::Answered } else { End::Broken });
@@ -187,10 +185,16 @@ fn expected(case: &Case) -> (Vec<(String, String)>, End) {
             }
         }
     }
+    let (told, _) = worth_telling(&failures).unwrap();
+    (calls, told)
+}
+
+/// As what the failures are told, and whether it may pass.
+fn worth_telling(failures: &[(String, Row)]) -> Option<(End, bool)> {
     let latest = failures.iter().rev();
     let told = latest.clone().find(|(_, row)| row.may_pass);
-    let (provider, row) = told.or(latest.clone().next()).unwrap();
-    (calls, End::Told(provider.clone(), row.status))
+    let (provider, row) = told.or(latest.clone().next())?;
+    Some((End::Told(provider.clone(), row.status), row.may_pass))
 }
 
 fn case(dice: &mut SmallRng) -> Case {
@@ -203,7 +207,7 @@ fn case(dice: &mut SmallRng) -> Case {
                 provider: format!("p{provider}"),
                 model: format!("m{model}"),
                 retries,
-                acts: [(); ACTS].map(|()| *POSSIBLE.choose(dice).unwrap()),
+                acts: [(); ACTS].map(|()| *POSSIBLE.choose(dice).unwrap()).into(),
             });
         }
     }
@@ -215,94 +219,6 @@ fn case(dice: &mut SmallRng) -> Case {
 }
 
 // === what really happens ===
-
-type Calls = Mutex<Vec<(String, String)>>;
-
-/// Plays all upstreams of a case; every call has a connection of its own.
-async fn serve(listener: TcpListener, case: &Case, calls: &Calls) {
-    loop {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let Some((provider, model)) = read_call(&mut socket).await else {
-            continue;
-        };
-        let call = (provider.clone(), model.clone());
-        let nth = {
-            let mut calls = calls.lock().unwrap();
-            calls.push(call.clone());
-            calls.iter().filter(|known| **known == call).count() - 1
-        };
-        let mut candidates = case.candidates.iter();
-        let candidate = candidates.find(|known| (&known.provider, &known.model) == (&provider, &model));
-        let act = candidate.unwrap().acts[nth % ACTS];
-        let bytes = reply(act, case.is_stream);
-        // Who breaks off its answer closes the connection, and so does whoever completes one.
-        socket.write_all(bytes.as_bytes()).await.ok();
-        socket.shutdown().await.ok();
-    }
-}
-
-async fn read_call(socket: &mut TcpStream) -> Option<(String, String)> {
-    let mut request = Vec::new();
-    loop {
-        if socket.read_buf(&mut request).await.ok()? == 0 {
-            return None;
-        }
-        let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-            continue;
-        };
-        // The whole body is there as soon as it is JSON.
-        if let Ok(body) = serde_json::from_slice::<Value>(&request[end + 4..]) {
-            let head = String::from_utf8_lossy(&request[..end]).into_owned();
-            let path = head.split(' ').nth(1)?;
-            let provider = path.trim_start_matches('/').split('/').next()?.to_owned();
-            return Some((provider, body["model"].as_str()?.to_owned()));
-        }
-    }
-}
-
-fn reply(act: Act, is_stream: bool) -> String {
-    let with_length = |status: u16, content_type: &str, body: &str| {
-        let bytes = body.len();
-        format!(
-            "HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {bytes}\r\n\r\n{body}"
-        )
-    };
-    let json = |status, body: &str| with_length(status, "application/json", body);
-    let error =
-        |kind: &str| format!(r#"{{"error":{{"message":"as scripted","type":"{kind}","code":null}}}}"#);
-    let events = |events: &[&str], is_whole: bool| {
-        let mut out = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\
-                       transfer-encoding: chunked\r\n\r\n"
-            .to_owned();
-        for event in events {
-            out.push_str(&format!("{:x}\r\n{event}\r\n", event.len()));
-        }
-        out.push_str(if is_whole { "0\r\n\r\n" } else { "" });
-        out
-    };
-    let cut = |whole: String| whole[..whole.len() - 20].to_owned();
-    match (act, is_stream) {
-        (Act::Answers, true) => events(&[ROLE, CONTENT, FINISH], true),
-        (Act::Answers, false) => json(200, DOCUMENT),
-        (Act::Refuses(status), _) => json(status, &error("scripted_error")),
-        (Act::Admits(kind), true) => events(&[&format!("data: {}\n\n", error(kind))], true),
-        (Act::Admits(kind), false) => json(200, &error(kind)),
-        (Act::CutsBeforeHead, _) => String::new(),
-        (Act::CutsAfterHead, true) => events(&[ROLE], false),
-        (Act::CutsAfterContent, true) => events(&[ROLE, CONTENT], false),
-        (Act::CutsAfterHead | Act::CutsAfterContent, false) => cut(json(200, DOCUMENT)),
-        (Act::FailsAfterContent, true) => {
-            let error = format!("data: {}\n\n", error("server_error"));
-            events(&[ROLE, CONTENT, &error], true)
-        }
-        (Act::FailsAfterContent, false) => json(200, &error("server_error")),
-        (Act::TalksNonsense, _) => json(200, "}{ not json"),
-        (Act::ShowsPage, _) => with_length(200, "text/html", "<html>It works!</html>"),
-        (Act::Redirects, _) => "HTTP/1.1 307 S\r\nconnection: close\r\nlocation: /p0/elsewhere\r\n\
-                                content-length: 0\r\n\r\n"
-            .to_owned(),
-    }
-}
 
 fn snapshot(case: &Case, address: SocketAddr) -> Snapshot {
     let mut snapshot = fixture::snapshot();
@@ -331,18 +247,20 @@ fn snapshot(case: &Case, address: SocketAddr) -> Snapshot {
     snapshot
 }
 
-async fn walk(case: &Case, address: SocketAddr, client: Client) -> (End, u32) {
-    let snapshot = Arc::new(snapshot(case, address));
+fn upstreams(client: Client) -> Arc<Upstreams> {
+    let metrics = Arc::new(Metrics::new());
+    Arc::new(Upstreams::new(client, metrics, Arc::default()))
+}
+
+async fn walk(case: &Case, snapshot: &Arc<Snapshot>, upstreams: &Arc<Upstreams>) -> (End, u32) {
     let body = if case.is_stream { STREAMED } else { WHOLE };
     let request = anthropic::Request::parse(body).unwrap();
     let key = fixture::key("abcDEF012345");
-    let metrics = Arc::new(Metrics::new());
-    let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::default()));
-    let plan = routing::plan(&snapshot, &key, request.model(), &mut rand::rng()).unwrap();
-    let mut meter = Meter::start(&metrics, RequestId::new(), Instant::now());
+    let plan = routing::plan(snapshot, &key, request.model(), &mut rand::rng()).unwrap();
+    let mut meter = Meter::start(&upstreams.metrics, RequestId::new(), Instant::now());
     let order = Order {
-        upstreams: &upstreams,
-        snapshot: &snapshot,
+        upstreams,
+        snapshot,
         key: &key,
         asked: Asked {
             request: &request,
@@ -370,6 +288,7 @@ async fn walk(case: &Case, address: SocketAddr, client: Client) -> (End, u32) {
             let provider = failure.provider.to_string();
             End::Told(provider, Error::Upstream(failure).status())
         }
+        Err(Error::AllOpen { .. }) => End::AllOpen,
         Err(other) => panic!("another error than an upstream's: {other}"),
     };
     (end, attempts)
@@ -397,11 +316,12 @@ fn judge(events: &str) -> End {
 async fn check(seed: u64, client: Client) -> End {
     let case = case(&mut SmallRng::seed_from_u64(seed));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let snapshot = Arc::new(snapshot(&case, listener.local_addr().unwrap()));
+    let upstreams = upstreams(client);
     let calls = Calls::default();
     let (end, attempts) = tokio::select! {
         () = serve(listener, &case, &calls) => panic!("upstreams serve for ever"),
-        walked = walk(&case, address, client) => walked,
+        walked = walk(&case, &snapshot, &upstreams) => walked,
     };
     let calls = calls.into_inner().unwrap();
     let (expected_calls, expected_end) = expected(&case);
@@ -426,7 +346,7 @@ async fn any_walk_goes_as_the_table_says() {
             ends[match end {
                 End::Answered => 0,
                 End::Broken => 1,
-                End::Told(..) => 2,
+                End::Told(..) | End::AllOpen => 2,
             }] += 1;
         }
     }
