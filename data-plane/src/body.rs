@@ -3,11 +3,16 @@
 
 pub(crate) mod encoding;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{Version, request::Parts};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -49,11 +54,11 @@ pub(crate) struct Whole {
     pub(crate) held: Held,
 }
 
-pub(crate) async fn read(headers: &HeaderMap, body: Body, budget: &Arc<Budget>) -> Result<Whole, Error> {
-    match Encoding::of(headers) {
-        Ok(Encoding::Identity) => as_sent(body, budget.hold()).await,
+pub(crate) async fn read(head: &Parts, body: Body, budget: &Arc<Budget>) -> Result<Whole, Error> {
+    match Encoding::of(&head.headers) {
+        Ok(Encoding::Identity) => as_sent(head.version, body, budget.hold()).await,
         Ok(encoding) => {
-            let Whole { bytes, mut held } = as_sent(body, budget.hold()).await?;
+            let Whole { bytes, mut held } = as_sent(head.version, body, budget.hold()).await?;
             // How far it will grow is known afterwards.
             held.grow_to(COST_MAX).map_err(Error::Overloaded)?;
             // How long decoding takes depends on what it becomes.
@@ -68,7 +73,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, budget: &Arc<Budget>) 
     }
 }
 
-async fn as_sent(mut body: Body, mut held: Held) -> Result<Whole, Error> {
+async fn as_sent(version: Version, mut body: Body, mut held: Held) -> Result<Whole, Error> {
     let told = body
         .size_hint()
         .exact()
@@ -87,7 +92,7 @@ async fn as_sent(mut body: Body, mut held: Held) -> Result<Whole, Error> {
         .and_then(|idle| idle)
         .map_err(|_| Error::SlowBody)?
     {
-        let Ok(bytes) = frame.map_err(|_| Error::BrokenBody)?.into_data() else {
+        let Ok(bytes) = frame.map_err(|error| broken(&error))?.into_data() else {
             continue;
         };
         if whole.len() + many.len() + bytes.len() > BODY_BYTES_MAX {
@@ -112,8 +117,26 @@ async fn as_sent(mut body: Body, mut held: Held) -> Result<Whole, Error> {
         }
         many.extend_from_slice(&bytes);
     }
+    // A stream that its client resets has an end, too, but not that of its body.
+    if version == Version::HTTP_2 && !body.is_end_stream() {
+        return Err(Error::ClientLeft);
+    }
     let bytes = if many.is_empty() { whole } else { many.freeze() };
     Ok(Whole { bytes, held })
+}
+
+/// Whether its client left in the middle of a body, or made it wrongly.
+fn broken(error: &axum::Error) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData)
+        {
+            return Error::BrokenBody;
+        }
+        cause = error.source();
+    }
+    Error::ClientLeft
 }
 
 /// Reads past a body that nobody wants, if that costs less than a new connection would.
@@ -145,9 +168,14 @@ mod tests {
     use super::*;
     use crate::overload::Shortage;
 
+    /// A head that says nothing of its body.
+    fn head() -> Parts {
+        http::Request::new(()).into_parts().0
+    }
+
     async fn read(body: Body) -> Result<Bytes, Error> {
         let budget = Budget::new(2 * COST_MAX);
-        let whole = super::read(&HeaderMap::new(), body, &budget).await?;
+        let whole = super::read(&head(), body, &budget).await?;
         assert!(budget.used() >= whole.bytes.len() as u64);
         let Whole { bytes, held } = whole;
         drop(held);
@@ -176,6 +204,20 @@ mod tests {
         assert!(matches!(read(chunks(pieces)).await, Err(Error::TooLarge { .. })));
     }
 
+    #[tokio::test]
+    async fn a_client_that_leaves_is_told_from_one_that_speaks_nonsense() {
+        let broken = |kind: ErrorKind| {
+            let pieces = [Ok(Bytes::from_static(b"{")), Err(io::Error::from(kind))];
+            read(Body::from_stream(stream::iter(pieces)))
+        };
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset] {
+            assert!(matches!(broken(kind).await, Err(Error::ClientLeft)), "{kind}");
+        }
+        for kind in [ErrorKind::InvalidInput, ErrorKind::InvalidData] {
+            assert!(matches!(broken(kind).await, Err(Error::BrokenBody)), "{kind}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_is_given_up() {
         let stops = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
@@ -190,11 +232,11 @@ mod tests {
         let mut others = budget.hold();
         others.grow_to(COST_MAX / 2).unwrap();
         let large = chunks(vec![vec![b'x'; BODY_BYTES_MAX / 4]; 3]);
-        let refused = super::read(&HeaderMap::new(), large, &budget).await;
+        let refused = super::read(&head(), large, &budget).await;
         assert!(matches!(refused, Err(Error::Overloaded(Shortage::Memory))));
         assert_eq!(budget.used(), COST_MAX / 2);
         let small = chunks(vec![vec![b'x'; 1000]]);
-        super::read(&HeaderMap::new(), small, &budget).await.unwrap();
+        super::read(&head(), small, &budget).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -203,16 +245,18 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
         let encoded = encoder.finish().unwrap();
-        let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, "gzip".parse().unwrap())]);
+        let mut head = head();
+        let gzip = "gzip".parse().unwrap();
+        head.headers.insert(http::header::CONTENT_ENCODING, gzip);
         let budget = Budget::new(2 * COST_MAX);
-        let whole = super::read(&headers, chunks(vec![encoded.clone()]), &budget)
+        let whole = super::read(&head, chunks(vec![encoded.clone()]), &budget)
             .await
             .unwrap();
         assert_eq!(budget.used(), cost(1 << 20));
         drop(whole);
         // Nobody knows beforehand what it becomes.
         let narrow = Budget::new(COST_MAX / 2);
-        let refused = super::read(&headers, chunks(vec![encoded]), &narrow).await;
+        let refused = super::read(&head, chunks(vec![encoded]), &narrow).await;
         assert!(matches!(refused, Err(Error::Overloaded(Shortage::Memory))));
     }
 }

@@ -41,8 +41,10 @@ pub(crate) enum Error {
     TooLarge { limit_bytes: usize },
     #[error("the request body did not arrive in time")]
     SlowBody,
-    #[error("the request body broke off")]
+    #[error("the request body is framed wrongly")]
     BrokenBody,
+    #[error("the client left while it was sending the request")]
+    ClientLeft,
     #[error(transparent)]
     Encoding(#[from] encoding::Error),
     #[error("{0} is not supported by this proxy")]
@@ -143,7 +145,8 @@ impl Error {
             | Self::Encoding(encoding::Error::Unsupported | encoding::Error::Invalid) => {
                 for_good(400, ErrorType::InvalidRequest)
             }
-            Self::BrokenBody => look(400, ErrorType::InvalidRequest),
+            // Nobody is there to see the latter.
+            Self::BrokenBody | Self::ClientLeft => look(400, ErrorType::InvalidRequest),
             Self::TooLarge { .. } | Self::Encoding(encoding::Error::TooLarge { .. }) => {
                 for_good(413, ErrorType::RequestTooLarge)
             }

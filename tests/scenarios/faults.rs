@@ -8,6 +8,7 @@
 mod bed;
 mod broken_streams;
 mod connections;
+mod departures;
 mod names;
 mod nonsense;
 mod refusals;

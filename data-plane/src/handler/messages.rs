@@ -90,7 +90,7 @@ pub(super) async fn admit(
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;
     node.upstreams.tables.want();
-    let body::Whole { bytes, held } = body::read(&head.headers, body, &node.overload.bodies).await?;
+    let body::Whole { bytes, held } = body::read(&head, body, &node.overload.bodies).await?;
     Ok(Admitted {
         snapshot,
         key,

@@ -23,7 +23,10 @@ pub(super) fn refuse(mut meter: Box<Meter>, error: Error) -> Response {
     if let Error::Overloaded(shortage) = &error {
         meter.shed(*shortage);
     }
-    meter.failed(error.status(), error.error_type().as_str());
+    // Of who has left the meter knows by itself.
+    if !matches!(error, Error::ClientLeft) {
+        meter.failed(error.status(), error.error_type().as_str());
+    }
     let mut response = error.into_response(meter.id());
     stamp::trail(response.headers_mut(), meter.trail());
     response
