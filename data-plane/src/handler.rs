@@ -5,6 +5,7 @@ mod messages;
 mod metered;
 mod models;
 mod probes;
+mod shed;
 mod stamp;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};

@@ -18,6 +18,7 @@ use prometheus_client::{
 };
 
 use self::{guards::Guards, loss_path::Labels};
+use crate::overload::Shortage;
 
 /// From 5 ms to about 5 minutes.
 const LATENCY_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 17);
@@ -57,8 +58,8 @@ pub(crate) struct ResultLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ShortageLabel {
-    pub(crate) shortage: &'static str,
+struct ShortageLabel {
+    shortage: &'static str,
 }
 
 pub(crate) type Latencies = Family<ProviderLabel, Histogram, fn() -> Histogram>;
@@ -75,7 +76,7 @@ pub(crate) struct Metrics {
     pub(crate) first_token: Latencies,
     pub(crate) losses: Family<LossLabel, Counter>,
     pub(crate) loss_labels: Labels,
-    pub(crate) shed: Family<ShortageLabel, Counter>,
+    shed: Family<ShortageLabel, Counter>,
     pub(crate) guards: Guards,
     pub(crate) process: Process,
     pub(crate) config: Config,
@@ -167,6 +168,14 @@ impl Metrics {
         let provider = provider.to_owned();
         self.broken_streams
             .get_or_create_owned(&AttemptLabels { provider, outcome })
+    }
+
+    /// A request was turned away.
+    pub(crate) fn turned_away(&self, shortage: Shortage) {
+        let label = ShortageLabel {
+            shortage: shortage.name(),
+        };
+        self.shed.get_or_create(&label).inc();
     }
 
     /// The text that a scraper reads.

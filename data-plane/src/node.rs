@@ -21,9 +21,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Whether there is room for a request that is already counted.
+    /// Whether there is room for one more request.
     pub(crate) fn has_room(&self) -> Result<(), Shortage> {
-        self.overload.admit(self.requests_in_flight())
+        self.overload.admit(self.requests_in_flight().saturating_add(1))
     }
 
     pub(crate) fn requests_in_flight(&self) -> u64 {

@@ -2,7 +2,7 @@
 //! is behind, when too many are being served, when their bodies fill the memory.
 //!
 //! Everybody waits for upstreams most of the time, so that the number of requests says
-//! nothing about the processor; how late a timer fires does, while the workers are busy.
+//! nothing about the processor; how late a timer fires while our threads are at work does.
 
 mod budget;
 mod memory;
@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::processor::{Controller, Measured};
+use self::processor::{Controller, Seen};
 pub(crate) use self::{
     budget::{Budget, Held},
     memory::memory_bytes,
@@ -31,6 +31,8 @@ pub(crate) use self::{
 const TICK: Duration = Duration::from_millis(10);
 /// The same while none come.
 const IDLE_TICK: Duration = Duration::from_millis(100);
+/// How often the log says how many were turned away.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// The share of requests that is let in is kept as a fraction of this.
 const ALL: u32 = 1 << 16;
 
@@ -71,6 +73,8 @@ pub(crate) struct Overload {
     pub(crate) bodies: Arc<Budget>,
     /// Requests since the last tick.
     arrivals: AtomicU32,
+    /// Turned away since the log said so.
+    refused: AtomicU64,
     /// The share that is let in, of [`ALL`].
     share: AtomicU32,
     /// Spreads those who are let in evenly.
@@ -84,6 +88,7 @@ impl Overload {
             limits,
             bodies: Budget::new(limits.body_bytes_max),
             arrivals: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
             share: AtomicU32::new(ALL),
             turn: AtomicU64::new(0),
             controller: Mutex::new(Controller::default()),
@@ -109,52 +114,73 @@ impl Overload {
         }
     }
 
-    /// Measures for ever how late the runtime is.
+    /// Somebody was turned away.
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Measures for ever how late the runtime is and how busy.
     pub(crate) async fn watch(&self) {
-        let workers = Handle::current().metrics();
-        let (mut tick, mut measured_at, mut worked) = (IDLE_TICK, Instant::now(), at_work(&workers));
+        let runtime = Handle::current().metrics();
+        let (mut tick, mut ticked_at, mut worked) = (IDLE_TICK, Instant::now(), time_at_work(&runtime));
+        let mut told_at = ticked_at;
         loop {
-            let due = Instant::now() + tick;
             sleep(tick).await;
-            let (now, worked_before) = (Instant::now(), worked);
-            let passed = now.saturating_duration_since(measured_at);
-            (measured_at, worked) = (now, at_work(&workers));
+            let now = Instant::now();
+            let passed = now.saturating_duration_since(ticked_at);
+            let worked_now = time_at_work(&runtime);
             let arrivals = self.arrivals.swap(0, Ordering::Relaxed);
-            self.measured(Measured {
-                lateness: now.saturating_duration_since(due),
-                arrivals,
+            self.measured(Seen {
                 passed,
-                busy: worked.saturating_sub(worked_before).as_secs_f64()
-                    / (passed.as_secs_f64() * workers.num_workers() as f64).max(f64::MIN_POSITIVE),
+                lateness: passed.saturating_sub(tick),
+                busy: worked_now.saturating_sub(worked).as_secs_f64()
+                    / passed.as_secs_f64().max(f64::MIN_POSITIVE),
+                arrivals,
             });
+            if now >= told_at + TELL_INTERVAL {
+                self.tell();
+                told_at = now;
+            }
+            (ticked_at, worked) = (now, worked_now);
             tick = if arrivals > 0 { TICK } else { IDLE_TICK };
         }
     }
 
-    fn measured(&self, measured: Measured) {
+    fn measured(&self, seen: Seen) {
         let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let was_shedding = controller.is_shedding();
-        let share = controller.measured(measured);
+        let share = controller.measured(seen);
         let is_shedding = controller.is_shedding();
         drop(controller);
         self.share
             .store((share * f64::from(ALL)).round() as u32, Ordering::Relaxed);
         if is_shedding && !was_shedding {
             tracing::warn!(
-                late_ms = measured.lateness.as_millis() as u64,
+                late_ms = seen.lateness.as_millis() as u64,
                 "more to do than can be done: shedding requests"
             );
         } else if was_shedding && !is_shedding {
             tracing::info!("shedding is over");
         }
     }
+
+    /// One line for many: a line for each would cost as much as the refusal.
+    fn tell(&self) {
+        let requests = self.refused.swap(0, Ordering::Relaxed);
+        if requests > 0 {
+            let share = f64::from(self.share.load(Ordering::Relaxed)) / f64::from(ALL);
+            tracing::warn!(requests, share, "requests turned away");
+        }
+    }
 }
 
-/// How long the workers have been at work, added up.
-fn at_work(workers: &RuntimeMetrics) -> Duration {
-    (0..workers.num_workers())
-        .map(|worker| workers.worker_total_busy_duration(worker))
-        .sum()
+/// Of an average thread of the runtime.
+fn time_at_work(runtime: &RuntimeMetrics) -> Duration {
+    let workers = runtime.num_workers();
+    let sum: Duration = (0..workers)
+        .map(|worker| runtime.worker_total_busy_duration(worker))
+        .sum();
+    sum / u32::try_from(workers).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     messages::{Admitted, admit},
-    metered, stamp,
+    metered, shed, stamp,
 };
 use crate::{
     auth,
@@ -39,7 +39,10 @@ pub(super) async fn count(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    metered::run(&node, id, |meter| serve(&node, request, meter)).await
+    match shed::unless_there_is_room(&node, &id, request).await {
+        Ok(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        Err(refusal) => refusal,
+    }
 }
 
 async fn serve(

@@ -18,7 +18,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::request::Parts;
 use tokio::{sync::watch, time::sleep};
 
-use super::{metered, stamp};
+use super::{metered, shed, stamp};
 use crate::{
     auth, body,
     error::Error,
@@ -45,7 +45,10 @@ pub(super) async fn create(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    metered::run(&node, id, |meter| serve(&node, request, meter)).await
+    match shed::unless_there_is_room(&node, &id, request).await {
+        Ok(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        Err(refusal) => refusal,
+    }
 }
 
 async fn serve(
@@ -74,7 +77,7 @@ pub(super) struct Admitted {
     pub(super) held: Held,
 }
 
-/// Whether there is room and who asks, before anything of the body is read.
+/// Who asks, before anything of the body is read.
 pub(super) async fn admit(
     node: &Node,
     request: Request,
@@ -82,10 +85,6 @@ pub(super) async fn admit(
     meter: &mut Meter,
 ) -> Result<Admitted, Error> {
     let (head, body) = request.into_parts();
-    if let Err(shortage) = node.has_room() {
-        body::discard_short(body).await;
-        return Err(Error::Overloaded(shortage));
-    }
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;

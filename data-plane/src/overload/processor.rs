@@ -1,45 +1,100 @@
-//! What share of the requests is let in, by how late a timer fires.
+//! What share of the requests is let in, by how late a timer fires while this process is at
+//! work.
 //!
-//! Pure: lateness and time are arguments. A moment of lateness is nothing; a queue that stands
-//! is shed until it is short. Few requests cannot be the reason and are never shed. A neighbour
-//! on the machine makes timers late as well, however little there is to do here: whoever has
-//! a queue does not rest, so lateness counts only while the workers are busy.
+//! Pure: measurements and time are arguments. A timer is late when requests wait for the
+//! processor, or when somebody else on the machine has it; only the former ends by refusing,
+//! and only in it are our own threads at work all the time. A queue is what does not go away:
+//! the least lateness of an interval tells, as in CoDel.
 
 use std::time::Duration;
 
-/// Lateness that is a queue.
+/// The least that is judged.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Lateness that is a queue, and what is none any more.
 const LATE: Duration = Duration::from_millis(10);
-/// How long it has to stand: longer than the burst of a client that sends dozens at once.
+const TIMELY: Duration = Duration::from_millis(5);
+/// The part of the time that threads are at work, of those that are never idle. Looking for
+/// what has arrived does not count as work.
+const BUSY: f64 = 0.6;
+/// Over how long that is averaged: threads tell what they did in lumps.
+const BUSY_OVER: Duration = STANDING;
+/// How long a queue has to stand: longer than the burst of a client that sends dozens at once.
 const STANDING: Duration = Duration::from_millis(250);
 /// Requests in that time that may be the reason.
 const ARRIVALS_MIN: u32 = 128;
-/// The part of their time that workers with a queue are at work; their own waiting aside.
-const BUSY: f64 = 0.75;
-/// Over how long that is averaged: workers tell what they did in lumps.
-const BUSY_OVER: Duration = STANDING;
-/// Cut of the share for every late measurement.
-const CUT: f64 = 0.8;
-/// Growth of the share for every timely one: half a second from nothing to all.
-const GROWTH: f64 = 0.02;
-/// Some are always let in: they show when it is over.
-const SHARE_MIN: f64 = 0.01;
+/// Of the share, for an interval at the limit and for one that is as late as `TOO_LATE`.
+const CUT: f64 = 0.05;
+const CUT_MAX: f64 = 0.5;
+const TOO_LATE: Duration = Duration::from_millis(100);
+/// Growth of the share in an interval without a queue, and in one with time to spare.
+const GROWTH: f64 = 0.01;
+const GROWTH_IDLE: f64 = 0.1;
+/// Refusing more than this saves too little: it costs something, too. Those who are let in show
+/// when it is over.
+const SHARE_MIN: f64 = 1.0 / 16.0;
 
-/// What was seen since the last measurement.
+/// What was seen between two ticks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Measured {
-    pub(super) lateness: Duration,
-    pub(super) arrivals: u32,
+pub(super) struct Seen {
     pub(super) passed: Duration,
-    /// The part of that time in which the workers were at work.
+    pub(super) lateness: Duration,
+    /// The part of it that our threads were at work; more than all of it if some tell late.
     pub(super) busy: f64,
+    pub(super) arrivals: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Controller {
     share: f64,
     busy: f64,
-    late_for: Duration,
+    interval: Interval,
+    /// How long a queue has stood since it was first seen, and what came meanwhile.
+    late_for: Option<Duration>,
     arrivals: u32,
+}
+
+/// Ticks that are judged together.
+#[derive(Debug)]
+struct Interval {
+    passed: Duration,
+    lateness_min: Duration,
+    arrivals: u32,
+}
+
+/// What an interval tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Verdict {
+    Idle,
+    Timely,
+    /// Neither a queue nor none.
+    Full,
+    Late(Duration),
+}
+
+impl Interval {
+    const EMPTY: Self = Self {
+        passed: Duration::ZERO,
+        lateness_min: Duration::MAX,
+        arrivals: 0,
+    };
+
+    fn add(&mut self, seen: Seen) {
+        self.passed = self.passed.saturating_add(seen.passed);
+        self.lateness_min = self.lateness_min.min(seen.lateness);
+        self.arrivals = self.arrivals.saturating_add(seen.arrivals);
+    }
+
+    fn verdict(&self, busy: f64) -> Verdict {
+        if busy < BUSY {
+            Verdict::Idle
+        } else if self.lateness_min < TIMELY {
+            Verdict::Timely
+        } else if self.lateness_min < LATE {
+            Verdict::Full
+        } else {
+            Verdict::Late(self.lateness_min)
+        }
+    }
 }
 
 impl Default for Controller {
@@ -47,7 +102,8 @@ impl Default for Controller {
         Self {
             share: 1.0,
             busy: 0.0,
-            late_for: Duration::ZERO,
+            interval: Interval::EMPTY,
+            late_for: None,
             arrivals: 0,
         }
     }
@@ -58,161 +114,48 @@ impl Controller {
         self.share < 1.0
     }
 
-    /// Takes one measurement; returns the share.
-    pub(super) fn measured(&mut self, measured: Measured) -> f64 {
-        let Measured {
-            lateness,
-            arrivals,
-            passed,
-            busy,
-        } = measured;
-        let weight = passed.as_secs_f64() / (passed + BUSY_OVER).as_secs_f64();
-        self.busy += (busy - self.busy) * weight;
-        if lateness < LATE {
-            self.late_for = Duration::ZERO;
-            self.arrivals = 0;
-        } else {
-            self.late_for = self.late_for.saturating_add(passed);
-            self.arrivals = self.arrivals.saturating_add(arrivals);
-        }
-        let is_queue = lateness >= LATE && self.busy >= BUSY;
-        let is_standing = self.late_for >= STANDING && self.arrivals >= ARRIVALS_MIN;
-        if !is_queue {
-            self.share = (self.share + GROWTH).min(1.0);
-        } else if self.is_shedding() || is_standing {
-            self.share = (self.share * CUT).max(SHARE_MIN);
+    /// One measurement. Returns the share.
+    pub(super) fn measured(&mut self, seen: Seen) -> f64 {
+        let weight = seen.passed.as_secs_f64() / (seen.passed + BUSY_OVER).as_secs_f64();
+        self.busy += (seen.busy - self.busy) * weight;
+        self.interval.add(seen);
+        if self.interval.passed >= INTERVAL {
+            let interval = std::mem::replace(&mut self.interval, Interval::EMPTY);
+            self.judge(&interval);
         }
         self.share
     }
+
+    fn judge(&mut self, interval: &Interval) {
+        let verdict = interval.verdict(self.busy);
+        let Verdict::Late(lateness) = verdict else {
+            (self.late_for, self.arrivals) = (None, 0);
+            let growth = match verdict {
+                Verdict::Idle => GROWTH_IDLE,
+                Verdict::Timely => GROWTH,
+                Verdict::Full | Verdict::Late(_) => 0.0,
+            };
+            self.share = (self.share + growth).min(1.0);
+            return;
+        };
+        // However late the first is: a burst may be gone with the next.
+        let late_for = self
+            .late_for
+            .map_or(Duration::ZERO, |time| time.saturating_add(interval.passed));
+        self.late_for = Some(late_for);
+        self.arrivals = self.arrivals.saturating_add(interval.arrivals);
+        let is_standing = late_for >= STANDING && self.arrivals >= ARRIVALS_MIN;
+        if self.is_shedding() || is_standing {
+            self.share = (self.share * (1.0 - cut(lateness))).max(SHARE_MIN);
+        }
+    }
+}
+
+/// The longer the queue, the more.
+fn cut(lateness: Duration) -> f64 {
+    let excess = lateness.saturating_sub(LATE).as_secs_f64() / (TOO_LATE - LATE).as_secs_f64();
+    CUT + (CUT_MAX - CUT) * excess.min(1.0)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const TICK: Duration = Duration::from_millis(10);
-
-    fn at_work(lateness: Duration, arrivals: u32) -> Measured {
-        Measured {
-            lateness,
-            arrivals,
-            passed: TICK + lateness,
-            busy: 1.0,
-        }
-    }
-
-    /// One that has been busy for long.
-    fn busy() -> Controller {
-        Controller {
-            busy: 1.0,
-            ..Controller::default()
-        }
-    }
-
-    fn late(controller: &mut Controller, times: u32, arrivals: u32) -> f64 {
-        (0..times).fold(1.0, |_, _| controller.measured(at_work(LATE, arrivals)))
-    }
-
-    #[test]
-    fn a_moment_of_lateness_sheds_nobody() {
-        let mut controller = busy();
-        assert_eq!(late(&mut controller, 12, 100), 1.0);
-        assert_eq!(controller.measured(at_work(Duration::ZERO, 100)), 1.0);
-        assert_eq!(late(&mut controller, 12, 100), 1.0);
-        assert!(late(&mut controller, 1, 100) < 1.0);
-    }
-
-    #[test]
-    fn few_requests_are_not_the_reason() {
-        assert_eq!(late(&mut busy(), 127, 1), 1.0);
-        let long_late = at_work(Duration::from_secs(5), ARRIVALS_MIN - 1);
-        assert_eq!(busy().measured(long_late), 1.0);
-    }
-
-    #[test]
-    fn a_neighbours_work_is_no_queue() {
-        let mut controller = Controller::default();
-        for tick in 0..1000 {
-            // What was done in three ticks is told at once.
-            let busy = if tick % 3 == 0 { 1.5 } else { 0.0 };
-            let measured = Measured {
-                busy,
-                ..at_work(LATE * 3, 100)
-            };
-            assert_eq!(controller.measured(measured), 1.0, "{tick}");
-        }
-    }
-
-    #[test]
-    fn work_that_is_told_in_lumps_is_work() {
-        let mut controller = Controller::default();
-        for tick in 0..100 {
-            let busy = if tick % 3 == 0 { 3.0 } else { 0.0 };
-            controller.measured(Measured {
-                busy,
-                ..at_work(LATE, 100)
-            });
-        }
-        assert!(controller.is_shedding());
-    }
-
-    #[test]
-    fn it_is_over_half_a_second_after_the_queue_is_gone() {
-        let mut controller = busy();
-        assert_eq!(late(&mut controller, 1000, 100), SHARE_MIN);
-        for _ in 0..50 {
-            controller.measured(at_work(Duration::ZERO, 100));
-        }
-        assert!(!controller.is_shedding());
-    }
-
-    /// A server that handles so many requests a second, and offered load in multiples of it:
-    /// what is let in settles at what can be done, and the queue stays short.
-    #[test]
-    fn at_any_load_the_share_settles_at_the_capacity() {
-        const CAPACITY: f64 = 2000.0;
-        for load in [0.5, 0.9, 1.5, 3.0, 10.0] {
-            let (mut controller, mut queue, mut share) = (Controller::default(), 0.0_f64, 1.0);
-            let (mut served, mut longest) = (0.0, 0.0_f64);
-            let ticks = 2000;
-            for tick in 0..ticks {
-                let arrivals = load * CAPACITY * TICK.as_secs_f64();
-                queue += arrivals * share;
-                let done = queue.min(CAPACITY * TICK.as_secs_f64());
-                queue -= done;
-                let lateness = Duration::from_secs_f64(queue / CAPACITY);
-                share = controller.measured(Measured {
-                    lateness,
-                    arrivals: arrivals as u32,
-                    passed: TICK,
-                    busy: done / (CAPACITY * TICK.as_secs_f64()),
-                });
-                if tick > 600 {
-                    served += done;
-                    longest = longest.max(queue / CAPACITY);
-                }
-            }
-            let rate = served / (f64::from(ticks - 601) * TICK.as_secs_f64());
-            let wanted = CAPACITY * load.min(1.0);
-            assert!(rate >= 0.95 * wanted, "{load}: {rate} of {wanted}");
-            assert!(longest < 0.1, "{load}: a queue of {longest} s");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_share_is_a_share(measurements: Vec<(u16, u32, u8)>) {
-            let mut controller = Controller::default();
-            for (late_ms, arrivals, busy) in measurements {
-                let share = controller.measured(Measured {
-                    busy: f64::from(busy) / 100.0,
-                    ..at_work(Duration::from_millis(late_ms.into()), arrivals)
-                });
-                prop_assert!((SHARE_MIN..=1.0).contains(&share));
-                prop_assert_eq!(controller.is_shedding(), share < 1.0);
-            }
-        }
-    }
-}
+mod tests;

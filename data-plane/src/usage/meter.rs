@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tracing::info;
 
 use crate::{
-    metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, ShortageLabel, TokenLabels},
+    metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, TokenLabels},
     overload::Shortage,
     request_id::RequestId,
     snapshot::KeyId,
@@ -146,10 +146,7 @@ impl Meter {
 
     /// It was turned away.
     pub(crate) fn shed(&self, shortage: Shortage) {
-        let label = ShortageLabel {
-            shortage: shortage.name(),
-        };
-        self.metrics.shed.get_or_create(&label).inc();
+        self.metrics.turned_away(shortage);
     }
 
     /// `status` is what the client saw, or would have seen before the head was out.
