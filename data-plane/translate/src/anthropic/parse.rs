@@ -12,6 +12,9 @@ use crate::dialect::Effort;
 use crate::error::{BadRequest, Path};
 use crate::json::escaped::{Escaped, Raw};
 
+/// Names of models get into logs and tables, so there is an end to them.
+const MODEL_BYTES_MAX: usize = 256;
+
 impl<'a> Request<'a> {
     /// Parses the body of `/v1/messages`.
     pub fn parse(body: &'a [u8]) -> Result<Self, BadRequest> {
@@ -36,6 +39,10 @@ impl<'a> WireBody<'a> {
             .model
             .map(Escaped::decoded)
             .ok_or_else(|| BadRequest::at("model", "Field required"))?;
+        if model.len() > MODEL_BYTES_MAX {
+            let text = format!("String should have at most {MODEL_BYTES_MAX} bytes");
+            return Err(BadRequest::at("model", &text));
+        }
         let messages = self
             .messages
             .ok_or_else(|| BadRequest::at("messages", "Field required"))?;
@@ -176,6 +183,17 @@ mod tests {
 
     fn refused(body: &str) -> String {
         Request::parse(body.as_bytes()).unwrap_err().message
+    }
+
+    #[test]
+    fn the_name_of_a_model_is_no_novel() {
+        let body = |bytes| {
+            let model = "m".repeat(bytes);
+            format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"x"}}],"max_tokens":1}}"#)
+        };
+        assert!(Request::parse(body(MODEL_BYTES_MAX).as_bytes()).is_ok());
+        let refusal = refused(&body(MODEL_BYTES_MAX + 1));
+        assert_eq!(refusal, "model: String should have at most 256 bytes");
     }
 
     #[test]
