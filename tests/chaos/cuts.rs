@@ -8,13 +8,15 @@
 mod recording;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bridge_proto::admin::v1::{ApiFormat, Provider, TierModels};
 use bridge_tests::admin;
 use bridge_tests::anthropic::Client;
 use bridge_tests::faultd::script::{After, End};
 use bridge_tests::faultd::{Faultd, Script, plan};
+use bridge_tests::sse::Transcript;
 use bridge_tests::stage::Stage;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -36,7 +38,10 @@ const NEXT_ANSWER: &str = "from the next";
 const PATIENT_S: u32 = 60;
 const HASTY_S: u32 = 2;
 /// Requests at the same time; a stall costs no more than its wait.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
+/// Whoever is shed comes again, so often and after so long: cuts are not about load.
+const SHED_TRIES: u32 = 100;
+const SHED_PAUSE: Duration = Duration::from_millis(200);
 const STALLS_AT_ONCE: usize = 96;
 
 /// Who is asked: the model, and the tier that leads to it and then to the next.
@@ -210,24 +215,36 @@ impl Bench {
 
     /// The message that a client has at the end; `None` if an error ended it.
     async fn message(&self, body: &Value) -> Result<Option<Value>> {
-        if body["stream"] == json!(false) {
-            let answer = self.client.messages(body).await?;
-            ensure!(answer.status == 200, "status {}: {}", answer.status, answer.body);
-            return Ok(Some(answer.body));
+        for _ in 0..SHED_TRIES {
+            let stream = self.client.stream_or_not(body).await?;
+            if stream.status == 200 && body["stream"] == json!(true) {
+                return whole(&stream.to_end().await?);
+            }
+            let answer = stream.refusal().await?;
+            if answer.status == 200 {
+                return Ok(Some(answer.body));
+            }
+            let is_shed = answer.status == 529 && answer.header("x-bridge-error-source") == Some("bridge");
+            ensure!(is_shed, "status {}: {}", answer.status, answer.body);
+            tokio::time::sleep(SHED_PAUSE).await;
         }
-        let transcript = self.client.stream_to_end(body).await?;
-        let Some(error) = &transcript.error else {
-            return Ok(Some(transcript.message));
-        };
-        let kinds = transcript.kinds();
-        let count = |wanted: &str| kinds.iter().filter(|kind| **kind == wanted).count();
-        ensure!(count("error") == 1, "{kinds:?}");
-        ensure!(count("message_start") == 1, "{kinds:?}");
-        ensure!(count("message_stop") == 0, "{kinds:?}");
-        let kind = error["error"]["type"].as_str().unwrap_or_default();
-        ensure!(["api_error", "timeout_error"].contains(&kind), "{error}");
-        Ok(None)
+        bail!("shed {SHED_TRIES} times")
     }
+}
+
+/// The message of a stream that is whole; `None` if it ends in an error as it should.
+fn whole(transcript: &Transcript) -> Result<Option<Value>> {
+    let Some(error) = &transcript.error else {
+        return Ok(Some(transcript.message.clone()));
+    };
+    let kinds = transcript.kinds();
+    let count = |wanted: &str| kinds.iter().filter(|kind| **kind == wanted).count();
+    ensure!(count("error") == 1, "{kinds:?}");
+    ensure!(count("message_start") == 1, "{kinds:?}");
+    ensure!(count("message_stop") == 0, "{kinds:?}");
+    let kind = error["error"]["type"].as_str().unwrap_or_default();
+    ensure!(["api_error", "timeout_error"].contains(&kind), "{error}");
+    Ok(None)
 }
 
 // === impl Tally ===

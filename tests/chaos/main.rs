@@ -8,7 +8,6 @@ mod bodies;
 mod cancel;
 mod cuts;
 mod descriptors;
-mod failover;
 mod faults;
 mod http2;
 mod memory;
@@ -35,7 +34,6 @@ const RUNS: &[Run] = &[
     cancel::RUN,
     cuts::RUN,
     descriptors::RUN,
-    failover::RUN,
     faults::RUN,
     http2::RUN,
     memory::RUN,

@@ -21,7 +21,6 @@ short_forms! {
     a_cancelled_request_ends_at_the_upstream => "cancel",
     a_cut_answer_is_given_by_the_next_or_ends_in_one_error => "cuts",
     without_descriptors_nothing_spins_and_streams_live => "descriptors",
-    a_killed_provider_is_noticed_by_streams_that_had_begun => "failover",
     every_answer_under_a_plan_of_faults_is_as_the_table_says => "faults",
     floods_of_frames_end_their_connection => "http2",
     bodies_beyond_the_memory_are_turned_away => "memory",

@@ -79,6 +79,11 @@ impl Client {
     pub async fn stream(&self, body: &Value) -> Result<Stream> {
         let mut body = body.clone();
         body["stream"] = json!(true);
+        self.stream_or_not(&body).await
+    }
+
+    /// Sends a request as it is; what comes is read as the caller likes.
+    pub async fn stream_or_not(&self, body: &Value) -> Result<Stream> {
         let request = self.request(reqwest::Method::POST, "/v1/messages");
         let request = request.header("content-type", "application/json");
         let response = request.body(body.to_string()).send().await?;
@@ -181,7 +186,7 @@ impl Stream {
         }
     }
 
-    /// What is told instead of a stream.
+    /// What is told instead of a stream, or the answer to who asked for none.
     pub async fn refusal(self) -> Result<Answer> {
         read_answer(self.response).await
     }
