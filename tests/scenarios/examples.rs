@@ -7,7 +7,13 @@ use anyhow::{Context, Result};
 use bridge_tests::process::binary;
 
 /// Read from the environment only: a flag would show in the list of processes.
-const SECRETS: [&str; 4] = ["ADMIN_PASSWORD", "JWT_SECRET_KEY", "MASTER_KEY", "NODE_TOKEN"];
+const SECRETS: [&str; 5] = [
+    "ADMIN_PASSWORD",
+    "JWT_SECRET_KEY",
+    "MASTER_KEY",
+    "NODE_TOKEN",
+    "UPSTREAM_PROXY",
+];
 
 #[test]
 fn the_example_of_the_environment_names_every_variable_and_no_other() -> Result<()> {
