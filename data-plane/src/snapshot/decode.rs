@@ -264,4 +264,6 @@ fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+pub(crate) mod recorded;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     metrics::ResultLabel,
     node::{self, Node},
-    snapshot::{decode::tests as fixture, live::Unavailable},
+    snapshot::{
+        decode::{recorded, tests as fixture},
+        live::Unavailable,
+    },
 };
 
 const TOKEN: &str = "node-token";
@@ -89,14 +92,9 @@ fn a_generation_counts_and_not_its_revision() {
 fn what_this_build_does_not_know_is_kept_as_it_came() {
     let dir = tempfile::tempdir().unwrap();
     let files = Files::new(dir.path().to_owned());
-    let mut resources = fixture::resources();
-    // A kind of resource with the number 99, and a known one with the field 1000 at its end.
-    resources.push(Bytes::from_static(&[0x9a, 0x06, 0x01, b'x']));
-    let mut newer = resources[0].to_vec();
-    newer.extend_from_slice(&[0xc2, 0x3e, 0x01, b'y']);
-    resources[0] = newer.into();
-    let received = fixture::received(7, resources);
+    let received = fixture::received(7, recorded::of_tomorrow());
     put(&files, &received);
+    assert_eq!(newest(&files, TOKEN), Some(7));
 
     let file = fs::read(files.slot(Slot::A)).unwrap();
     let (header, content) = sealer(TOKEN).open(Content::Snapshot, &file).unwrap();
