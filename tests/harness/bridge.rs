@@ -276,6 +276,11 @@ impl Node {
         self.fleet_port = fleet_port;
     }
 
+    /// Another program that starts it, from its next start on; its last arguments are the node's.
+    pub fn set_prefix(&mut self, prefix: Vec<String>) {
+        self.prefix = prefix;
+    }
+
     /// The variables that it is started with.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = vec![

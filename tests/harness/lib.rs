@@ -16,6 +16,7 @@ pub mod fleet_proxy;
 pub mod hush;
 pub mod load;
 pub mod name_server;
+pub mod namespace;
 pub mod process;
 pub mod sse;
 pub mod stage;

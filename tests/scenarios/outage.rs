@@ -14,6 +14,7 @@ use bridge_tests::anthropic::{Client, ask};
 use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_control_plane::{self as fake, FakeControlPlane, Snapshot};
 use bridge_tests::faultd::{Faultd, Script};
+use bridge_tests::namespace::{monotonic_clock_ahead, small_disk, wall_clock_by};
 use bridge_tests::process::binary;
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
@@ -274,6 +275,97 @@ async fn a_configuration_that_is_too_old_is_not_served() -> Result<()> {
         back.elapsed()
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_what_is_kept_and_nothing_else() -> Result<()> {
+    const DISK_KIB: u32 = 64;
+    let mut bed = Bed::new(KEYS, None).await?;
+    bed.control.start()?;
+    let port = bed.control.port();
+    bed.bridge.add_stopped_node_behind(port, Vec::new())?;
+    let folder = bed.node_cache()?;
+    let Some(prefix) = small_disk(&folder, DISK_KIB)? else {
+        return Ok(());
+    };
+    let node = bed.bridge.node(0)?;
+    node.set_prefix(prefix);
+    node.start()?;
+    node.wait_until_ready().await?;
+    let failed = "bridge_snapshot_cache_writes_total{result=\"failed\"}";
+    wait::until("a write that fails", || async {
+        node.metric(failed).await.ok().map(|_| ())
+    })
+    .await?;
+    let log = node.process()?.log_text();
+    assert!(log.contains("the configuration cannot be kept"), "{log}");
+    assert_eq!(bed.status(KEYS - 1).await?, 200);
+
+    let resources = fake::resources(1, &bed.upstream.base_url(), MODEL, None);
+    bed.control.publish(Snapshot::new(2, resources));
+    bed.control.wait_for_ack().await?;
+    bed.wait_until_kept().await?;
+    assert_eq!(bed.status(0).await?, 200, "what fits is kept again");
+    Ok(())
+}
+
+/// A node with a key that expires in half an hour and one that expired half an hour ago.
+async fn with_keys_near_their_end(prefix: Vec<String>) -> Result<Bed> {
+    const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
+    let mut bed = Bed::new(1, None).await?;
+    let mut resources = fake::resources(1, &bed.upstream.base_url(), MODEL, None);
+    let now = SystemTime::now();
+    for (number, expires_at) in [(1, now + HALF_AN_HOUR), (2, now - HALF_AN_HOUR)] {
+        let (_, record) = fake::api_key(number);
+        let expires_at = Some(expires_at.into());
+        resources.push(fake::encode(Kind::ApiKey(ApiKey { expires_at, ..record })));
+    }
+    bed.control.publish(Snapshot::new(2, resources));
+    bed.control.start()?;
+    let port = bed.control.port();
+    let node = bed.bridge.add_stopped_node_behind(port, Vec::new())?;
+    node.set_prefix(prefix);
+    node.start()?;
+    node.wait_until_ready().await?;
+    Ok(bed)
+}
+
+/// Over some heartbeats every request ends as it would with true clocks.
+async fn assert_nothing_expires_falsely(bed: &Bed, what: &str) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        for (number, status) in [(0, 200), (1, 200), (2, 401)] {
+            assert_eq!(bed.status(number).await?, status, "{what}: key {number}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_expires_because_the_machines_clock_jumps() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+0\n")?;
+    let Some(prefix) = wall_clock_by(&clock) else {
+        return Ok(());
+    };
+    let bed = with_keys_near_their_end(prefix).await?;
+    assert_nothing_expires_falsely(&bed, "true").await?;
+    for jump in ["+3600\n", "-3600\n"] {
+        std::fs::write(&clock, jump)?;
+        assert_nothing_expires_falsely(&bed, jump).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_monotonic_clock_that_is_days_ahead_is_as_good() -> Result<()> {
+    const TEN_DAYS: Duration = Duration::from_secs(864_000);
+    let Some(prefix) = monotonic_clock_ahead(TEN_DAYS) else {
+        return Ok(());
+    };
+    let bed = with_keys_near_their_end(prefix).await?;
+    assert_nothing_expires_falsely(&bed, "ten days ahead").await
 }
 
 /// Damages a sound snapshot in one of the ways that are known, by chance.
