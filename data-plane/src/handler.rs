@@ -18,7 +18,7 @@ use axum::{
     routing::{any, get, post},
 };
 use futures_util::FutureExt;
-use http::{Method, Version};
+use http::Method;
 
 use crate::{error::Error, node::Node, overload::Shortage, request_id::RequestId};
 
@@ -58,7 +58,7 @@ async fn outermost(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (id, version) = (RequestId::new(), request.version());
+    let id = RequestId::new();
     request.extensions_mut().insert(id.clone());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_panic| {
@@ -67,9 +67,6 @@ async fn outermost(
         Error::Internal.into_response(&id)
     });
     stamp::request_id(response.headers_mut(), &id);
-    if node.life.is_draining() && version < Version::HTTP_2 {
-        stamp::last_on_connection(response.headers_mut());
-    }
     response
 }
 
@@ -80,12 +77,8 @@ pub(crate) fn refusal(node: Arc<Node>) -> Router {
         .layer(middleware::from_fn_with_state(node, outermost))
 }
 
-async fn too_many_connections(id: axum::Extension<RequestId>, version: Version) -> Response {
-    let mut response = Error::Overloaded(Shortage::Connections).into_response(&id);
-    if version < Version::HTTP_2 {
-        stamp::last_on_connection(response.headers_mut());
-    }
-    response
+async fn too_many_connections(id: axum::Extension<RequestId>) -> Response {
+    Error::Overloaded(Shortage::Connections).into_response(&id)
 }
 
 async fn not_found(id: axum::Extension<RequestId>, request: Request) -> Response {

@@ -60,7 +60,7 @@ impl Server {
         let acceptor = Acceptor {
             router,
             refusal,
-            terms: Arc::new(Terms::new(end.clone())),
+            terms: Arc::new(Terms::new(Arc::clone(&life), end.clone())),
             seats: Seats::new(connections_max),
             refusals: Acceptor::refusals(),
             metrics,

@@ -56,11 +56,6 @@ pub(super) fn json(headers: &mut HeaderMap) {
     );
 }
 
-/// Asks the client to connect again, to a node that stays.
-pub(super) fn last_on_connection(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-}
-
 /// A name that no header may hold is percent-encoded where it must be.
 fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     let value = HeaderValue::from_str(text).or_else(|_| {

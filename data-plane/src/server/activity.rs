@@ -5,7 +5,10 @@
 //! argument; the socket, the service and the task of the connection tell what happens.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,10 @@ const BYTES_BETWEEN_REQUESTS_MAX: usize = 2 << 20;
 const FIRST_WORD_MAX: Duration = Duration::from_secs(1);
 /// How long a client may take nothing of what is there for it.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long a connection that is to end is kept for the next request of its client, which is
+/// told with the answer that it was the last one. Who has not asked for so long is unlikely to
+/// ask in the moment in which the connection ends.
+const LAST_REQUEST_MAX: Duration = Duration::from_secs(2);
 /// How long a connection that was asked to end may linger without work.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
@@ -43,8 +50,8 @@ pub(super) enum Wish {
     Stay,
     /// It should end once it is without work.
     Leave,
-    /// It has been asked to end.
-    Left,
+    /// It was asked to end at this instant.
+    Left(Instant),
 }
 
 /// What is to be done with a connection.
@@ -58,6 +65,17 @@ pub(super) enum Verdict {
     Drop(&'static str),
 }
 
+// === impl Verdict ===
+
+impl Verdict {
+    pub(super) fn is_end(self) -> bool {
+        match self {
+            Self::Wait(_) => false,
+            Self::Finish | Self::Drop(_) => true,
+        }
+    }
+}
+
 /// More came than any request has.
 #[derive(Debug, thiserror::Error)]
 #[error("the client sends much and asks nothing")]
@@ -65,7 +83,10 @@ pub(super) struct Flood;
 
 /// Shared by the socket, the service and the task of one connection.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity {
+    state: Mutex<State>,
+    is_questioned: AtomicBool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -94,15 +115,27 @@ enum Opening {
 
 impl Activity {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(State {
-            opening: Opening::Preface(0),
-            requests_in_flight: 0,
-            has_served: false,
-            idle_since: now,
-            spoke_at: None,
-            bytes_since: 0,
-            stalled_since: None,
-        }))
+        Self {
+            state: Mutex::new(State {
+                opening: Opening::Preface(0),
+                requests_in_flight: 0,
+                has_served: false,
+                idle_since: now,
+                spoke_at: None,
+                bytes_since: 0,
+                stalled_since: None,
+            }),
+            is_questioned: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its end is being considered, so that it matters what has just arrived.
+    pub(super) fn is_questioned(&self) -> bool {
+        self.is_questioned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_questioned(&self, is_questioned: bool) {
+        self.is_questioned.store(is_questioned, Ordering::Relaxed);
     }
 
     /// Bytes came in.
@@ -166,19 +199,22 @@ impl Activity {
             Wish::Stay if now < until => Verdict::Wait(until.min(now + patience.shortest())),
             Wish::Stay if state.ends_politely() => Verdict::Finish,
             Wish::Stay => Verdict::Drop(why),
-            Wish::Leave if is_at_work || state.may_leave(now) => Verdict::Finish,
-            Wish::Leave if now < until => Verdict::Wait(until.min(now + FIRST_WORD_MAX)),
-            Wish::Leave => Verdict::Drop(why),
-            Wish::Left if is_at_work || now < state.idle_since + FAREWELL_MAX => {
+            Wish::Leave if state.opening == Opening::Http2 => Verdict::Finish,
+            Wish::Leave if is_at_work => Verdict::Wait(now + LAST_REQUEST_MAX),
+            Wish::Leave if state.spoke_at.is_some() && now >= until => Verdict::Drop(why),
+            Wish::Leave if state.spoke_at.is_some() => Verdict::Wait(until.min(now + LAST_REQUEST_MAX)),
+            Wish::Leave if now < state.last_request_until() => Verdict::Wait(state.last_request_until()),
+            Wish::Leave => Verdict::Finish,
+            Wish::Left(at) if is_at_work || now < at.max(state.idle_since) + FAREWELL_MAX => {
                 Verdict::Wait(now + FAREWELL_MAX)
             }
-            Wish::Left => Verdict::Drop("does not end"),
+            Wish::Left(_) => Verdict::Drop("does not end"),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A number that was being changed is still a number.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,13 +242,14 @@ impl State {
         }
     }
 
-    /// Whether nothing is lost if it ends, as far as can be known.
-    fn may_leave(&self, now: Instant) -> bool {
-        let is_new = !self.has_served && now < self.idle_since + FIRST_WORD_MAX;
-        match self.opening {
-            Opening::Http2 => true,
-            Opening::Preface(_) | Opening::Http1 => self.spoke_at.is_none() && !is_new,
-        }
+    /// Until when an HTTP/1.1 connection without work is kept for one more request.
+    fn last_request_until(&self) -> Instant {
+        let kept = if self.has_served {
+            LAST_REQUEST_MAX
+        } else {
+            FIRST_WORD_MAX
+        };
+        self.idle_since + kept
     }
 }
 
@@ -333,11 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn who_was_asked_to_end_does_so_soon_after_the_last_answer() {
+    fn who_was_asked_to_end_does_so_soon_after_it_and_after_the_last_answer() {
         let start = Instant::now();
         let activity = Activity::new(start);
+        let wait = |at: u64| activity.verdict(start + seconds(at), PATIENCE, Wish::Left(start + seconds(75)));
+        // What was sent before it heard of its end is still to come.
+        assert!(matches!(wait(76), Verdict::Wait(_)));
+        assert!(matches!(wait(77), Verdict::Drop(_)));
         activity.began();
-        let wait = |at: u64| activity.verdict(start + seconds(at), PATIENCE, Wish::Left);
         assert!(matches!(wait(100), Verdict::Wait(_)));
         activity.ended(start + seconds(100));
         assert!(matches!(wait(101), Verdict::Wait(_)));
@@ -355,7 +395,7 @@ mod tests {
         assert_eq!(end_of(&activity, start, Wish::Stay), cut);
         activity.took();
         activity.stalls(start + seconds(59));
-        for wish in [Wish::Stay, Wish::Left] {
+        for wish in [Wish::Stay, Wish::Left(start)] {
             assert_eq!(end_of(&activity, start + seconds(59), wish), cut);
         }
         activity.took();
@@ -381,13 +421,28 @@ mod tests {
             end_of(&speaking, start, Wish::Leave),
             (seconds(10), Verdict::Drop("takes too long for a head"))
         );
-        // At work: it ends after its answer.
+        // At work: its client may ask once more after this answer, and is told then.
         speaking.began();
-        assert_eq!(end_of(&speaking, start, Wish::Leave).1, Verdict::Finish);
-        // Idle.
-        speaking.ended(start);
+        assert!(matches!(
+            speaking.verdict(start + seconds(50), PATIENCE, Wish::Leave),
+            Verdict::Wait(_)
+        ));
+        speaking.ended(start + seconds(60));
         assert_eq!(
-            end_of(&speaking, start, Wish::Leave),
+            end_of(&speaking, start + seconds(60), Wish::Leave),
+            (LAST_REQUEST_MAX, Verdict::Finish)
+        );
+        // Idle for longer.
+        assert_eq!(
+            end_of(&speaking, start + seconds(90), Wish::Leave),
+            (Duration::ZERO, Verdict::Finish)
+        );
+        // HTTP/2 has a way to say it at any time.
+        let http2 = Activity::new(start);
+        http2.heard(H2_PREFACE, start).unwrap();
+        http2.began();
+        assert_eq!(
+            end_of(&http2, start, Wish::Leave),
             (Duration::ZERO, Verdict::Finish)
         );
     }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -10,8 +11,8 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use futures_util::TryFutureExt;
-use http::{Request, Response};
+use futures_util::{TryFutureExt, poll};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
@@ -30,6 +31,7 @@ use super::{
     socket::Socket,
     stall,
 };
+use crate::life::Life;
 
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: u32 = 64 << 10;
@@ -69,14 +71,16 @@ fn protocols() -> Builder<stall::Executor> {
 /// What connections of one listener share.
 pub(super) struct Terms {
     protocols: Builder<stall::Executor>,
+    life: Arc<Life>,
     /// Told when the listener closes.
     end: CancellationToken,
 }
 
 impl Terms {
-    pub(super) fn new(end: CancellationToken) -> Self {
+    pub(super) fn new(life: Arc<Life>, end: CancellationToken) -> Self {
         Self {
             protocols: protocols(),
+            life,
             end,
         }
     }
@@ -93,60 +97,76 @@ impl Terms {
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::new(Instant::now()));
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
-        let mut connection = pin!(
-            self.protocols
-                .serve_connection(socket, service(router, Arc::clone(&activity)))
-        );
+        let service = self.service(router, Arc::clone(&activity), wish);
+        let mut connection = pin!(self.protocols.serve_connection(socket, service));
         let mut check = pin!(sleep_until(Due::now() + patience().head));
+        let verdict = |wish| activity.verdict(Instant::now(), patience(), wish);
         loop {
+            let mut is_cut = false;
             tokio::select! {
                 // What has arrived is served before anything is ended.
                 biased;
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!("connection ended: {error}");
-                    }
-                    return;
+                ended = connection.as_mut() => return told(ended),
+                () = self.end.cancelled(), if wish == Wish::Stay => wish = Wish::Leave,
+                () = self.life.cutting(), if wish == Wish::Leave => is_cut = true,
+                () = check.as_mut() => {}
+            }
+            let mut next = if is_cut { Verdict::Finish } else { verdict(wish) };
+            if !is_cut && next.is_end() {
+                activity.set_questioned(true);
+                if let Poll::Ready(ended) = poll!(connection.as_mut()) {
+                    return told(ended);
                 }
-                () = self.end.cancelled(), if wish == Wish::Stay => {
-                    wish = Wish::Leave;
-                    check.as_mut().reset(Due::now());
-                }
-                () = check.as_mut() => {
+                activity.set_questioned(false);
+                next = verdict(wish);
+            }
+            match next {
+                Verdict::Wait(until) => check.as_mut().reset(until.into()),
+                Verdict::Finish => {
+                    connection.as_mut().graceful_shutdown();
                     let now = Instant::now();
-                    match activity.verdict(now, patience(), wish) {
-                        Verdict::Wait(until) => check.as_mut().reset(until.into()),
-                        Verdict::Finish => {
-                            connection.as_mut().graceful_shutdown();
-                            wish = Wish::Left;
-                            check.as_mut().reset(Due::now());
-                        }
-                        Verdict::Drop(why) => {
-                            tracing::debug!("connection dropped: it {why}");
-                            return;
-                        }
-                    }
+                    wish = Wish::Left(now);
+                    check.as_mut().reset(now.into());
+                }
+                Verdict::Drop(why) => {
+                    tracing::debug!("connection dropped: it {why}");
+                    return;
                 }
             }
         }
     }
-}
 
-/// The router, and a note of when it is at work.
-fn service(
-    router: Router,
-    activity: Arc<Activity>,
-) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send> {
-    let router = TowerToHyperService::new(router);
-    hyper::service::service_fn(move |request| {
-        let at_work = AtWork::new(Arc::clone(&activity));
-        router.call(request).map_ok(move |response| {
-            response.map(|body| Answer {
-                body,
-                _at_work: at_work,
+    /// The router, and a note of when it is at work. Whoever is to leave is told so by each
+    /// answer; HTTP/2 has another word for it.
+    fn service(
+        &self,
+        router: Router,
+        activity: Arc<Activity>,
+        wish: Wish,
+    ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send> + use<>
+    {
+        let (router, life) = (TowerToHyperService::new(router), Arc::clone(&self.life));
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            let at_work = AtWork::new(Arc::clone(&activity));
+            let (life, is_http1) = (Arc::clone(&life), request.version() < Version::HTTP_2);
+            router.call(request).map_ok(move |mut response| {
+                if is_http1 && (life.is_draining() || wish == Wish::Leave) {
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response.map(|body| Answer {
+                    body,
+                    _at_work: at_work,
+                })
             })
         })
-    })
+    }
+}
+
+fn told(ended: Result<(), Box<dyn Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!("connection ended: {error}");
+    }
 }
 
 /// The body of an answer; the request lasts as long as it.
@@ -195,3 +215,6 @@ impl Drop for AtWork {
         self.0.ended(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests;

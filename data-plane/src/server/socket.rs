@@ -1,4 +1,7 @@
 //! A client's socket that tells its connection's [`Activity`] what comes in and what is taken.
+//!
+//! What the runtime knows of a socket is as old as its last look. Before a connection ends
+//! for want of a request, the system itself is asked whether there is one.
 
 use std::{
     io,
@@ -8,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -23,6 +27,18 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
         Self { stream, activity }
+    }
+
+    /// What the system has, whether or not the runtime has heard of it.
+    fn receive(&self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match recv(&self.stream, buffer.initialize_unfilled(), RecvFlags::DONTWAIT) {
+            Ok((_, bytes)) => {
+                buffer.advance(bytes);
+                Poll::Ready(Ok(()))
+            }
+            // Nothing, or what the runtime will be told as well.
+            Err(_) => Poll::Pending,
+        }
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -41,7 +57,11 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let mut read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() && self.activity.is_questioned() {
+            read = self.receive(buffer);
+        }
+        ready!(read)?;
         let new = buffer.filled().get(before..).unwrap_or_default();
         let heard = self.activity.heard(new, Instant::now());
         Poll::Ready(heard.map_err(|flood| io::Error::new(io::ErrorKind::ConnectionAborted, flood)))

@@ -1,0 +1,74 @@
+use std::{
+    cell::Cell,
+    io::{Read, Write},
+    os::fd::AsFd,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use axum::routing::get;
+use rustix::net::{RecvFlags, recv};
+use tokio::net::TcpListener;
+
+use super::*;
+
+const FIRST: &[u8] = b"GET / HTTP/1.1\r\nhost: bridge\r\n\r\n";
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nhost: bridge\r\nconnection: close\r\n\r\n";
+const UNLIMITED: Patience = Patience {
+    head: Duration::from_millis(5),
+    idle: Duration::from_secs(3600),
+};
+const OVER: Patience = Patience {
+    head: Duration::ZERO,
+    idle: Duration::ZERO,
+};
+
+/// Serves a client that is late: its last request arrives when the time of its connection is
+/// found to be over. Returns what it gets.
+async fn answers_to_a_late_request(is_used: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let queue = stream.as_fd().try_clone_to_owned().unwrap();
+    let served = Arc::new(AtomicU32::new(0));
+    let router = Router::new().route(
+        "/",
+        get({
+            let served = Arc::clone(&served);
+            async move || served.fetch_add(1, Ordering::Relaxed).to_string()
+        }),
+    );
+    if is_used {
+        client.write_all(FIRST).unwrap();
+    }
+    let (is_started, is_sent) = (Cell::new(false), Cell::new(false));
+    let patience = || {
+        let is_idle = served.load(Ordering::Relaxed) == u32::from(is_used);
+        if !is_started.replace(true) || !is_idle || is_sent.replace(true) {
+            return UNLIMITED;
+        }
+        (&client).write_all(LAST).unwrap();
+        while recv(&queue, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_err() {
+            std::thread::yield_now();
+        }
+        OVER
+    };
+    let terms = Terms::new(Arc::default(), CancellationToken::new());
+    terms.serve(stream, router, patience, Wish::Stay).await;
+    drop(queue);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    answers
+}
+
+#[tokio::test]
+async fn what_has_arrived_is_served_though_the_time_of_its_connection_is_over() {
+    for (is_used, bodies) in [(false, &["0"][..]), (true, &["0", "1"])] {
+        let answers = answers_to_a_late_request(is_used).await;
+        let got: Vec<&str> = answers
+            .split("HTTP/1.1 200 OK")
+            .skip(1)
+            .filter_map(|answer| answer.split("\r\n\r\n").nth(1))
+            .collect();
+        assert_eq!(got, bodies, "{answers}");
+    }
+}
