@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::encoding::Encoding;
 use crate::{
     error::Error,
-    off_reactor::off_reactor,
+    off_reactor::Room,
     overload::{Budget, Held},
 };
 
@@ -62,7 +62,8 @@ pub(crate) async fn read(head: &Parts, body: Body, budget: &Arc<Budget>) -> Resu
             // How far it will grow is known afterwards.
             held.grow_to(COST_MAX).map_err(Error::Overloaded)?;
             // How long decoding takes depends on what it becomes.
-            let plain = off_reactor(BODY_BYTES_MAX, || encoding.decode(bytes, BODY_BYTES_MAX))?;
+            let room = Room::soon(BODY_BYTES_MAX).await.map_err(Error::Overloaded)?;
+            let plain = room.run(|| encoding.decode(bytes, BODY_BYTES_MAX))?;
             held.shrink_to(cost(plain.len()));
             Ok(Whole { bytes: plain, held })
         }

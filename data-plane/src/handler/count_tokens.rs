@@ -20,7 +20,7 @@ use crate::{
     auth,
     error::Error,
     node::Node,
-    off_reactor::off_reactor,
+    off_reactor::Room,
     request_id::RequestId,
     routing::{self, Candidate},
     upstream::{admission::Upstreams, native_count, pass::Asked, tokenize},
@@ -71,7 +71,8 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
         held: _held,
     } = admit(node, request, Instant::now(), meter).await?;
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
-    let request = off_reactor(body.len(), || anthropic::Request::parse_count_tokens(&body))?;
+    let room = Room::soon(body.len()).await.map_err(Error::Overloaded)?;
+    let request = room.run(|| anthropic::Request::parse_count_tokens(&body))?;
     meter.asked(request.model(), false);
     let plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
     let first = plan
@@ -95,8 +96,9 @@ async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<
     let input_tokens = match count_upstream(&node.upstreams, &request, body.len(), &target, first).await {
         Some(counted) => counted,
         None => {
-            // The first count may have to wait for the tables of the tokenizer.
-            let counted = tokio::task::block_in_place(|| tokens::count(&request, &target))?;
+            // The first count may have to wait for the tables of the tokenizer besides.
+            let room = Room::for_long().await.map_err(Error::Overloaded)?;
+            let counted = room.run(|| tokens::count(&request, &target))?;
             node.upstreams.learnt.correct_counted(first, counted)
         }
     };
@@ -120,6 +122,6 @@ async fn count_upstream(
         return None;
     }
     let translate = || bridge_translate::request::to_openai(request, target);
-    let outbound = off_reactor(body_bytes, translate).ok()?;
+    let outbound = Room::soon(body_bytes).await.ok()?.run(translate).ok()?;
     tokenize::count(upstreams, candidate, &outbound.body).await
 }

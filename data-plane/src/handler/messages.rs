@@ -23,7 +23,7 @@ use crate::{
     auth, body,
     error::Error,
     node::Node,
-    off_reactor::off_reactor,
+    off_reactor::Room,
     overload::Held,
     relay::{Committed, Outcome, Relay},
     request_id::RequestId,
@@ -137,7 +137,8 @@ async fn walk(
     } = admitted;
     let asking = async {
         let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
-        let request = off_reactor(body.len(), || anthropic::Request::parse(&body))?;
+        let room = Room::soon(body.len()).await.map_err(Error::Overloaded)?;
+        let request = room.run(|| anthropic::Request::parse(&body))?;
         meter.asked(request.model(), request.is_stream());
         let mut plan = routing::plan(&snapshot, key, request.model(), &mut rand::rng())?;
         if request.is_stream() {

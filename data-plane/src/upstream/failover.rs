@@ -117,7 +117,7 @@ impl Walk<'_> {
         meter: &mut Meter,
     ) -> Result<Option<Committed>, Error> {
         let upstreams = self.order.upstreams;
-        let mut sent = match self.order.prepare(candidate, meter) {
+        let mut sent = match self.order.prepare(candidate, meter).await {
             Ok(sent) => sent,
             // What one candidate cannot carry, the next one may.
             Err(error) => {
@@ -152,7 +152,7 @@ impl Walk<'_> {
             report(candidate, &failure, verdict, meter);
             let mut pause = None;
             if self.budget.is_left(Instant::now())
-                && let Some(amended) = self.order.amend(candidate, &sent, &failure, meter)
+                && let Some(amended) = Box::pin(self.order.amend(candidate, &sent, &failure, meter)).await
             {
                 sent = amended;
             } else {

@@ -16,7 +16,7 @@ use super::{
     pass::{Asked, Passed, pass},
     refusal::{self, Advice},
 };
-use crate::{routing::Candidate, snapshot::Snapshot};
+use crate::{off_reactor::Room, routing::Candidate, snapshot::Snapshot};
 
 /// Clients ask a dozen times at once and wait. Shorter limits of the provider or of requests hold too.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +36,10 @@ pub(crate) async fn count(
     candidate: &Candidate,
     asked: &Asked<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let Ok(Passed { mut call, reply, .. }) = pass(asked, candidate, snapshot, History::Signed) else {
+    let Ok(room) = Room::soon(asked.body.len()).await else {
+        return Ok(None);
+    };
+    let Ok(Passed { mut call, reply, .. }) = pass(asked, candidate, snapshot, History::Signed, room) else {
         return Ok(None);
     };
     if let Ok(mut path) = call.url.path_segments_mut() {

@@ -12,7 +12,7 @@ use super::{
     client::{self, Accept},
     native_head,
 };
-use crate::{off_reactor::off_reactor, routing::Candidate, snapshot::Snapshot};
+use crate::{off_reactor::Room, routing::Candidate, snapshot::Snapshot};
 
 /// What the client sent.
 #[derive(Clone, Copy)]
@@ -36,6 +36,7 @@ pub(crate) fn pass(
     candidate: &Candidate,
     snapshot: &Snapshot,
     history: History,
+    room: Room,
 ) -> Result<Passed, BadRequest> {
     let target = candidate.target(snapshot);
     let Asked {
@@ -44,7 +45,7 @@ pub(crate) fn pass(
         headers,
         query,
     } = *asked;
-    let outbound = off_reactor(body.len(), || native::edit(body, request, &target, history))?;
+    let outbound = room.run(|| native::edit(body, request, &target, history))?;
     let endpoint = &candidate.provider.endpoint;
     let (headers, lost_betas) = native_head::up(headers, endpoint, &target.dialect.strip_betas);
     let mut losses = outbound.losses;

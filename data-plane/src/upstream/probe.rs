@@ -17,7 +17,7 @@ use super::{
     pass::{Asked, Passed, pass},
     way_back::Reply,
 };
-use crate::{routing::Candidate, snapshot::Snapshot};
+use crate::{off_reactor::Room, routing::Candidate, snapshot::Snapshot};
 
 /// As small as a request can be that every model answers.
 const REQUEST: &[u8] =
@@ -104,7 +104,7 @@ async fn call(
             call,
             reply,
             losses: _,
-        } = pass(&asked, candidate, snapshot, History::Signed).map_err(refused)?;
+        } = pass(&asked, candidate, snapshot, History::Signed, Room::OnReactor).map_err(refused)?;
         (call, Reply::Native(reply))
     } else {
         let outbound = request::to_openai(&parsed, &candidate.target(snapshot)).map_err(refused)?;

@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 
 use super::order::{Order, Sent};
 use crate::{
-    off_reactor::off_reactor,
+    off_reactor::Room,
     relay::{Committed, Flow},
     routing::Candidate,
     upstream::{
@@ -167,7 +167,8 @@ impl Call<'_> {
         }
         let target = self.candidate.target(snapshot);
         // Short as it is, the prompt is no short work for a tokenizer.
-        tokio::task::block_in_place(|| tokens::count(asked.request, &target)).ok()
+        let room = Room::for_long_now()?;
+        room.run(|| tokens::count(asked.request, &target)).ok()
     }
 
     /// Reads a stream up to its first content.
@@ -254,14 +255,16 @@ impl Call<'_> {
             .await
             .map_err(|class| self.failure(class))?;
         let reply = &self.sent.reply;
-        let whole = off_reactor(whole.len(), || {
-            if self.order.asked.request.is_stream() {
-                reply.events(&whole)
-            } else {
-                reply.document(&whole)
-            }
-        })
-        .map_err(|fault| self.said(fault))?;
+        let room = Room::of(whole.len()).await;
+        let whole = room
+            .run(|| {
+                if self.order.asked.request.is_stream() {
+                    reply.events(&whole)
+                } else {
+                    reply.document(&whole)
+                }
+            })
+            .map_err(|fault| self.said(fault))?;
         meter.used(whole.usage);
         meter.first_token(Instant::now());
         Ok(Reached::Whole(whole))

@@ -7,7 +7,8 @@ use tracing::info;
 
 use crate::{
     error::Error,
-    off_reactor::off_reactor,
+    off_reactor::Room,
+    overload::Shortage,
     routing::Candidate,
     snapshot::{ApiFormat, ApiKey, LossPolicy, Snapshot},
     upstream::{
@@ -45,18 +46,19 @@ pub(super) struct Sent {
 
 impl Order<'_> {
     /// Makes the call for one candidate.
-    pub(super) fn prepare(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
+    pub(super) async fn prepare(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
+        let room = self.room().await.map_err(Error::Overloaded)?;
         match candidate.provider.format {
-            ApiFormat::Anthropic => self.pass(candidate, History::Signed, meter),
+            ApiFormat::Anthropic => self.pass(candidate, History::Signed, room, meter),
             ApiFormat::OpenAi | ApiFormat::Unknown => {
                 let known = self.upstreams.learnt.remedies(candidate);
-                self.translate(candidate, Changes::known(known), meter)
+                self.translate(candidate, Changes::known(known), room, meter)
             }
         }
     }
 
     /// The call once more, if there is a way around what the candidate refused.
-    pub(super) fn amend(
+    pub(super) async fn amend(
         &self,
         candidate: &Candidate,
         sent: &Sent,
@@ -69,14 +71,16 @@ impl Order<'_> {
             .as_ref()
             .is_some_and(|native| native.refuses_thinking);
         if refuses_thinking && sent.history == History::Signed {
-            return self.pass(candidate, History::WithoutThinking, meter).ok();
+            let room = self.room().await.ok()?;
+            return self.pass(candidate, History::WithoutThinking, room, meter).ok();
         }
         let change = failure.change?;
         let mut changes = sent.changes.clone();
         if !changes.make(change) {
             return None;
         }
-        let amended = self.translate(candidate, changes, meter).ok()?;
+        let room = self.room().await.ok()?;
+        let amended = self.translate(candidate, changes, room, meter).ok()?;
         if change != Change::Again && amended.call.body == sent.call.body {
             return None;
         }
@@ -87,7 +91,17 @@ impl Order<'_> {
         Some(amended)
     }
 
-    fn translate(&self, candidate: &Candidate, changes: Changes, meter: &mut Meter) -> Result<Sent, Error> {
+    async fn room(&self) -> Result<Room, Shortage> {
+        Room::soon(self.asked.body.len()).await
+    }
+
+    fn translate(
+        &self,
+        candidate: &Candidate,
+        changes: Changes,
+        room: Room,
+        meter: &mut Meter,
+    ) -> Result<Sent, Error> {
         let target = candidate.target(self.snapshot);
         let target = Target {
             dialect: &changes.apply(target.dialect),
@@ -98,9 +112,7 @@ impl Order<'_> {
                 .min(),
             ..target
         };
-        let outbound = off_reactor(self.asked.body.len(), || {
-            bridge_translate::request::to_openai(self.asked.request, &target)
-        })?;
+        let outbound = room.run(|| bridge_translate::request::to_openai(self.asked.request, &target))?;
         self.report(outbound.losses, meter)?;
         let rough_tokens = outbound.reply.estimate();
         let learnt = &self.upstreams.learnt;
@@ -128,8 +140,14 @@ impl Order<'_> {
     }
 
     /// The call for a provider that speaks the client's API.
-    fn pass(&self, candidate: &Candidate, history: History, meter: &mut Meter) -> Result<Sent, Error> {
-        let Passed { call, reply, losses } = pass(&self.asked, candidate, self.snapshot, history)?;
+    fn pass(
+        &self,
+        candidate: &Candidate,
+        history: History,
+        room: Room,
+        meter: &mut Meter,
+    ) -> Result<Sent, Error> {
+        let Passed { call, reply, losses } = pass(&self.asked, candidate, self.snapshot, history, room)?;
         self.report(losses, meter)?;
         Ok(Sent {
             call,

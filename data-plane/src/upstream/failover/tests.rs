@@ -432,10 +432,13 @@ async fn hold_given_up(head: &[u8]) {
 
 #[tokio::test]
 async fn e43_whose_head_does_not_come_is_given_up_after_a_minute() {
-    hold_given_up(b"").await;
+    Box::pin(hold_given_up(b"")).await;
 }
 
 #[tokio::test]
 async fn e43_who_says_nothing_but_comments_is_given_up_after_a_minute() {
-    hold_given_up(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
+    Box::pin(hold_given_up(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
+    ))
+    .await;
 }
