@@ -8,6 +8,10 @@ const FAILURE_THRESHOLD_MAX: u32 = 1_000;
 const RECOVERY_TIMEOUT_S_MAX: u32 = 3_600;
 const ATTEMPTS_MAX: u32 = 20;
 const REQUEST_DEADLINE_S_MAX: u32 = 3_600;
+/// Shorter, a heartbeat that comes late would end the service.
+const STALE_LIMIT_S_MIN: u32 = 30;
+const STALE_LIMIT_S_MAX: u32 = 30 * 24 * 60 * 60;
+const STALE_LIMIT_S_DEFAULT: u32 = 24 * 60 * 60;
 
 /// How the candidates of a request are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Draft {
     pub loss_policy: LossPolicy,
     /// Of a name that nothing else maps; `None`: such a name is the client's mistake.
     pub default_tier: Option<Tier>,
+    /// How long a data plane serves on without having heard of us; 0: for ever.
+    pub stale_limit_s: u32,
 }
 
 impl Default for Draft {
@@ -77,6 +83,7 @@ impl Default for Draft {
             allow_query_api_key: true,
             loss_policy: LossPolicy::Report,
             default_tier: None,
+            stale_limit_s: STALE_LIMIT_S_DEFAULT,
         }
     }
 }
@@ -107,6 +114,12 @@ impl Draft {
             self.request_deadline_s,
             REQUEST_DEADLINE_S_MAX,
         );
+        if self.stale_limit_s != 0 && !(STALE_LIMIT_S_MIN..=STALE_LIMIT_S_MAX).contains(&self.stale_limit_s) {
+            violations.add(
+                "stale_limit",
+                format!("must be 0 or {STALE_LIMIT_S_MIN} to {STALE_LIMIT_S_MAX}"),
+            );
+        }
         if self.min_tokens_limit > self.max_tokens_limit {
             violations.add("min_tokens_limit", "must not be above max_tokens_limit");
         }
@@ -146,9 +159,23 @@ mod tests {
             max_tokens_limit: u32::MAX,
             max_attempts: 21,
             request_deadline_s: 0,
+            stale_limit_s: STALE_LIMIT_S_MAX + 1,
             ..Draft::default()
         };
-        assert_eq!(draft.check().unwrap_err().len(), 6);
+        assert_eq!(draft.check().unwrap_err().len(), 7);
+    }
+
+    #[test]
+    fn a_limit_of_age_is_none_or_longer_than_a_late_heartbeat() {
+        let is_valid = |stale_limit_s| {
+            let draft = Draft {
+                stale_limit_s,
+                ..Draft::default()
+            };
+            draft.check().is_ok()
+        };
+        assert!(is_valid(0) && is_valid(STALE_LIMIT_S_MIN));
+        assert!(!is_valid(1) && !is_valid(STALE_LIMIT_S_MIN - 1));
     }
 
     #[test]

@@ -315,6 +315,7 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         allow_query_api_key,
         loss_policy,
         default_tier,
+        stale_limit_s,
     } = value.to_draft();
     let settings::Breaker {
         enabled,
@@ -340,6 +341,7 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         revision,
         loss_policy: loss_policy_to_proto(loss_policy).into(),
         default_tier: default_tier.map_or(0, |tier| tier_to_proto(tier).into()),
+        stale_limit: stale_limit_s,
     }
 }
 

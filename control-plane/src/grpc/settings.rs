@@ -68,7 +68,11 @@ impl Settings {
         let mut violations = Violations::default();
         mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
         violations.finish(Some(()))?;
-        let is_security_changed = draft.allow_query_api_key != before.value.to_draft().allow_query_api_key;
+        let is_security_changed = {
+            let before = before.value.to_draft();
+            draft.allow_query_api_key != before.allow_query_api_key
+                || draft.stale_limit_s != before.stale_limit_s
+        };
         if is_security_changed && call.caller.role != Role::Admin {
             return Err(Error::RoleRefused {
                 role: call.caller.role,
@@ -119,6 +123,7 @@ fn set(
         "max_tokens_limit" => draft.max_tokens_limit = wire.max_tokens_limit,
         "max_attempts" => draft.max_attempts = wire.max_attempts,
         "request_deadline" => draft.request_deadline_s = wire.request_deadline,
+        "stale_limit" => draft.stale_limit_s = wire.stale_limit,
         "allow_query_api_key" => draft.allow_query_api_key = wire.allow_query_api_key,
         "loss_policy" => {
             let policy = convert::loss_policy(wire.loss_policy)

@@ -166,12 +166,14 @@ pub(crate) fn settings(settings: Settings) -> Summary {
         allow_query_api_key,
         loss_policy,
         default_tier,
+        stale_limit_s,
     } = settings.to_draft();
     Summary::new(format!(
         "fallback_strategy={} breaker.enabled={enabled} breaker.failure_threshold={failure_threshold} \
          breaker.recovery_timeout_s={recovery_timeout_s} min_tokens_limit={min_tokens_limit} \
          max_tokens_limit={max_tokens_limit} max_attempts={max_attempts} request_deadline_s={request_deadline_s} \
-         allow_query_api_key={allow_query_api_key} loss_policy={} default_tier={}",
+         allow_query_api_key={allow_query_api_key} loss_policy={} default_tier={} \
+         stale_limit_s={stale_limit_s}",
         fallback_strategy.as_str(),
         loss_policy.as_str(),
         default_tier.map_or("none", Tier::as_str),

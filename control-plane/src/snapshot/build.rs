@@ -3,7 +3,7 @@
 //! Pure: secrets come in already opened. A thing that data planes must not know of,
 //! such as a disabled key, has no resource.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bridge_proto::fleet::v1 as fleet;
 use bridge_proto::fleet::v1::resource::Kind;
@@ -17,9 +17,6 @@ use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::snapshot::dialect;
 use crate::snapshot::index::Key;
 use crate::store::Stored;
-
-/// Age of the configuration from which a data plane stops serving.
-const STALE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn provider_key(name: &str) -> Key {
     Key {
@@ -187,6 +184,7 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         allow_query_api_key,
         loss_policy,
         default_tier,
+        stale_limit_s,
     } = settings.to_draft();
     let settings::Breaker {
         enabled,
@@ -210,7 +208,7 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         request_deadline: Some(seconds(request_deadline_s)),
         loss_policy: self::loss_policy(loss_policy).into(),
         allow_query_api_key,
-        stale_limit: prost_types::Duration::try_from(STALE_LIMIT).ok(),
+        stale_limit: Some(seconds(stale_limit_s)),
         default_tier: default_tier.map_or(fleet::Tier::Unspecified, tier).into(),
     };
     fleet::Resource {

@@ -176,8 +176,11 @@ impl Planner<'_> {
     ) -> Result<Option<T>, CommitError> {
         let key = thing.key();
         let old = check_expected(self.get::<T>(&key)?, kind, id, expect)?;
-        self.writes
-            .put(T::FAMILY, &key, record::encode(thing, self.revision)?)?;
+        let row = match self.writes.get(T::FAMILY, &key)? {
+            Some(before) => record::encode_over(thing, self.revision, &before)?,
+            None => record::encode(thing, self.revision)?,
+        };
+        self.writes.put(T::FAMILY, &key, row)?;
         Ok(old)
     }
 

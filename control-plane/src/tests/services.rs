@@ -358,6 +358,7 @@ async fn an_operator_leaves_settings_of_security_alone() {
         settings: Some(admin::Settings {
             max_attempts: 7,
             allow_query_api_key: false,
+            stale_limit: 3_600,
             ..Default::default()
         }),
         update_mask: mask(&[path]),
@@ -372,15 +373,17 @@ async fn an_operator_leaves_settings_of_security_alone() {
         .settings
         .unwrap();
     assert_eq!((updated.max_attempts, updated.max_tokens_limit), (7, 1_000_000));
-    assert_eq!(
-        code(settings.update_settings(update("allow_query_api_key")).await),
-        Code::PermissionDenied
-    );
+    let of_security = ["allow_query_api_key", "stale_limit"];
+    for path in of_security {
+        assert_eq!(
+            code(settings.update_settings(update(path)).await),
+            Code::PermissionDenied
+        );
+    }
     let mut settings = SettingsServiceClient::new(bridge.admin().await);
-    settings
-        .update_settings(update("allow_query_api_key"))
-        .await
-        .unwrap();
+    for path in of_security {
+        settings.update_settings(update(path)).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
+use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
 use bridge_proto::fleet::v1::watch_service_client::WatchServiceClient;
@@ -190,6 +191,31 @@ async fn the_first_message_must_be_subscribe() {
     assert_eq!(node.next().await.unwrap_err().code(), Code::InvalidArgument);
     let mut nameless = Node::named(&bridge, "").await;
     assert_eq!(nameless.next().await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// One that knows more is the same: what it can do besides has a number that means nothing here.
+#[tokio::test]
+async fn a_node_of_another_schema_is_served() {
+    let bridge = Bridge::start().await;
+    let older = fleet::Subscribe {
+        node_id: "older".to_owned(),
+        ..Default::default()
+    };
+    let newer = fleet::Subscribe {
+        node_id: "newer".to_owned(),
+        schema_max: 1_000,
+        capabilities: vec![fleet::Capability::Probe.into(), 1_000],
+        ..Default::default()
+    };
+    for subscribe in [older, newer] {
+        let mut node = Node::subscribed(&bridge, subscribe).await;
+        let held = node.snapshot().await.version;
+        node.ack(&held);
+        let key = create_key(&bridge, "later").await;
+        let next = node.snapshot_since(key.revision).await;
+        assert!(next.key_ids().contains(&key.id.as_str()));
+        node.ack(&next.version);
+    }
 }
 
 #[tokio::test]
@@ -486,4 +512,42 @@ async fn nodes_that_read_nothing_hold_up_nobody() {
     assert!(begun.version.revision < key.revision);
     late.ack(&begun.version);
     assert_eq!(late.snapshot().await.version.revision, key.revision);
+}
+
+#[tokio::test]
+async fn how_long_nodes_serve_without_us_is_a_setting() {
+    let bridge = Bridge::start().await;
+    let mut node = Node::named(&bridge, "node").await;
+    let first = node.snapshot().await;
+    assert_eq!(stale_limit_s(&first), Some(24 * 60 * 60));
+    node.ack(&first.version);
+    let mut settings = SettingsServiceClient::new(bridge.admin().await);
+    for stale_limit in [3_600, 0] {
+        let update = admin::UpdateSettingsRequest {
+            settings: Some(admin::Settings {
+                stale_limit,
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["stale_limit".to_owned()],
+            }),
+            revision: 0,
+        };
+        let updated = settings.update_settings(update).await.unwrap().into_inner();
+        let updated = updated.settings.unwrap();
+        assert_eq!(updated.stale_limit, stale_limit);
+        let next = node.snapshot_since(updated.revision).await;
+        assert_eq!(stale_limit_s(&next), Some(stale_limit.into()));
+        node.ack(&next.version);
+    }
+}
+
+fn stale_limit_s(snapshot: &Snapshot) -> Option<i64> {
+    snapshot
+        .resources
+        .iter()
+        .find_map(|resource| match resource.kind.as_ref()? {
+            fleet::resource::Kind::Settings(settings) => Some(settings.stale_limit?.seconds),
+            _ => None,
+        })
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 pub(super) use audit::AuditRecord;
 pub(super) use log::{ChangeRecord, IdempotencyRecord};
@@ -58,6 +59,39 @@ struct RowVersion {
 
 pub(super) fn encode<T: Persist>(thing: &T, revision: u64) -> Result<Vec<u8>, CommitError> {
     Ok(encode_row(T::FAMILY, thing.to_record(), revision)?)
+}
+
+/// The same in place of what was there before. What another build has put in there, and this one does
+/// not know, stays: that build may come back.
+pub(super) fn encode_over<T: Persist>(
+    thing: &T,
+    revision: u64,
+    before: &[u8],
+) -> Result<Vec<u8>, CommitError> {
+    let mut value = to_json(thing)?;
+    let known = to_json(&decode::<T>(before)?.value)?;
+    let (before, _) = decode_row(T::FAMILY, before)?;
+    keep_unknown(&mut value, before, &known);
+    Ok(encode_row(T::FAMILY, value, revision)?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "what nobody here knows has no type")]
+fn to_json<T: Persist>(thing: &T) -> Result<Value, Error> {
+    serde_json::to_value(thing.to_record()).map_err(|error| Error::damaged(T::FAMILY, error.to_string()))
+}
+
+/// Members of `before` that were lost on the way to `known`.
+fn keep_unknown(value: &mut Value, before: Value, known: &Value) {
+    let (Value::Object(members), Value::Object(before), Value::Object(known)) = (value, before, known) else {
+        return;
+    };
+    for (name, old) in before {
+        match (known.get(&name), members.get_mut(&name)) {
+            (Some(known), Some(member)) => keep_unknown(member, old, known),
+            (None, None) => drop(members.insert(name, old)),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+    }
 }
 
 pub(super) fn decode<T: Persist>(bytes: &[u8]) -> Result<Stored<T>, Error> {
@@ -167,4 +201,22 @@ fn reasons(violations: Vec<FieldViolation>) -> String {
         .map(FieldViolation::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_stays_and_what_was_taken_out_does_not_come_back() {
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let before = json(r#"{"a":1,"taken":{"x":1},"in":{"b":2,"new":[3]},"new":{"c":4},"both":5}"#);
+        let known = json(r#"{"a":1,"taken":{"x":1},"in":{"b":2}}"#);
+        let mut value = json(r#"{"a":7,"taken":{},"in":{"b":null},"both":6}"#);
+        keep_unknown(&mut value, before, &known);
+        assert_eq!(
+            value,
+            json(r#"{"a":7,"taken":{},"in":{"b":null,"new":[3]},"new":{"c":4},"both":6}"#)
+        );
+    }
 }

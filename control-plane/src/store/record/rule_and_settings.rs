@@ -98,6 +98,9 @@ pub(in crate::store) struct SettingsRecord {
     loss_policy: Option<String>,
     #[serde(default)]
     default_tier: Option<String>,
+    /// Absent in what was written before it could be chosen: the default.
+    #[serde(default)]
+    stale_limit_s: Option<u32>,
 }
 
 impl Persist for Settings {
@@ -124,6 +127,7 @@ impl Persist for Settings {
             allow_query_api_key,
             loss_policy,
             default_tier,
+            stale_limit_s,
         } = self.to_draft();
         SettingsRecord {
             fallback_strategy: fallback_strategy.as_str().to_owned(),
@@ -137,6 +141,7 @@ impl Persist for Settings {
             allow_query_api_key,
             loss_policy: Some(loss_policy.as_str().to_owned()),
             default_tier: default_tier.map(|tier| tier.as_str().to_owned()),
+            stale_limit_s: Some(stale_limit_s),
         }
     }
 
@@ -153,6 +158,7 @@ impl Persist for Settings {
             allow_query_api_key,
             loss_policy,
             default_tier,
+            stale_limit_s,
         } = record;
         let draft = Draft {
             fallback_strategy: FallbackStrategy::parse(&fallback_strategy).map_err(reason)?,
@@ -172,6 +178,7 @@ impl Persist for Settings {
             default_tier: default_tier
                 .map(|tier| Tier::parse(&tier).map_err(reason))
                 .transpose()?,
+            stale_limit_s: stale_limit_s.unwrap_or(Draft::default().stale_limit_s),
         };
         draft.check().map_err(reasons)
     }

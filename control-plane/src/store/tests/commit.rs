@@ -7,7 +7,7 @@ use crate::{
         model::{self, ModelRule, RuleId},
         session::{Session, SessionId},
     },
-    store::{Kind, SealedName, SessionChange},
+    store::{Kind, SealedName, SessionChange, family::Family},
 };
 
 #[tokio::test]
@@ -61,6 +61,69 @@ async fn everything_is_read_back_as_it_was_written() {
         store.sealed(SealedName::SigningKey).await.unwrap(),
         Some(vec![1, 2, 3])
     );
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// What a row says of the thing.
+fn value_on_disk(store: &Store, family: Family, key: &[u8]) -> serde_json::Map<String, serde_json::Value> {
+    let row = store.trees.get(family, key).unwrap().unwrap();
+    let mut row: serde_json::Value = serde_json::from_slice(&row).unwrap();
+    serde_json::from_value(row["value"].take()).unwrap()
+}
+
+/// As when an older build runs for a while between two runs of a newer one.
+#[tokio::test]
+async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() {
+    const UNKNOWN: &str = "of_a_later_build";
+    const OF_ANOTHER: &str = r#"{"a":[1,2.5]}"#;
+    let home = Home::new();
+    let store = home.open();
+    let changes = |attempts| {
+        vec![
+            Change::PutUser(user(1), Expect::Any),
+            Change::PutProvider(provider("a", "m"), Expect::Any),
+            Change::PutApiKey(api_key(1, 1), Expect::Any),
+            Change::PutModelRule(rule("r1", "gpt-*", "a"), Expect::Any),
+            Change::PutSettings(settings(attempts), Expect::Any),
+        ]
+    };
+    commit(&store, changes(3)).await.unwrap();
+    let rows = [
+        (Family::Users, id(1).as_bytes().to_vec()),
+        (Family::Providers, b"a".to_vec()),
+        (Family::ApiKeys, key_id(1).as_str().as_bytes().to_vec()),
+        (Family::ModelRules, b"r1".to_vec()),
+        (Family::Settings, b"settings".to_vec()),
+    ];
+    for (family, key) in &rows {
+        let mut value = value_on_disk(&store, *family, key);
+        value.insert(UNKNOWN.to_owned(), json(OF_ANOTHER));
+        let value = serde_json::to_string(&value).unwrap();
+        let row = format!(r#"{{"v":1,"revision":1,"value":{value}}}"#);
+        store.trees.tree(*family).insert(key, row.as_bytes()).unwrap();
+    }
+    let read = store.configuration().await.unwrap();
+    assert_eq!(
+        read.settings.unwrap().value,
+        settings(3),
+        "it is read as if it were not there"
+    );
+    commit(&store, changes(4)).await.unwrap();
+    for (family, key) in &rows {
+        let value = value_on_disk(&store, *family, key);
+        assert_eq!(value[UNKNOWN], json(OF_ANOTHER), "{family:?}");
+    }
+    assert_eq!(store.settings().await.unwrap().unwrap().value, settings(4));
+    // A thing of the same name is another one.
+    let anew = vec![
+        Change::DeleteModelRule(RuleId::parse("r1").unwrap(), Expect::Present),
+        Change::PutModelRule(rule("r1", "gpt-*", "a"), Expect::Absent),
+    ];
+    commit(&store, anew).await.unwrap();
+    assert!(!value_on_disk(&store, Family::ModelRules, b"r1").contains_key(UNKNOWN));
 }
 
 #[tokio::test]
