@@ -177,12 +177,12 @@ impl Plane {
             hub,
             health,
             admin: Listening {
-                app: server::admin_app(admin_services, sessions, rules),
+                app: server::admin_app(admin_services, sessions, rules, metrics.clone()),
                 protocols: Protocols::Http1AndHttp2,
                 tls: admin_tls,
             },
             fleet: Listening {
-                app: server::fleet_app(fleet_services, node_check),
+                app: server::fleet_app(fleet_services, node_check, metrics.clone()),
                 protocols: Protocols::Http2,
                 tls: fleet_tls,
             },

@@ -4,6 +4,7 @@
 //! there gets a plain answer that a browser cannot be tricked with.
 
 mod incoming;
+mod panics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,11 +80,12 @@ pub(crate) struct AdminRules {
 }
 
 /// The admin listener: the services behind the table of methods, and nothing else.
-pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules) -> Router {
+pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules, metrics: Metrics) -> Router {
     let services = services
         .prepare()
         .into_axum_router()
         .reset_fallback()
+        .layer(from_fn_with_state(metrics, panics::answer))
         .layer(from_fn_with_state(sessions, admit))
         .layer(GrpcWebLayer::new());
     Router::new()
@@ -94,10 +96,11 @@ pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules)
 }
 
 /// The fleet listener: data planes that know the node token.
-pub(crate) fn fleet_app(services: Routes, check: NodeCheck) -> Router {
+pub(crate) fn fleet_app(services: Routes, check: NodeCheck, metrics: Metrics) -> Router {
     services
         .prepare()
         .into_axum_router()
+        .layer(from_fn_with_state(metrics, panics::answer))
         .layer(from_fn_with_state(check, admit_node))
 }
 

@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) nacks: Counter,
     pub(crate) commits: Family<CommitLabels, Counter>,
     pub(crate) logins_failed: Counter,
+    pub(crate) panics: Counter,
     registry: Arc<Registry>,
 }
 
@@ -61,7 +62,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("bridge_control_plane");
         let nodes_connected = Gauge::default();
         let published_revision = Gauge::default();
-        let (acks, nacks, logins_failed) = (Counter::default(), Counter::default(), Counter::default());
+        let (acks, nacks) = (Counter::default(), Counter::default());
+        let (logins_failed, panics) = (Counter::default(), Counter::default());
         let commits = Family::default();
         registry.register(
             "nodes_connected",
@@ -85,6 +87,7 @@ impl Metrics {
         );
         registry.register("commits", "Changes by their result", commits.clone());
         registry.register("logins_failed", "Logins that were refused", logins_failed.clone());
+        registry.register("panics", "Calls that ended in a panic", panics.clone());
         let registry = Arc::new(registry);
         Self {
             nodes_connected,
@@ -93,6 +96,7 @@ impl Metrics {
             nacks,
             commits,
             logins_failed,
+            panics,
             registry,
         }
     }

@@ -89,3 +89,59 @@ async fn wrong_method(id: axum::Extension<RequestId>, method: Method) -> Respons
     tracing::debug!(request.id = %*id, %method, "method not allowed");
     Error::MethodNotAllowed.into_response(&id)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::node::tests::node;
+
+    /// What no endpoint does, as far as anybody knows.
+    async fn panicking(
+        axum::extract::State(node): axum::extract::State<Arc<Node>>,
+        id: axum::Extension<RequestId>,
+    ) -> Response {
+        metered::run(&node, id.0, |meter| async {
+            let _meter = meter;
+            tokio::task::yield_now().await;
+            panic!("a test's own panic")
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_next_request_is_served() {
+        let node = node();
+        let router = Router::new()
+            .route("/panics", get(panicking))
+            .route("/health", get(probes::health))
+            .layer(middleware::from_fn_with_state(Arc::clone(&node), outermost))
+            .with_state(Arc::clone(&node));
+        let ask = async |path: &str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap()
+        };
+        let answer = ask("/panics").await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = answer.headers()["request-id"].to_str().unwrap().to_owned();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(told["type"], "error");
+        assert_eq!(told["error"]["type"], "api_error");
+        assert_eq!(told["error"]["message"], "an internal error happened");
+        assert_eq!(told["request_id"], id);
+        assert_eq!(ask("/health").await.status(), StatusCode::OK);
+
+        assert_eq!(node.metrics.process.panics.get(), 1);
+        assert_eq!(node.requests_in_flight(), 0);
+        let counted = node.metrics.render().unwrap();
+        assert!(
+            counted.contains(r#"status="500""#) && !counted.contains(r#"status="499""#),
+            "{counted}"
+        );
+    }
+}

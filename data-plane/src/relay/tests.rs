@@ -24,6 +24,9 @@ use crate::{
 const REQUEST: &[u8] =
     br#"{"model":"opus","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 
+/// Whoever reads this chunk panics.
+const PANIC: &[u8] = b"panic";
+
 /// What an upstream sends, from the test's side.
 type Chunks = UnboundedSender<Result<Bytes, io::Error>>;
 
@@ -81,7 +84,7 @@ impl Stage {
             .unwrap();
         let (upstream, chunks) = unbounded_channel();
         let flow = Flow::new(
-            Body::of(chunks),
+            Body::with_panic(chunks, Some(PANIC)),
             Stream::Translated(translator),
             out,
             None,
@@ -319,4 +322,32 @@ async fn a_panic_in_a_stream_is_told() {
         shown.contains(r#"status="500""#) && !shown.contains("499"),
         "{shown}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_after_content_ends_the_stream_in_one_error_and_leaves_the_upstream() {
+    let mut stage = Stage::streaming();
+    let first = stage.next().await.unwrap();
+    assert!(first.contains("Once"), "{first}");
+    stage.upstream.send(Ok(delta(" upon"))).unwrap();
+    stage.upstream.send(Ok(Bytes::from_static(PANIC))).unwrap();
+    stage.upstream.send(Ok(finish())).unwrap();
+    let rest = stage.rest().await;
+    assert_eq!(rest.matches("event: error").count(), 1, "{rest}");
+    assert!(rest.contains("api_error"), "{rest}");
+    assert!(
+        !rest.contains("message_stop") && !rest.contains("message_delta"),
+        "{rest}"
+    );
+    assert_eq!(stage.next().await, None);
+    assert!(stage.upstream.is_closed(), "the call is given up");
+    let metrics = &stage.upstreams.metrics;
+    assert_eq!(metrics.process.panics.get(), 1);
+    assert_eq!(metrics.process.requests_in_flight.get(), 0);
+    let shown = metrics.render().unwrap();
+    assert!(
+        shown.contains(r#"status="500""#) && !shown.contains(r#"status="499""#),
+        "{shown}"
+    );
+    assert_eq!(stage.failures(), [""; 0], "it says nothing about the provider");
 }
