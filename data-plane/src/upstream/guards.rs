@@ -26,6 +26,9 @@ pub(crate) struct Guards {
     breakers: Breakers,
     cooldowns: CoolDowns,
     quarantines: Quarantines,
+    /// The revision of every provider that the configuration holds; before the first one
+    /// nobody is a stranger.
+    revisions: Option<HashMap<Box<str>, u64>>,
 }
 
 /// A right to one call, given back with what came of it.
@@ -143,16 +146,17 @@ impl Guards {
         (is_trusted && may_flow).then_some(until)
     }
 
-    /// Forgets what belongs to none of these providers.
+    /// Forgets what belongs to none of these providers, and hears no late answer of it.
     pub(crate) fn keep(&mut self, providers: &[Arc<Provider>]) {
-        let revisions: HashMap<&str, u64> = providers
+        let revisions: HashMap<Box<str>, u64> = providers
             .iter()
-            .map(|provider| (&*provider.name, provider.revision))
+            .map(|provider| ((&*provider.name).into(), provider.revision))
             .collect();
         self.breakers.keep(|provider| revisions.contains_key(provider));
         self.cooldowns.keep(|provider| revisions.contains_key(provider));
         self.quarantines
             .keep(|credential| revisions.get(credential.provider) == Some(&credential.revision));
+        self.revisions = Some(revisions);
     }
 
     pub(crate) fn record(
@@ -167,6 +171,13 @@ impl Guards {
             return Changes::default();
         }
         let (provider, model) = (&*candidate.provider.name, &*candidate.model);
+        let is_of_its_record = match &self.revisions {
+            None => true,
+            Some(revisions) => match revisions.get(provider) {
+                None => return Changes::default(),
+                Some(revision) => *revision == candidate.provider.revision,
+            },
+        };
         let breaker = lesson.to_breaker();
         let breaker = self
             .breakers
@@ -177,7 +188,11 @@ impl Guards {
             }
             Lesson::Failure { .. } | Lesson::Success | Lesson::Nothing => None,
         };
-        let word = lesson.of_credential(terms.settings.failure_threshold);
+        let word = if is_of_its_record {
+            lesson.of_credential(terms.settings.failure_threshold)
+        } else {
+            Word::Nothing
+        };
         let quarantine =
             self.quarantines
                 .record(credential(candidate), right.proves_credential, word, terms.now);
@@ -198,7 +213,10 @@ impl Guards {
 
     /// Switched off, nothing is remembered.
     fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            revisions: self.revisions.take(),
+            ..Self::default()
+        };
     }
 
     /// Asks all but the breaker, and changes nothing.

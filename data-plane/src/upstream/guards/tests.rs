@@ -167,6 +167,52 @@ fn what_a_configuration_does_not_hold_is_forgotten() {
 }
 
 #[test]
+fn late_answers_of_what_a_configuration_does_not_hold_are_not_remembered() {
+    let now = Instant::now();
+    let (gone, before, after) = (candidate("gone", 1), candidate("p", 1), candidate("p", 2));
+    let classes = [Class::Reset, CREDENTIALS, Class::RATE_LIMITED];
+    for off_between in [false, true] {
+        let mut guards = Guards::default();
+        let rights =
+            [&gone, &before].map(|one| classes.map(|_| guards.admit(one, None, terms(now)).unwrap()));
+        guards.keep(&[Arc::clone(&after.provider)]);
+        if off_between {
+            guards.forget();
+        }
+        let [of_gone, of_before] = rights;
+        for (right, class) in of_gone.into_iter().zip(classes) {
+            let changes = guards.record(&gone, right, failed(class, Some(9)), terms(now));
+            assert_eq!(changes, Changes::default(), "{class:?}");
+        }
+        // Of the same provider only the credential is another one.
+        let [_, banned, limited] = of_before;
+        let changes = guards.record(&before, banned, failed(CREDENTIALS, None), terms(now));
+        assert_eq!(changes, Changes::default());
+        assert_eq!(guards.quarantines().refused().count(), 0);
+        let changes = guards.record(&before, limited, failed(Class::RATE_LIMITED, None), terms(now));
+        assert!(changes.cools_for.is_some());
+    }
+}
+
+#[test]
+fn a_late_word_about_an_old_credential_says_nothing_about_the_new_one() {
+    let now = Instant::now();
+    let (before, after) = (candidate("p", 1), candidate("p", 2));
+    let mut guards = Guards::default();
+    let late = [(); 2].map(|()| guards.admit(&before, None, terms(now)).unwrap());
+    guards.keep(&[Arc::clone(&after.provider)]);
+    call(&mut guards, &after, failed(CREDENTIALS, None), now);
+    for (right, lesson) in late.into_iter().zip([Lesson::Success, failed(CREDENTIALS, None)]) {
+        guards.record(&before, right, lesson, terms(now));
+        let class = CREDENTIALS;
+        assert_eq!(
+            refused(&mut guards, &after, now),
+            Some(Refused::Quarantined { class })
+        );
+    }
+}
+
+#[test]
 fn a_cool_down_is_worth_waiting_for_if_nothing_else_is_in_the_way() {
     let now = Instant::now();
     let until = now + Duration::from_secs(1);
