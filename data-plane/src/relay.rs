@@ -33,6 +33,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// How long the end of a client's body waits for the end of the upstream's.
 const LINGER: Duration = Duration::from_millis(50);
+/// What may come after the last word of an answer: the end of its framing, not more words.
+const LINGER_BYTES_MAX: usize = 4 << 10;
 const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
 /// The answer has begun; from here on nobody else can give it.
@@ -71,7 +73,10 @@ enum Stage {
     /// The last bytes, still to be handed out.
     Closing(Bytes),
     /// All is said. If the upstream ends its body soon, its connection can be used again.
-    Lingering(Body),
+    Lingering {
+        upstream: Body,
+        bytes_left: usize,
+    },
     Ended,
 }
 
@@ -118,6 +123,11 @@ impl Relay {
                         }
                     }
                 },
+                // Before the flow: one that never has to wait never sees a tick.
+                Stage::ContentSent { flow, meter } if self.life.is_cutting() => {
+                    let step = flow.cut(&Error::Draining, meter);
+                    return Poll::Ready(Some(self.take(step)));
+                }
                 Stage::ContentSent { flow, meter } => match flow.poll(context, meter) {
                     Poll::Ready(step) => return Poll::Ready(Some(self.take(step))),
                     Poll::Pending => {
@@ -127,9 +137,9 @@ impl Relay {
                         }
                     }
                 },
-                Stage::Lingering(upstream) => match upstream.poll_chunk(context) {
-                    Poll::Ready(Some(Ok(_))) => {}
-                    Poll::Ready(Some(Err(_)) | None) => self.stage = Stage::Ended,
+                Stage::Lingering { upstream, bytes_left } => match upstream.poll_chunk(context) {
+                    Poll::Ready(Some(Ok(bytes))) if bytes.len() <= *bytes_left => *bytes_left -= bytes.len(),
+                    Poll::Ready(Some(_) | None) => self.stage = Stage::Ended,
                     Poll::Pending => {
                         ready!(self.tick.as_mut().poll(context));
                         self.stage = Stage::Ended;
@@ -157,7 +167,10 @@ impl Relay {
             }
             Step::Complete(bytes) => {
                 if let Stage::ContentSent { flow, .. } = std::mem::replace(&mut self.stage, Stage::Ended) {
-                    self.stage = Stage::Lingering(flow.into_upstream());
+                    self.stage = Stage::Lingering {
+                        upstream: flow.into_upstream(),
+                        bytes_left: LINGER_BYTES_MAX,
+                    };
                     self.tick.as_mut().reset(Instant::now() + LINGER);
                 }
                 bytes
@@ -184,10 +197,9 @@ impl Relay {
 
     /// A second has passed. Returns what has to go out because of it.
     fn on_tick(&mut self) -> Option<Bytes> {
-        let is_cut = self.life.is_cutting();
         match &mut self.stage {
             Stage::HeadersSent { silent_ticks, .. } => {
-                if is_cut {
+                if self.life.is_cutting() {
                     self.stage = Stage::Ended;
                     return Some(event(&Error::Draining, &self.id));
                 }
@@ -199,14 +211,10 @@ impl Relay {
                 Some(Bytes::from_static(PING))
             }
             Stage::ContentSent { flow, meter } => {
-                let step = if is_cut {
-                    Some(flow.cut(&Error::Draining, meter))
-                } else {
-                    flow.on_tick(TICK, meter)
-                };
+                let step = flow.on_tick(TICK, meter);
                 step.map(|step| self.take(step))
             }
-            Stage::Closing(_) | Stage::Lingering(_) | Stage::Ended => None,
+            Stage::Closing(_) | Stage::Lingering { .. } | Stage::Ended => None,
         }
     }
 }
@@ -246,6 +254,15 @@ impl http_body::Body for Relay {
         let polled = catch_unwind(AssertUnwindSafe(|| this.poll(context)))
             .unwrap_or_else(|_panic| Poll::Ready(Some(this.panicked())));
         polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl Drop for Relay {
+    /// A client that leaves in the middle of an answer has used what came of it.
+    fn drop(&mut self) {
+        if let Stage::ContentSent { flow, meter } = &mut self.stage {
+            meter.used(flow.usage());
+        }
     }
 }
 

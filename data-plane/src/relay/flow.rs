@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bridge_translate::{anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
+use bridge_translate::{Usage, anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
 use bytes::Bytes;
 
 use crate::{
@@ -78,6 +78,11 @@ impl Flow {
     /// What is left after the last bytes: a body whose end frees its connection.
     pub(super) fn into_upstream(self) -> Body {
         self.upstream
+    }
+
+    /// What the answer has cost so far.
+    pub(super) fn usage(&self) -> Usage {
+        self.stream.usage()
     }
 
     /// Takes all that is there, and hands it on as one write.

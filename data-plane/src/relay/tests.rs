@@ -1,15 +1,19 @@
 //! Streams over time, with a clock that jumps and an upstream made of a channel.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bridge_translate::{Ids, Translator, anthropic, request};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::*;
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, TokenLabels},
     routing::Candidate,
     snapshot::{Snapshot, decode::tests::snapshot},
     upstream::{
@@ -17,7 +21,7 @@ use crate::{
         breaker,
         client::Client,
         outcome::{Class, Failure},
-        way_back::Stream,
+        way_back,
     },
 };
 
@@ -57,8 +61,22 @@ fn finish() -> Bytes {
 }
 
 impl Stage {
-    /// A stream whose first content is there.
+    /// A stream whose first content is there, from an upstream that the test plays.
     fn streaming() -> Self {
+        let (upstream, chunks) = unbounded_channel();
+        let chunks = UnboundedReceiverStream::new(chunks).inspect(|chunk: &Result<Bytes, io::Error>| {
+            let is_panic = chunk.as_ref().is_ok_and(|chunk| chunk == PANIC);
+            assert!(!is_panic, "a test's own panic");
+        });
+        Self::streaming_from(Body::of_stream(chunks), upstream)
+    }
+
+    /// The same from an upstream that never makes anybody wait.
+    fn flooded(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self::streaming_from(Body::of_stream(chunks.map(Ok)), unbounded_channel().0)
+    }
+
+    fn streaming_from(body: Body, upstream: Chunks) -> Self {
         let metrics = Arc::new(Metrics::new());
         let upstreams = Arc::new(Upstreams::new(
             Client::plain(),
@@ -82,10 +100,9 @@ impl Stage {
                 std::time::Instant::now(),
             )
             .unwrap();
-        let (upstream, chunks) = unbounded_channel();
         let flow = Flow::new(
-            Body::with_panic(chunks, Some(PANIC)),
-            Stream::Translated(translator),
+            body,
+            way_back::Stream::Translated(translator),
             out,
             None,
             admission,
@@ -244,6 +261,21 @@ async fn a_client_that_leaves_teaches_the_breaker_nothing_and_drops_the_upstream
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_has_used_what_came() {
+    let mut stage = Stage::streaming();
+    stage.next().await.unwrap();
+    stage.upstream.send(Ok(delta(" upon a time"))).unwrap();
+    stage.next().await.unwrap();
+    drop(stage.relay);
+    let output = TokenLabels {
+        provider: String::new(),
+        class: "output",
+    };
+    let counted = stage.upstreams.metrics.tokens.get_or_create(&output).get();
+    assert!((2..10).contains(&counted), "{counted}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_after_content_open_the_breaker() {
     let snapshot = Arc::new(snapshot());
     let mut stage = Stage::streaming();
@@ -300,6 +332,30 @@ async fn the_end_of_the_process_cuts_what_still_runs() {
         assert!(rest.contains("overloaded_error"), "{rest}");
     }
     assert!(streaming.upstream.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_waits_is_cut_as_well() {
+    let mut stage = Stage::flooded(stream::repeat(delta("on and on")).take(10_000));
+    stage.next().await.unwrap();
+    stage.life.cut();
+    let rest = stage.rest().await;
+    assert!(rest.contains("overloaded_error"), "{} bytes", rest.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_says_after_its_last_word_is_not_read_for_long() {
+    const JUNK: Bytes = Bytes::from_static(&[b'\n'; 1024]);
+    let read = Arc::new(AtomicUsize::new(0));
+    let junk = stream::repeat(JUNK).take(10_000).inspect({
+        let read = Arc::clone(&read);
+        move |_| _ = read.fetch_add(1, Ordering::Relaxed)
+    });
+    let last = [finish(), Bytes::from_static(b"data: [DONE]\n\n")];
+    let mut stage = Stage::flooded(stream::iter(last).chain(junk));
+    assert!(stage.rest().await.contains("message_stop"));
+    let read = read.load(Ordering::Relaxed);
+    assert!(read <= LINGER_BYTES_MAX / JUNK.len() + 1, "{read} KiB");
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,19 +236,12 @@ impl Client {
 impl Body {
     /// Chunks of a test's own.
     pub(crate) fn of(chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Self {
-        Self::with_panic(chunks, None)
+        Self::of_stream(tokio_stream::wrappers::UnboundedReceiverStream::new(chunks))
     }
 
-    /// The same, with a chunk whose reader panics.
-    pub(crate) fn with_panic(
-        chunks: tokio::sync::mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>,
-        panics_at: Option<&'static [u8]>,
+    pub(crate) fn of_stream(
+        chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
     ) -> Self {
-        let chunks = tokio_stream::wrappers::UnboundedReceiverStream::new(chunks);
-        let chunks = futures_util::StreamExt::inspect(chunks, move |chunk| {
-            let is_it = chunk.as_ref().is_ok_and(|chunk| Some(&chunk[..]) == panics_at);
-            assert!(!is_it, "a test's own panic");
-        });
         Self::new(reqwest::Body::wrap_stream(chunks))
     }
 }
