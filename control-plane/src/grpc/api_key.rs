@@ -1,16 +1,16 @@
 //! `ApiKeyService`. A `user` sees and manages their own keys only; somebody else's
 //! key does not exist for them.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
+use crate::domain::Violations;
 use crate::domain::api_key::{self, ApiKey, Draft, KeyId, Minted, Spec};
 use crate::domain::user::UserId;
-use crate::domain::{Times, Violations};
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::mask::{self, UnknownPath};
@@ -198,7 +198,7 @@ impl ApiKeys {
             allowed_providers,
             loss_policy,
         };
-        let key = new_key(&minted, draft.check()?, call.now);
+        let key = ApiKey::new(&minted, draft.check()?, call.now);
         let audit = call
             .audit(&target(&key))
             .with_summaries(None, Some(summary::api_key(&key)));
@@ -248,7 +248,7 @@ impl ApiKeys {
         spec: Spec,
         asked_revision: u64,
     ) -> Result<Stored<ApiKey>, Error> {
-        let after = changed(&before.value, spec, call.now);
+        let after = before.value.clone().with_spec(spec, call.now);
         let audit = call.audit(&target(&after)).with_summaries(
             Some(summary::api_key(&before.value)),
             Some(summary::api_key(&after)),
@@ -268,19 +268,17 @@ impl ApiKeys {
         let minted = mint();
         let result = minted.id.as_str();
         let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
-        let key = new_key(&minted, before.value.spec.clone(), call.now);
-        let old = changed(
-            &before.value,
-            ending(&before.value.spec, overlap, call.now),
-            call.now,
-        );
+        let Stored { value: old, revision } = before.clone();
+        let key = ApiKey::new(&minted, old.spec.clone(), call.now);
+        let ending = old.spec.clone().ending(overlap, call.now);
+        let old = old.with_spec(ending, call.now);
         let audit = call.audit(&target(&before.value)).with_summaries(
             Some(summary::api_key(&before.value)),
             Some(summary::api_key(&key)),
         );
         let changes = vec![
             Change::PutApiKey(key.clone(), Expect::Absent),
-            Change::PutApiKey(old, Expect::Revision(before.revision)),
+            Change::PutApiKey(old, Expect::Revision(revision)),
         ];
         match self.commits.create(changes, audit, idempotency).await? {
             Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
@@ -332,39 +330,6 @@ fn is_asked_for(key: &ApiKey, request: &admin::ListApiKeysRequest) -> bool {
 
 fn mint() -> Minted {
     api_key::mint(rand::random(), rand::random())
-}
-
-fn new_key(minted: &Minted, spec: Spec, now: SystemTime) -> ApiKey {
-    ApiKey {
-        id: minted.id.clone(),
-        hash: minted.hash,
-        spec,
-        times: Times::new(now),
-    }
-}
-
-fn changed(key: &ApiKey, spec: Spec, now: SystemTime) -> ApiKey {
-    ApiKey {
-        spec,
-        times: key.times.touched(now),
-        ..key.clone()
-    }
-}
-
-/// The settings of a key whose successor exists.
-fn ending(spec: &Spec, overlap: Duration, now: SystemTime) -> Spec {
-    if overlap.is_zero() {
-        return Spec {
-            enabled: false,
-            ..spec.clone()
-        };
-    }
-    let end = now + overlap;
-    let expires_at = spec.expires_at.map_or(end, |at| at.min(end));
-    Spec {
-        expires_at: Some(expires_at),
-        ..spec.clone()
-    }
 }
 
 fn target(key: &ApiKey) -> String {
