@@ -1,15 +1,12 @@
-//! Holds the sources against the architecture: which module may import what.
+//! Which module may import what.
 //!
-//! Reads text, not types: a path such as `sled::` or `use sled` in code (comments and
-//! strings aside) counts as an import. That is enough to see an arrow that points
-//! the wrong way in the change that draws it.
+//! A path such as `sled::` or `use sled` counts as an import.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::Result;
+
+use crate::source::{code_only, root, sources};
 
 /// Code below `places` must not name any of `banned`, save in `except`.
 struct Rule {
@@ -147,70 +144,6 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// The top level of the project; nothing else may be visible there.
-const TOP_LEVEL: &[&str] = &[
-    "Cargo.lock",
-    "Cargo.toml",
-    "LICENSE",
-    "README.md",
-    "admin-web",
-    "control-plane",
-    "data-plane",
-    "deploy",
-    "proto",
-    "tests",
-];
-
-/// Made by building and running, never committed.
-const TOP_LEVEL_IGNORED: &[&str] = &["target", "data", "provider.json"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Every `.rs` file below `dir`, relative to the root, with `/` between the parts.
-fn sources(root: &Path, dir: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut waiting = vec![root.join(dir)];
-    while let Some(folder) = waiting.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                let relative = path.strip_prefix(root)?;
-                found.push(relative.to_string_lossy().into_owned());
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The code without comments, string contents and the test module at its end.
-fn code_only(source: &str) -> String {
-    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or(source);
-    let mut code = String::with_capacity(source.len());
-    for line in source.lines() {
-        let mut in_string = false;
-        let mut before = '\0';
-        let mut chars = line.chars().peekable();
-        while let Some(c) = chars.next() {
-            if !in_string && c == '/' && chars.peek() == Some(&'/') {
-                break;
-            }
-            if c == '"' && before != '\\' && before != '\'' {
-                in_string = !in_string;
-            }
-            if !in_string {
-                code.push(c);
-            }
-            before = c;
-        }
-        code.push('\n');
-    }
-    code
-}
-
 /// Whether `word` stands in the code as a whole name or path.
 fn names(code: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
@@ -274,23 +207,6 @@ fn violations(root: &Path) -> Result<Vec<String>> {
 fn every_module_imports_only_what_it_may() {
     let found = violations(&root()).unwrap();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
-}
-
-#[test]
-fn the_top_level_shows_only_what_is_on_the_card() {
-    let strangers: Vec<_> = fs::read_dir(root())
-        .expect("the project")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|name| !name.starts_with('.'))
-        .filter(|name| !TOP_LEVEL.contains(&name.as_str()) && !TOP_LEVEL_IGNORED.contains(&name.as_str()))
-        .collect();
-    assert!(strangers.is_empty(), "not on the card: {strangers:?}");
 }
 
 #[test]
