@@ -84,7 +84,7 @@ async fn run(plan: Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn limit(pid: u32) -> Result<()> {
+pub(crate) fn limit(pid: u32) -> Result<()> {
     let pid = Pid::from_raw(pid.try_into()?).context("a process id")?;
     let narrow = Rlimit {
         current: Some(DESCRIPTORS),
@@ -95,7 +95,7 @@ fn limit(pid: u32) -> Result<()> {
 }
 
 /// Clients that say nothing.
-async fn crowd(address: &str) -> Vec<TcpStream> {
+pub(crate) async fn crowd(address: &str) -> Vec<TcpStream> {
     let connecting = (0..CLIENTS).map(|_| timeout(CONNECT_MAX, TcpStream::connect(address)));
     let connected = futures_util::future::join_all(connecting).await;
     connected.into_iter().filter_map(|it| it.ok()?.ok()).collect()

@@ -19,6 +19,7 @@ mod roll;
 mod slow_readers;
 mod slowloris;
 mod soak;
+mod stock;
 mod streams;
 
 use std::io::Write as _;
@@ -44,6 +45,7 @@ const RUNS: &[Run] = &[
     slow_readers::RUN,
     slowloris::RUN,
     soak::RUN,
+    stock::RUN,
     streams::RUN,
 ];
 

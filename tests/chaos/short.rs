@@ -31,6 +31,7 @@ short_forms! {
     slow_readers_hold_back_their_upstream_and_nobody_else => "slow-readers",
     dripping_clients_are_closed_and_the_others_served => "slowloris",
     a_node_does_not_grow => "soak",
+    stock_servers_lack_what_ours_have => "stock",
     open_streams_are_kept_and_cost_little => "streams",
 }
 

@@ -6,6 +6,7 @@
 //! TLS where a test wants it (`tls`). What it answers is data (`script`); a model without a script
 //! gets the canned answer that its name asks for (`canned`), with the faults that its name asks for
 //! (`fault`) or that a seed has planned (`plan`), which is what the program of the same name serves.
+//! What goes wrong in HTTP/2 alone has an upstream of its own (`http2`).
 //! Before a real server it passes that one's answers on, and breaks them in the same ways (`proxy`).
 //! Who cannot look into the process asks it at `REQUESTS_PATH` what a model was sent, and at
 //! `FATES_PATH` what became of that.
@@ -15,6 +16,7 @@ pub mod answer;
 pub mod canned;
 pub mod fault;
 mod http1;
+pub mod http2;
 pub mod plan;
 mod play;
 mod proxy;

@@ -13,6 +13,7 @@ pub mod durability;
 pub mod fake_control_plane;
 pub mod faultd;
 pub mod fleet_proxy;
+pub mod forward_proxy;
 pub mod hush;
 pub mod load;
 pub mod name_server;

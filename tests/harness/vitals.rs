@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 /// The kernel counts processor time in hundredths of a second.
 const MS_PER_TICK: f64 = 10.0;
+const NS_PER_MS: f64 = 1e6;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Vitals {
@@ -54,6 +55,23 @@ impl fmt::Display for Vitals {
 
 pub fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
+}
+
+/// For how long the threads that a process has wanted a processor so far, whether or not they got it: on a
+/// busy machine even who spins gets little.
+pub fn runnable_ms(pid: u32) -> Result<f64> {
+    let mut sum_ns = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok(told) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+            continue;
+        };
+        // On a processor, and in the queue for one.
+        for time_ns in told.split_whitespace().take(2) {
+            sum_ns += time_ns.parse::<f64>()?;
+        }
+    }
+    Ok(sum_ns / NS_PER_MS)
 }
 
 /// The first word behind `name`.

@@ -9,6 +9,7 @@ mod bed;
 mod broken_streams;
 mod connections;
 mod departures;
+mod http2;
 mod names;
 mod nonsense;
 mod refusals;

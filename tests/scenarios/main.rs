@@ -23,6 +23,7 @@ mod models;
 mod native;
 mod outage;
 mod pains;
+mod proxies;
 mod resilience;
 mod restart;
 mod second_try;

@@ -59,7 +59,7 @@ pub enum End {
 }
 
 /// Holds an upstream until a test opens it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Gate(watch::Sender<bool>);
 
 /// The same bytes again and again.

@@ -104,7 +104,18 @@ impl Authority {
         Ok(Front(kind))
     }
 
+    /// For HTTP/2 and nothing else.
+    pub(super) fn http2_acceptor(&self) -> Result<TlsAcceptor> {
+        let mut config = self.config(&OWN_NAMES, false)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
     fn acceptor(&self, names: &[&str], is_expired: bool) -> Result<TlsAcceptor> {
+        Ok(TlsAcceptor::from(Arc::new(self.config(names, is_expired)?)))
+    }
+
+    fn config(&self, names: &[&str], is_expired: bool) -> Result<ServerConfig> {
         let key = KeyPair::generate()?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
@@ -119,7 +130,7 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(config)
     }
 }
 
