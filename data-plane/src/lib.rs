@@ -144,8 +144,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         async move { upstreams.tables.load_when_wanted().await }
     });
     tasks.spawn({
-        let overload = Arc::clone(&node.overload);
-        async move { overload.watch().await }
+        let node = Arc::clone(&node);
+        async move { node.overload.watch(|| node.requests_in_flight()).await }
     });
     let kept = follow_configuration(fleet, cache, node, &shutdown, &tasks).await;
     tasks.spawn(ops_server.run(ops_listener, over.clone()));

@@ -2,11 +2,14 @@
 //! is behind, when too many are being served, when their bodies fill the memory.
 //!
 //! Everybody waits for upstreams most of the time, so that the number of requests says
-//! nothing about the processor; how late a timer fires while our threads are at work does.
+//! nothing about the processor; how long work waits in this process does.
 
 mod budget;
+mod gauge;
+mod groups;
 mod memory;
 mod processor;
+mod processors;
 
 use std::{
     sync::{
@@ -16,25 +19,25 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::{Handle, RuntimeMetrics},
-    time::{Instant, sleep},
-};
+use tokio::time::Instant;
 
-use self::processor::{Controller, Seen};
 pub(crate) use self::{
     budget::{Budget, Held},
     memory::memory_bytes,
 };
+use self::{
+    gauge::Gauge,
+    processor::{Controller, Seen},
+};
 
-/// How often lateness is measured while requests come.
+/// How often this process is looked at while it serves somebody.
 const TICK: Duration = Duration::from_millis(10);
-/// The same while none come.
+/// The same while it serves nobody.
 const IDLE_TICK: Duration = Duration::from_millis(100);
 /// How often the log says how many were turned away.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
-/// The share of requests that is let in is kept as a fraction of this.
-const ALL: u32 = 1 << 16;
+/// Any number may be in flight, as far as the processor goes.
+const UNLIMITED: u64 = u64::MAX;
 
 /// What there is too little of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -71,14 +74,12 @@ pub(crate) struct Limits {
 pub(crate) struct Overload {
     limits: Limits,
     pub(crate) bodies: Arc<Budget>,
-    /// Requests since the last tick.
-    arrivals: AtomicU32,
+    /// How many may be in flight because of the processor.
+    limit: AtomicU64,
+    /// Turned away because of that since the last tick.
+    hindered: AtomicU32,
     /// Turned away since the log said so.
     refused: AtomicU64,
-    /// The share that is let in, of [`ALL`].
-    share: AtomicU32,
-    /// Spreads those who are let in evenly.
-    turn: AtomicU64,
     controller: Mutex<Controller>,
 }
 
@@ -87,31 +88,23 @@ impl Overload {
         Self {
             limits,
             bodies: Budget::new(limits.body_bytes_max),
-            arrivals: AtomicU32::new(0),
+            limit: AtomicU64::new(UNLIMITED),
+            hindered: AtomicU32::new(0),
             refused: AtomicU64::new(0),
-            share: AtomicU32::new(ALL),
-            turn: AtomicU64::new(0),
-            controller: Mutex::new(Controller::default()),
+            controller: Mutex::default(),
         }
     }
 
-    /// Whether one more request is served, besides those in flight.
+    /// Whether one more request is served; `in_flight` counts it.
     pub(crate) fn admit(&self, in_flight: u64) -> Result<(), Shortage> {
-        self.arrivals.fetch_add(1, Ordering::Relaxed);
         if in_flight > self.limits.requests_max {
             return Err(Shortage::Requests);
         }
-        let share = u64::from(self.share.load(Ordering::Relaxed));
-        if share == u64::from(ALL) {
-            return Ok(());
+        if in_flight > self.limit.load(Ordering::Relaxed) {
+            self.hindered.fetch_add(1, Ordering::Relaxed);
+            return Err(Shortage::Processor);
         }
-        // Of any so many in a row the same number is let in.
-        let turn = self.turn.fetch_add(share, Ordering::Relaxed);
-        if (turn % u64::from(ALL)) + share >= u64::from(ALL) {
-            Ok(())
-        } else {
-            Err(Shortage::Processor)
-        }
+        Ok(())
     }
 
     /// Somebody was turned away.
@@ -119,47 +112,39 @@ impl Overload {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Measures for ever how late the runtime is and how busy.
-    pub(crate) async fn watch(&self) {
-        let runtime = Handle::current().metrics();
-        let (mut tick, mut ticked_at, mut worked) = (IDLE_TICK, Instant::now(), time_at_work(&runtime));
-        let mut told_at = ticked_at;
+    /// Looks for ever whether this process has more to do than it can.
+    pub(crate) async fn watch(&self, in_flight: impl Fn() -> u64) {
+        let (mut gauge, mut told_at) = (Gauge::new(), Instant::now());
+        let mut tick = IDLE_TICK;
         loop {
-            sleep(tick).await;
+            let seen = Seen {
+                look: gauge.look(tick).await,
+                in_flight: in_flight(),
+                refused: self.hindered.swap(0, Ordering::Relaxed),
+            };
+            self.measured(seen);
             let now = Instant::now();
-            let passed = now.saturating_duration_since(ticked_at);
-            let worked_now = time_at_work(&runtime);
-            let arrivals = self.arrivals.swap(0, Ordering::Relaxed);
-            self.measured(Seen {
-                passed,
-                lateness: passed.saturating_sub(tick),
-                busy: worked_now.saturating_sub(worked).as_secs_f64()
-                    / passed.as_secs_f64().max(f64::MIN_POSITIVE),
-                arrivals,
-            });
             if now >= told_at + TELL_INTERVAL {
                 self.tell();
                 told_at = now;
             }
-            (ticked_at, worked) = (now, worked_now);
-            tick = if arrivals > 0 { TICK } else { IDLE_TICK };
+            let is_idle = seen.in_flight == 0 && seen.refused == 0;
+            tick = if is_idle { IDLE_TICK } else { TICK };
         }
     }
 
     fn measured(&self, seen: Seen) {
         let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_shedding = controller.is_shedding();
-        let share = controller.measured(seen);
-        let is_shedding = controller.is_shedding();
+        let limit = controller.measured(seen).unwrap_or(UNLIMITED);
         drop(controller);
-        self.share
-            .store((share * f64::from(ALL)).round() as u32, Ordering::Relaxed);
-        if is_shedding && !was_shedding {
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        if before == UNLIMITED && limit != UNLIMITED {
             tracing::warn!(
-                late_ms = seen.lateness.as_millis() as u64,
+                waited_ms = seen.look.waited.as_millis() as u64,
+                in_flight = seen.in_flight,
                 "more to do than can be done: shedding requests"
             );
-        } else if was_shedding && !is_shedding {
+        } else if before != UNLIMITED && limit == UNLIMITED {
             tracing::info!("shedding is over");
         }
     }
@@ -168,19 +153,11 @@ impl Overload {
     fn tell(&self) {
         let requests = self.refused.swap(0, Ordering::Relaxed);
         if requests > 0 {
-            let share = f64::from(self.share.load(Ordering::Relaxed)) / f64::from(ALL);
-            tracing::warn!(requests, share, "requests turned away");
+            let limit = self.limit.load(Ordering::Relaxed);
+            let in_flight_max = (limit != UNLIMITED).then_some(limit);
+            tracing::warn!(requests, in_flight_max, "requests turned away");
         }
     }
-}
-
-/// Of an average thread of the runtime.
-fn time_at_work(runtime: &RuntimeMetrics) -> Duration {
-    let workers = runtime.num_workers();
-    let sum: Duration = (0..workers)
-        .map(|worker| runtime.worker_total_busy_duration(worker))
-        .sum();
-    sum / u32::try_from(workers).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -202,16 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_let_in_evenly() {
-        for share in [0, 1, ALL / 3, ALL / 2, ALL - 1, ALL] {
-            let overload = overload();
-            overload.share.store(share, Ordering::Relaxed);
-            let admitted = |requests: u32| (0..requests).filter(|_| overload.admit(1).is_ok()).count();
-            let of_all = admitted(ALL);
-            assert_eq!(of_all, share as usize);
-            let of_thirty = admitted(30) as f64;
-            let expected = 30.0 * f64::from(share) / f64::from(ALL);
-            assert!((of_thirty - expected).abs() <= 1.0, "{share}: {of_thirty}");
-        }
+    fn the_processor_limits_what_is_in_flight() {
+        let overload = overload();
+        overload.limit.store(4, Ordering::Relaxed);
+        assert_eq!(overload.admit(4), Ok(()));
+        assert_eq!(overload.admit(5), Err(Shortage::Processor));
+        assert_eq!(overload.hindered.load(Ordering::Relaxed), 1);
     }
 }

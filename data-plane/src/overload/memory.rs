@@ -1,51 +1,28 @@
 //! How much memory this process may use: the least of its control groups' limits and of
 //! what the machine has.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-const GROUPS: &str = "/proc/self/cgroup";
+use super::groups::{self, Folder};
+
 const MACHINE: &str = "/proc/meminfo";
-const MOUNT: &str = "/sys/fs/cgroup";
 
 /// `None` where nothing tells.
 pub(crate) fn memory_bytes() -> Option<u64> {
-    least(|path| fs::read_to_string(path).ok())
+    least(|path| std::fs::read_to_string(path).ok())
 }
 
 fn least(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let groups = read(Path::new(GROUPS)).unwrap_or_default();
-    let limits = groups
-        .lines()
-        .filter_map(files)
-        .flat_map(|(folder, mount, file)| {
-            // A group is held to the limits of those around it, too. Inside a container the
-            // path may be the machine's; what counts is then at the mount itself.
-            let around: Vec<_> = folder.ancestors().map(Path::to_owned).collect();
-            around
-                .into_iter()
-                .take_while(move |folder| folder.starts_with(&mount))
-                .map(move |folder| folder.join(file))
-        })
+    let limit = |folder| {
+        let file = match folder {
+            Folder::Unified(folder) => folder.join("memory.max"),
+            Folder::Single(folder) => folder.join("memory.limit_in_bytes"),
+        };
         // Both versions write "no limit" in their own way.
-        .filter_map(|file| read(&file)?.trim().parse::<u64>().ok());
-    limits.chain(machine(&read(Path::new(MACHINE))?)).min()
-}
-
-/// Folder, mount and file of a line such as `0::/system.slice/bridge.service`.
-fn files(line: &str) -> Option<(PathBuf, PathBuf, &'static str)> {
-    let mut parts = line.splitn(3, ':');
-    let (_number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-    let (mount, file) = if controllers.is_empty() {
-        (PathBuf::from(MOUNT), "memory.max")
-    } else if controllers.split(',').any(|name| name == "memory") {
-        (Path::new(MOUNT).join("memory"), "memory.limit_in_bytes")
-    } else {
-        return None;
+        read(&file)?.trim().parse::<u64>().ok()
     };
-    Some((mount.join(path.trim_start_matches('/')), mount, file))
+    let limits = groups::folders("memory", &read).into_iter().filter_map(limit);
+    limits.chain(machine(&read(Path::new(MACHINE))?)).min()
 }
 
 fn machine(text: &str) -> Option<u64> {
@@ -59,6 +36,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const GROUPS: &str = "/proc/self/cgroup";
 
     fn check(files: &[(&str, &str)], expected: Option<u64>) {
         let read = |path: &Path| {
