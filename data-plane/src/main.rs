@@ -2,6 +2,7 @@
 //! reports how it ended.
 
 mod hardening;
+mod pages;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    pages::keep_small();
     if let Err(error) = hardening::harden() {
         eprintln!("bridge-data-plane: {error}");
         return ExitCode::FAILURE;
