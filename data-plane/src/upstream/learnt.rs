@@ -49,6 +49,8 @@ struct Lesson {
     counted: Calibration,
     /// To prompts that are long enough to learn from, whether or not they told their usage.
     answers: u32,
+    /// How many of them there were when a prompt was last counted.
+    sampled_after: Option<u32>,
     tokenizes_from: Option<Instant>,
 }
 
@@ -70,10 +72,16 @@ impl Learnt {
 
     /// Whether a prompt should be counted with the tokenizer. `rough` is its estimate by length.
     pub(crate) fn wants_sample(&self, candidate: &Candidate, rough: u64) -> bool {
-        let is_due = |lesson: &Lesson| {
-            lesson.answers < SAMPLES_AT_FIRST || lesson.answers.is_multiple_of(SAMPLE_EVERY)
-        };
-        teaches(rough) && self.read(candidate, is_due).unwrap_or(true)
+        if !teaches(rough) {
+            return false;
+        }
+        let mut is_wanted = false;
+        self.write(candidate, |lesson| {
+            let is_due = lesson.answers < SAMPLES_AT_FIRST || lesson.answers.is_multiple_of(SAMPLE_EVERY);
+            // Hundreds may come before one is answered.
+            is_wanted = is_due && lesson.sampled_after.replace(lesson.answers) != Some(lesson.answers);
+        });
+        is_wanted
     }
 
     /// The upstream has answered, and may have told how long the prompt was.
@@ -167,6 +175,7 @@ impl Lesson {
             rough: Calibration::default(),
             counted: Calibration::default(),
             answers: 0,
+            sampled_after: None,
             tokenizes_from: None,
         }
     }
@@ -241,6 +250,18 @@ mod tests {
             }
             assert_eq!(samples, SAMPLES_AT_FIRST + 2, "{prompt_tokens:?}");
         }
+    }
+
+    #[test]
+    fn of_prompts_that_come_together_one_is_counted() {
+        let (learnt, one) = (Learnt::default(), candidate("p", "m"));
+        let samples = |prompts: u32| {
+            let wanted = (0..prompts).filter(|_| learnt.wants_sample(&one, PROMPT.rough));
+            wanted.count()
+        };
+        assert_eq!(samples(100), 1);
+        learnt.observe(&one, PROMPT, None);
+        assert_eq!(samples(100), 1);
     }
 
     #[test]
