@@ -31,7 +31,8 @@ const TOTAL_MAX: Duration = Duration::from_secs(120);
 /// the connection closes sees a reset instead of the answer.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_MAX: Duration = Duration::from_secs(2);
-const DISCARD_SHORT_BYTES_MAX: u64 = 256 << 10;
+/// Of a request that is turned away so much is read at most: what agents send, as a rule.
+const DISCARD_SHORT_BYTES_MAX: usize = 8 << 20;
 /// What a body costs besides itself: what is made of it for an upstream, and the buffers that
 /// both grow in.
 const COPIES: u64 = 3;
@@ -140,20 +141,25 @@ fn broken(error: &axum::Error) -> Error {
     Error::ClientLeft
 }
 
-/// Reads past a body that nobody wants, if that costs less than a new connection would.
+/// Reads past a body that nobody wants, if that costs less than a new connection and another
+/// attempt would.
 pub(crate) async fn discard_short(body: Body) {
-    let told = body.size_hint().exact();
-    if told.is_some_and(|bytes| bytes > 0 && bytes <= DISCARD_SHORT_BYTES_MAX) {
-        discard(body).await;
+    let is_long = |bytes: u64| bytes > DISCARD_SHORT_BYTES_MAX as u64;
+    if !body.is_end_stream() && !body.size_hint().exact().is_some_and(is_long) {
+        discard_up_to(body, DISCARD_SHORT_BYTES_MAX).await;
     }
 }
 
-async fn discard(mut body: Body) {
+async fn discard(body: Body) {
+    discard_up_to(body, DISCARD_BYTES_MAX).await;
+}
+
+async fn discard_up_to(mut body: Body, bytes_max: usize) {
     let all = async {
         let mut bytes_read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes_read += frame.data_ref().map_or(0, Bytes::len);
-            if bytes_read > DISCARD_BYTES_MAX {
+            if bytes_read > bytes_max {
                 return;
             }
         }
