@@ -2,6 +2,10 @@
 //! must hear so at once, and a moment after the storm everything must be as before.
 //!
 //! The node gets a part of one processor, so that the generator and the upstream can outdo it.
+//! What is sent is what agents send: long prompts, whose answers are streamed in many pieces.
+//! Most of a request's cost is in these pieces, and a refusal is cheap beside it. Whole answers
+//! of an upstream that takes no time are the opposite, and measured as well: they cost little
+//! more than reading the prompt, which a refusal costs, too.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +13,8 @@ use anyhow::Result;
 use bridge_tests::cgroup::Cgroup;
 use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, closed_loop, open_loop};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::report::{Plan, Report, Run};
 
@@ -22,108 +28,169 @@ pub(crate) const RUN: Run = Run {
 /// Of one processor.
 const NODE_SHARE: f64 = 0.25;
 /// The numbers of clients that are tried to find the capacity.
-const CLIENTS: [usize; 3] = [8, 32, 128];
+const CLIENTS: [usize; 3] = [16, 64, 256];
+/// Before anything is measured: tables are loaded and pages are there.
+const WARM_UP_CLIENTS: usize = 16;
+const WARM_UP: Duration = Duration::from_secs(3);
 const LOAD: f64 = 3.0;
 const GOODPUT_MIN: f64 = 0.9;
 const REFUSAL_MAX: Duration = Duration::from_millis(20);
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
 /// How often the node is looked at after the storm, and when it counts as quiet again.
-const PROBES_PER_SECOND: f64 = 50.0;
+const PROBES_PER_SECOND: f64 = 10.0;
 const QUIET_FACTOR: u32 = 3;
-/// What an upstream takes to answer.
-const UPSTREAM_TIME: Duration = Duration::from_millis(5);
-/// A conversation of usual length; a refusal has to be much cheaper than it.
+/// A conversation of usual length.
 const PROMPT_BYTES: usize = 64 << 10;
+/// What an upstream takes for a whole answer.
+const WHOLE_TIME: Duration = Duration::from_millis(5);
+/// A streamed one.
+const PIECES: u32 = 100;
+const PIECE_TIME: Duration = Duration::from_millis(5);
+
+/// Who sends what.
+#[derive(Clone, Copy)]
+struct Load {
+    name: &'static str,
+    /// How many of a hundred answers are streamed.
+    streamed: u32,
+    seed: u64,
+    storm: Duration,
+    closed: Duration,
+}
 
 async fn run(plan: Plan) -> Result<Report> {
-    let mut stage = LoadStage::start(1, &[("LOG_LEVEL", "warning")]).await?;
-    let client = stage.client(0, Protocol::Http1)?;
-    let group = Cgroup::cpu(NODE_SHARE)?;
-    group.add(stage.bridge.node(0)?.process()?.pid())?;
+    let seconds = |short, full| Duration::from_secs(plan.pick(short, full));
+    let agents = Load {
+        name: "agents",
+        streamed: 90,
+        seed: plan.seed,
+        storm: seconds(3, 60),
+        closed: seconds(3, 10),
+    };
+    let wholes = Load {
+        name: "whole answers",
+        streamed: 0,
+        storm: seconds(3, 20),
+        closed: seconds(2, 5),
+        ..agents
+    };
     let mut report = Report::new(plan);
-
-    let quiet = Tally::of(&probe(&client, plan.pick(1, 5)).await)?;
-    report.figure("quiet", &quiet);
-    let mut peak = 0.0_f64;
-    for clients in CLIENTS {
-        let time = Duration::from_secs(plan.pick(1, 10));
-        let client = client.clone();
-        let samples = closed_loop(clients, time, move |_| {
-            let client = client.clone();
-            async move { client.send(&ask()).await }
-        })
-        .await;
-        let tally = Tally::of(&samples)?;
-        let rate = tally.good.count() as f64 / time.as_secs_f64();
-        report.figure(format!("{clients} clients"), format!("{rate:.0}/s, {tally}"));
-        peak = peak.max(rate);
+    for load in [agents, wholes] {
+        load.measure(&mut report, plan).await?;
     }
-
-    let time = Duration::from_secs(plan.pick(3, 60));
-    let before = stage.vitals(0)?;
-    let started = Instant::now();
-    let storm = storm(&client, peak * LOAD, time).await;
-    // What was good within the time; late answers do not count.
-    let in_time = storm
-        .iter()
-        .filter(|sample| sample.is_good() && sample.sent_at + sample.took <= started + time);
-    let goodput = in_time.count() as f64 / time.as_secs_f64();
-    let tally = Tally::of(&storm)?;
-    let after = stage.vitals(0)?;
-    report.figure("storm", &tally);
-    report.figure("node before the storm", before);
-    report.figure("node after the storm", after);
-
-    let calm = probe(&client, plan.pick(3, 10)).await;
-    let recovery = recovery(&calm, quiet.good.p99() * QUIET_FACTOR);
-    report.figure("afterwards", Tally::of(&calm)?);
-
-    report.should(
-        "F49",
-        format!(
-            "goodput of {:.0} % of the peak of {peak:.0}/s at {LOAD} times as much",
-            GOODPUT_MIN * 100.0
-        ),
-        format!("{goodput:.0}/s, {:.0} %", goodput / peak * 100.0),
-        goodput >= peak * GOODPUT_MIN,
-    );
-    let other = tally.all() - tally.good.count() - tally.shed();
-    report.must(
-        "F49",
-        format!("every request is answered or refused with {SHED_STATUS}"),
-        format!("{other} of {} otherwise", tally.all()),
-        other == 0,
-    );
-    report.should(
-        "F49",
-        format!("refused within {REFUSAL_MAX:?} (p99)"),
-        format!("{} refused, {}", tally.refused.count(), tally.refused),
-        tally.refused.count() > 0 && tally.refused.p99() <= REFUSAL_MAX,
-    );
-    report.should(
-        "F49",
-        format!("as before within {RECOVERY_MAX:?}"),
-        recovery.map_or("never".to_owned(), |time| format!("{time:.1?}")),
-        recovery.is_some_and(|time| time <= RECOVERY_MAX),
-    );
     Ok(report)
 }
 
-fn ask() -> Ask {
-    Ask::whole(UPSTREAM_TIME).padded(PROMPT_BYTES)
-}
+impl Load {
+    async fn measure(self, report: &mut Report, plan: Plan) -> Result<()> {
+        let name = self.name;
+        let mut stage = LoadStage::start(1, &[("LOG_LEVEL", "warning")]).await?;
+        let group = Cgroup::cpu(NODE_SHARE)?;
+        let node = stage.bridge.node(0)?;
+        node.kill()?;
+        node.set_prefix(group.entrance());
+        node.start()?;
+        node.wait_until_ready().await?;
+        let client = stage.client(0, Protocol::Http1)?;
+        self.closed_loop(&client, WARM_UP_CLIENTS, WARM_UP).await;
 
-async fn storm(client: &Client, rate: f64, time: Duration) -> Vec<Sample> {
-    open_loop(rate, time, |_, due| {
+        let quiet = Tally::of(&self.probe(&client, plan.pick(1, 5)).await)?;
+        report.figure(format!("{name}, quiet"), &quiet);
+        let mut peak = 0.0_f64;
+        for clients in CLIENTS {
+            let end = Instant::now() + self.closed;
+            let samples = self.closed_loop(&client, clients, self.closed).await;
+            let (rate, tally) = (good_by(end, &samples, self.closed), Tally::of(&samples)?);
+            report.figure(
+                format!("{name}, {clients} clients"),
+                format!("{rate:.0}/s, {tally}"),
+            );
+            peak = peak.max(rate);
+        }
+
+        let before = stage.vitals(0)?;
+        let end = Instant::now() + self.storm;
+        let storm = self.open_loop(&client, peak * LOAD, self.storm).await;
+        let (goodput, tally) = (good_by(end, &storm, self.storm), Tally::of(&storm)?);
+        let after = stage.vitals(0)?;
+        report.figure(format!("{name}, storm"), &tally);
+        report.figure(format!("{name}, node before the storm"), before);
+        report.figure(format!("{name}, node after the storm"), after);
+
+        let calm = self.probe(&client, plan.pick(3, 10)).await;
+        let recovery = recovery(&calm, quiet.good.p99() * QUIET_FACTOR);
+        report.figure(format!("{name}, afterwards"), Tally::of(&calm)?);
+
+        report.should(
+            "F49",
+            format!(
+                "{name}: goodput of {:.0} % of the peak of {peak:.0}/s at {LOAD} times as much",
+                GOODPUT_MIN * 100.0
+            ),
+            format!("{goodput:.0}/s, {:.0} %", goodput / peak * 100.0),
+            goodput >= peak * GOODPUT_MIN,
+        );
+        let other = tally.all() - tally.good.count() - tally.shed();
+        report.must(
+            "F49",
+            format!("{name}: every request is answered or refused with {SHED_STATUS}"),
+            format!("{other} of {} otherwise", tally.all()),
+            other == 0,
+        );
+        report.should(
+            "F49",
+            format!("{name}: refused within {REFUSAL_MAX:?} (p99)"),
+            format!("{} refused, {}", tally.refused.count(), tally.refused),
+            tally.refused.count() > 0 && tally.refused.p99() <= REFUSAL_MAX,
+        );
+        report.should(
+            "F49",
+            format!("{name}: as before within {RECOVERY_MAX:?}"),
+            recovery.map_or("never".to_owned(), |time| format!("{time:.1?}")),
+            recovery.is_some_and(|time| time <= RECOVERY_MAX),
+        );
+        Ok(())
+    }
+
+    /// The `number`th request.
+    fn ask(self, number: u64) -> Ask {
+        let mut chance = StdRng::seed_from_u64(self.seed ^ number.rotate_left(32));
+        let ask = if chance.random_range(0..100) < self.streamed {
+            Ask::stream(PIECES, PIECE_TIME)
+        } else {
+            Ask::whole(WHOLE_TIME)
+        };
+        ask.padded(PROMPT_BYTES)
+    }
+
+    async fn closed_loop(self, client: &Client, clients: usize, time: Duration) -> Vec<Sample> {
         let client = client.clone();
-        async move { client.send_due(&ask(), due).await }
-    })
-    .await
+        closed_loop(clients, time, move |number| {
+            let client = client.clone();
+            async move { client.send(&self.ask(number)).await }
+        })
+        .await
+    }
+
+    async fn open_loop(self, client: &Client, rate: f64, time: Duration) -> Vec<Sample> {
+        open_loop(rate, time, |number, due| {
+            let client = client.clone();
+            async move { client.send_due(&self.ask(number), due).await }
+        })
+        .await
+    }
+
+    /// A few requests each second, which disturb nobody.
+    async fn probe(self, client: &Client, seconds: u64) -> Vec<Sample> {
+        self.open_loop(client, PROBES_PER_SECOND, Duration::from_secs(seconds))
+            .await
+    }
 }
 
-/// A few requests each second, which disturb nobody.
-async fn probe(client: &Client, seconds: u64) -> Vec<Sample> {
-    storm(client, PROBES_PER_SECOND, Duration::from_secs(seconds)).await
+/// Good answers in a second of this time; those that came after its end do not count.
+fn good_by(end: Instant, samples: &[Sample], time: Duration) -> f64 {
+    let in_time = |sample: &&Sample| sample.is_good() && sample.sent_at + sample.took <= end;
+    samples.iter().filter(in_time).count() as f64 / time.as_secs_f64()
 }
 
 /// From the first of these samples on until all were good and quick; `None` if that never was.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bridge_tests::load::client::End;
-use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol};
 use bridge_tests::vitals::{Vitals, mebibytes};
 use bridge_tests::wait;
@@ -167,7 +166,6 @@ async fn try_one(client: &Client, kind: Kind) -> Result<()> {
             let asked = tokio::time::timeout(pause, client.open(&Ask::never(true))).await;
             match asked {
                 Err(_left) => Ok(()),
-                Ok(Ok(answer)) if answer.status() == SHED_STATUS => Ok(()),
                 Ok(answer) => bail!("answered: {answer:?}"),
             }
         }
@@ -183,8 +181,6 @@ async fn good(client: &Client, ask: &Ask) -> Result<()> {
     let sample = client.send(ask).await;
     match &sample.end {
         End::Good => Ok(()),
-        // Too much to do, on a machine with other work.
-        End::Refused(refusal) if refusal.status == SHED_STATUS => Ok(()),
         End::Refused(_) | End::Failed(_) => bail!("{:?}", sample.end),
     }
 }
@@ -193,7 +189,7 @@ async fn status(client: &Client, ask: &Ask, expected: &[u16]) -> Result<()> {
     let answer = client.open(ask).await?;
     let status = answer.status().as_u16();
     answer.into_body().collect().await?;
-    match expected.contains(&status) || status == SHED_STATUS {
+    match expected.contains(&status) {
         true => Ok(()),
         false => bail!("{status} instead of {expected:?}"),
     }

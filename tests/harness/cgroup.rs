@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// Short, so that a process that has used up its share waits for milliseconds only.
-const PERIOD_US: u64 = 10_000;
+const PERIOD_US: u64 = 4_000;
 
 /// Dropping it moves its processes to the root and removes it.
 pub struct Cgroup {
@@ -32,6 +32,13 @@ impl Cgroup {
         let group = Self::create("memory")?;
         group.set("memory.limit_in_bytes", bytes)?;
         Ok(group)
+    }
+
+    /// Whom to start a program with so that it is in the group from its first moment.
+    pub fn entrance(&self) -> Vec<String> {
+        let members = self.folder.join("cgroup.procs").display().to_string();
+        let script = "echo $$ > \"$0\" && exec \"$@\"".to_owned();
+        vec!["/bin/sh".to_owned(), "-c".to_owned(), script, members]
     }
 
     /// The most that a memory group has held.

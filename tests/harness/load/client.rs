@@ -19,6 +19,10 @@ use crate::sse::{Event, Judge, text_of};
 /// How often the official SDKs try again by default.
 pub const SDK_RETRIES: u32 = 2;
 const SDK_PAUSE: Duration = Duration::from_millis(500);
+/// What prompts are filled with. Words, since a tokenizer takes much longer for a word that
+/// does not end.
+const PADDING: &str =
+    "The node reads what a client sends, asks who may answer, and hands on what comes back. ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -249,7 +253,8 @@ impl Ask {
             padding_bytes,
         } = self;
         let is_stream = pieces.is_some();
-        let padding = "x".repeat(*padding_bytes);
+        let mut padding = PADDING.repeat(padding_bytes.div_ceil(PADDING.len()));
+        padding.truncate(*padding_bytes);
         format!(
             r#"{{"model":"{model}","max_tokens":256,"stream":{is_stream},"messages":[{{"role":"user","content":"tag={tag}; {padding}"}}]}}"#
         )
