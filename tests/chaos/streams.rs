@@ -1,5 +1,6 @@
 //! Many open streams with little to say, as coding agents have them all day: none may be lost,
-//! and each may cost only so much memory. Over HTTP/1.1, and over HTTP/2.
+//! and each may cost only so much memory. Over HTTP/1.1, also with prompts as agents send them,
+//! and over HTTP/2.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) const RUN: Run = Run {
 
 const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 const KIBIBYTES_MAX: f64 = 50.0;
+/// A prompt that must not stay in memory while its answer streams.
+const LARGE_PROMPT_BYTES: usize = 64 << 10;
 /// New streams come at this rate: a thundering herd is another test.
 const OPENED_PER_SECOND: u32 = 500;
 /// Streams that share one HTTP/2 connection, below what a node allows.
@@ -28,13 +31,17 @@ const WARM_UP: usize = 50;
 
 async fn run(plan: Plan) -> Result<Report> {
     let mut report = Report::new(plan);
-    for protocol in [Protocol::Http1, Protocol::Http2] {
-        hold(plan, protocol, &mut report).await?;
+    for (protocol, prompt_bytes) in [
+        (Protocol::Http1, 0),
+        (Protocol::Http1, LARGE_PROMPT_BYTES),
+        (Protocol::Http2, 0),
+    ] {
+        hold(plan, protocol, prompt_bytes, &mut report).await?;
     }
     Ok(report)
 }
 
-async fn hold(plan: Plan, protocol: Protocol, report: &mut Report) -> Result<()> {
+async fn hold(plan: Plan, protocol: Protocol, prompt_bytes: usize, report: &mut Report) -> Result<()> {
     let streams = plan.pick(150, 5000);
     let time = plan.time(Duration::from_secs(3), Duration::from_secs(600));
     let events = time.div_duration_f64(EVENT_INTERVAL) as u32;
@@ -49,7 +56,10 @@ async fn hold(plan: Plan, protocol: Protocol, report: &mut Report) -> Result<()>
     let started = Instant::now();
     let mut open = JoinSet::new();
     for (number, client) in (0..streams).zip(clients.iter().cycle()) {
-        let (client, ask) = (client.clone(), Ask::stream(events, EVENT_INTERVAL));
+        let (client, ask) = (
+            client.clone(),
+            Ask::stream(events, EVENT_INTERVAL).padded(prompt_bytes),
+        );
         open.spawn(async move { client.send(&ask).await });
         let due = started + Duration::from_secs(1) * number as u32 / OPENED_PER_SECOND;
         tokio::time::sleep_until(due.into()).await;
@@ -65,9 +75,13 @@ async fn hold(plan: Plan, protocol: Protocol, report: &mut Report) -> Result<()>
     let after = stage.vitals(0)?;
 
     let tally = Tally::of(&samples)?;
+    let kind = format!(
+        "{protocol:?}, prompts of {} KiB and a few words",
+        prompt_bytes >> 10
+    );
     report.must(
         "F47",
-        format!("{streams} streams of {events} events over {protocol:?}, none lost"),
+        format!("{streams} streams of {events} events over {kind}, none lost"),
         &tally,
         tally.bad() == 0 && tally.good.count() == streams as u64,
     );
@@ -81,7 +95,7 @@ async fn hold(plan: Plan, protocol: Protocol, report: &mut Report) -> Result<()>
     report.should(
         "F47",
         format!("at most {KIBIBYTES_MAX} KiB of memory for each"),
-        format!("{each:.1} KiB over {protocol:?}"),
+        format!("{each:.1} KiB over {kind}"),
         each <= KIBIBYTES_MAX,
     );
     report.figure("node before", before);
