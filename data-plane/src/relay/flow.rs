@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// One write holds at most about this much, so that a slow client holds no more.
-const BATCH_BYTES: usize = 64 << 10;
+const BATCH_BYTES: usize = 32 << 10;
 /// Silence towards the client that is filled with a ping.
 pub(super) const PING_TICKS: u32 = 10;
 /// Silence without a real event that some clients' watchdogs take for death.

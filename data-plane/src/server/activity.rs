@@ -163,6 +163,11 @@ impl Activity {
         self.state().stalled_since.get_or_insert(now);
     }
 
+    /// Whether bytes are there that the client does not take.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.state().stalled_since.is_some()
+    }
+
     /// A request's head is complete.
     pub(super) fn began(&self) {
         let mut state = self.state();

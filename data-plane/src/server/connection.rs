@@ -156,7 +156,8 @@ impl Terms {
                 }
                 response.map(|body| Answer {
                     body,
-                    _at_work: at_work,
+                    is_alone: is_http1,
+                    at_work,
                 })
             })
         })
@@ -172,7 +173,10 @@ fn told(ended: Result<(), Box<dyn Error + Send + Sync>>) {
 /// The body of an answer; the request lasts as long as it.
 struct Answer {
     body: Body,
-    _at_work: AtWork,
+    /// Nothing else goes out over its connection, whose task asks for the next piece whenever
+    /// the socket has taken something.
+    is_alone: bool,
+    at_work: AtWork,
 }
 
 impl http_body::Body for Answer {
@@ -183,6 +187,10 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // The HTTP library gathers much for a socket that takes nothing.
+        if self.is_alone && self.at_work.0.is_stalled() {
+            return Poll::Pending;
+        }
         stall::wanted();
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {

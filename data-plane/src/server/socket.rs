@@ -13,25 +13,37 @@ use std::{
 
 use rustix::net::{RecvFlags, recv};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
 };
 
 use super::activity::Activity;
 
+/// What is read at once. The HTTP library doubles its buffer whenever a read fills it, and keeps
+/// it for as long as the connection lives; a stream has no use for it any more. This is less
+/// than it begins with.
+const READ_BYTES_MAX: u64 = (8 << 10) - 1;
+
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Take<TcpStream>,
     activity: Arc<Activity>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        Self {
+            stream: stream.take(READ_BYTES_MAX),
+            activity,
+        }
     }
 
     /// What the system has, whether or not the runtime has heard of it.
     fn receive(&self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match recv(&self.stream, buffer.initialize_unfilled(), RecvFlags::DONTWAIT) {
+        match recv(
+            self.stream.get_ref(),
+            buffer.initialize_unfilled(),
+            RecvFlags::DONTWAIT,
+        ) {
             Ok((_, bytes)) => {
                 buffer.advance(bytes);
                 Poll::Ready(Ok(()))
@@ -57,6 +69,7 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        self.stream.set_limit(READ_BYTES_MAX);
         let mut read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_pending() && self.activity.is_questioned() {
             read = self.receive(buffer);
@@ -74,16 +87,16 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = Pin::new(self.stream.get_mut()).poll_write(context, bytes);
         self.noted(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(self.stream.get_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(self.stream.get_mut()).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -91,11 +104,11 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let written = Pin::new(self.stream.get_mut()).poll_write_vectored(context, slices);
         self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 }
