@@ -8,7 +8,7 @@ use bridge_proto::fleet::v1::Dialect;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::services::{code, create_key, mask, new_key, provider};
+use super::requests::{code, create_key, mask, new_key, provider};
 use super::{Bridge, SignedIn};
 
 /// A provider with two knobs of its own and one of its model's.

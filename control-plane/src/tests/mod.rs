@@ -3,6 +3,7 @@
 mod access;
 mod dialects;
 mod models;
+mod requests;
 mod services;
 mod violations;
 mod watch;

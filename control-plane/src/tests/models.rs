@@ -6,7 +6,7 @@ use bridge_proto::admin::v1::{self as admin, Role, model_rule::Target};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::services::{code, mask, provider};
+use super::requests::{code, mask, provider};
 use super::{Bridge, SignedIn};
 
 fn upstream(provider: &str, model: &str) -> Option<Target> {

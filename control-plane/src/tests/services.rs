@@ -6,57 +6,10 @@ use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{self as admin, Role};
-use prost_types::FieldMask;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::{Bearer, Bridge, EMAIL, PASSWORD, SignedIn};
-
-pub(super) fn mask(paths: &[&str]) -> Option<FieldMask> {
-    Some(FieldMask {
-        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-    })
-}
-
-pub(super) fn new_key(name: &str) -> admin::CreateApiKeyRequest {
-    admin::CreateApiKeyRequest {
-        name: name.to_owned(),
-        ..Default::default()
-    }
-}
-
-pub(super) async fn create_key(
-    service: &SignedIn,
-    request: admin::CreateApiKeyRequest,
-) -> Result<admin::ApiKey, Status> {
-    let mut keys = ApiKeyServiceClient::new(service.clone());
-    keys.create_api_key(request)
-        .await
-        .map(|answer| answer.into_inner().api_key.unwrap())
-}
-
-pub(super) fn provider(name: &str) -> admin::Provider {
-    admin::Provider {
-        name: name.to_owned(),
-        enabled: true,
-        base_url: "https://upstream.example/v1".to_owned(),
-        models: Some(admin::TierModels {
-            big: vec!["m".to_owned()],
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-pub(super) fn secrets(api_key: &str) -> Option<admin::ProviderSecrets> {
-    Some(admin::ProviderSecrets {
-        api_key: api_key.to_owned(),
-        ..Default::default()
-    })
-}
-
-pub(super) fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
-    answer.unwrap_err().code()
-}
+use super::requests::{code, create_key, mask, new_key, provider, secrets};
+use super::{Bearer, Bridge, EMAIL, PASSWORD};
 
 #[tokio::test]
 async fn a_user_reaches_only_their_own_keys() {

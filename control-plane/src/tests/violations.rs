@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::Bridge;
-use super::services::{code, mask, provider, secrets};
+use super::requests::{code, mask, provider, secrets};
 
 /// The fields that an answer says are wrong.
 fn wrong_fields<T: std::fmt::Debug>(answer: Result<T, Status>) -> BTreeSet<String> {

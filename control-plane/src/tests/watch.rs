@@ -1,162 +1,21 @@
 //! The stream of a data plane, from the data plane's side.
 
+mod node;
+mod stuck;
+
 use std::time::{Duration, Instant};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
+use bridge_proto::fleet::v1 as fleet;
 use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
-use bridge_proto::fleet::v1::watch_service_client::WatchServiceClient;
-use bridge_proto::fleet::v1::{self as fleet};
-use prost::Message;
-use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 
-use super::{Bearer, Bridge, DEADLINE, NODE_TOKEN};
-
-/// A data plane that does only what it is told to.
-struct Node {
-    up: mpsc::UnboundedSender<fleet::WatchRequest>,
-    down: Streaming<fleet::WatchResponse>,
-}
-
-struct Snapshot {
-    version: fleet::StoreVersion,
-    hash: Vec<u8>,
-    allow_empty: bool,
-    resources: Vec<fleet::Resource>,
-}
-
-impl Snapshot {
-    fn key_ids(&self) -> Vec<&str> {
-        self.resources
-            .iter()
-            .filter_map(|resource| match resource.kind.as_ref()? {
-                fleet::resource::Kind::ApiKey(key) => Some(key.id.as_str()),
-                _ => None,
-            })
-            .collect()
-    }
-}
-
-impl Node {
-    async fn open(bridge: &Bridge, token: &str) -> Result<Self, Status> {
-        Self::open_on(bridge.channel(bridge.fleet).await, token).await
-    }
-
-    async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
-        let (up, requests) = mpsc::unbounded_channel();
-        let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
-        let down = client
-            .watch(UnboundedReceiverStream::new(requests))
-            .await?
-            .into_inner();
-        Ok(Self { up, down })
-    }
-
-    async fn subscribed(bridge: &Bridge, subscribe: fleet::Subscribe) -> Self {
-        let node = Self::open(bridge, NODE_TOKEN).await.unwrap();
-        node.send(Up::Subscribe(subscribe));
-        node
-    }
-
-    async fn named(bridge: &Bridge, name: &str) -> Self {
-        let capabilities = vec![fleet::Capability::Probe.into()];
-        let node_id = name.to_owned();
-        Self::subscribed(
-            bridge,
-            fleet::Subscribe {
-                node_id,
-                capabilities,
-                ..Default::default()
-            },
-        )
-        .await
-    }
-
-    fn send(&self, message: Up) {
-        self.up
-            .send(fleet::WatchRequest {
-                message: Some(message),
-            })
-            .unwrap();
-    }
-
-    fn ack(&self, version: &fleet::StoreVersion) {
-        self.send(Up::Ack(fleet::Ack {
-            version: Some(version.clone()),
-        }));
-    }
-
-    async fn next(&mut self) -> Result<Option<Down>, Status> {
-        let next = timeout(DEADLINE, self.down.message())
-            .await
-            .expect("the stream is silent");
-        next.map(|response| response.map(|response| response.message.unwrap()))
-    }
-
-    /// The next message that is no heartbeat.
-    async fn next_news(&mut self) -> Down {
-        loop {
-            match self.next().await.unwrap().expect("the stream ended") {
-                Down::Heartbeat(_) => {}
-                news => return news,
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> Snapshot {
-        let Down::SnapshotBegin(begin) = self.next_news().await else {
-            panic!("no snapshot begins")
-        };
-        let mut encoded = Vec::new();
-        loop {
-            match self.next_news().await {
-                Down::SnapshotChunk(chunk) => encoded.extend(chunk.resources),
-                Down::SnapshotEnd(end) => {
-                    assert_eq!(begin.resource_count, encoded.len() as u64);
-                    assert_eq!(begin.version, end.version);
-                    let hash = encoded.iter().fold(vec![0; 32], |hash, resource| {
-                        hash.iter()
-                            .zip(Sha256::digest(resource))
-                            .map(|(a, b)| a ^ b)
-                            .collect()
-                    });
-                    assert_eq!(hash, end.state_hash);
-                    let resources = encoded
-                        .iter()
-                        .map(|bytes| fleet::Resource::decode(bytes.clone()).unwrap());
-                    return Snapshot {
-                        version: end.version.unwrap(),
-                        hash,
-                        allow_empty: begin.allow_empty,
-                        resources: resources.collect(),
-                    };
-                }
-                other => panic!("in the middle of a snapshot: {other:?}"),
-            }
-        }
-    }
-}
-
-impl Node {
-    /// The first snapshot with this revision in it; earlier ones are acknowledged.
-    async fn snapshot_since(&mut self, revision: u64) -> Snapshot {
-        loop {
-            let snapshot = self.snapshot().await;
-            if snapshot.version.revision >= revision {
-                return snapshot;
-            }
-            self.ack(&snapshot.version);
-        }
-    }
-}
+use self::node::{Node, Snapshot};
+use super::{Bridge, NODE_TOKEN};
 
 async fn create_key(bridge: &Bridge, name: &str) -> admin::ApiKey {
     let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
@@ -440,78 +299,6 @@ async fn a_provider_is_tested_by_the_data_plane() {
         (answer.ok, answer.http_status, answer.node_id.as_str()),
         (false, 401, "a")
     );
-}
-
-/// Makes a snapshot that does not fit into the window of a node that reads nothing.
-async fn fill(bridge: &Bridge) -> u64 {
-    const PROVIDERS: usize = 30;
-    let mut providers = ProviderServiceClient::new(bridge.admin().await);
-    let models: Vec<_> = (0..16).map(|n| format!("{n:0>120}")).collect();
-    let mut revision = 0;
-    for n in 0..PROVIDERS {
-        let provider = admin::Provider {
-            name: format!("provider-{n}"),
-            enabled: true,
-            base_url: "https://upstream.example/v1".to_owned(),
-            models: Some(admin::TierModels {
-                big: models.clone(),
-                middle: models.clone(),
-                small: models.clone(),
-            }),
-            ..Default::default()
-        };
-        let create = admin::CreateProviderRequest {
-            provider: Some(provider),
-            ..Default::default()
-        };
-        revision = providers
-            .create_provider(create)
-            .await
-            .unwrap()
-            .into_inner()
-            .provider
-            .unwrap()
-            .revision;
-    }
-    revision
-}
-
-#[tokio::test]
-async fn nodes_that_read_nothing_hold_up_nobody() {
-    const STUCK: usize = 6;
-    const WINDOW_BYTES: u32 = 64 * 1024;
-    let bridge = Bridge::start().await;
-    let filled = fill(&bridge).await;
-    let mut stuck = Vec::new();
-    for n in 0..STUCK {
-        let endpoint = Endpoint::from_shared(format!("http://{}", bridge.fleet)).unwrap();
-        let endpoint = endpoint
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
-        let node = Node::open_on(endpoint.connect().await.unwrap(), NODE_TOKEN)
-            .await
-            .unwrap();
-        node.send(Up::Subscribe(fleet::Subscribe {
-            node_id: format!("stuck-{n}"),
-            ..Default::default()
-        }));
-        stuck.push(node);
-    }
-    let mut lively = Node::named(&bridge, "lively").await;
-    let held = lively.snapshot_since(filled).await;
-    lively.ack(&held.version);
-    let key = create_key(&bridge, "ci").await;
-    assert_eq!(
-        lively.snapshot_since(key.revision).await.key_ids(),
-        [key.id.as_str()]
-    );
-
-    // Once it reads, a stuck node finishes what was begun and then gets the newest.
-    let mut late = stuck.pop().unwrap();
-    let begun = late.snapshot().await;
-    assert!(begun.version.revision < key.revision);
-    late.ack(&begun.version);
-    assert_eq!(late.snapshot().await.version.revision, key.revision);
 }
 
 #[tokio::test]

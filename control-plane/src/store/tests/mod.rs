@@ -5,6 +5,8 @@ mod damage;
 mod durability;
 mod logs;
 mod model;
+mod records;
+mod rules;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +18,7 @@ use crate::domain::{
     DisplayName, Email, LossPolicy, Times,
     api_key::{self, ApiKey, KeyHash, KeyId},
     audit::{Actor, AuditEntry, Origin},
-    model::Tier,
+    model::{self as models, ModelRule, RuleId, Tier},
     provider::{self, ApiFormat, Credentials, KnobValue, ModelOptionsDraft, ModelsDraft, Provider},
     settings::{self, Settings},
     user::{self, PasswordHash, Role, User, UserId},
@@ -205,4 +207,20 @@ async fn commit_once(
             idempotency: Some(idempotency),
         })
         .await
+}
+
+fn rule(id: &str, pattern: &str, provider: &str) -> ModelRule {
+    let draft = models::Draft {
+        pattern: pattern.into(),
+        tier: None,
+        provider: Some(provider.into()),
+        model: Some("*".into()),
+    };
+    let (pattern, target) = draft.check().unwrap();
+    ModelRule {
+        id: RuleId::parse(id).unwrap(),
+        position: 0,
+        pattern,
+        target,
+    }
 }

@@ -1,0 +1,150 @@
+//! A data plane that does only what a test tells it to.
+
+use bridge_proto::fleet::v1 as fleet;
+use bridge_proto::fleet::v1::watch_request::Message as Up;
+use bridge_proto::fleet::v1::watch_response::Message as Down;
+use bridge_proto::fleet::v1::watch_service_client::WatchServiceClient;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::super::{Bearer, Bridge, DEADLINE, NODE_TOKEN};
+
+pub(super) struct Node {
+    up: mpsc::UnboundedSender<fleet::WatchRequest>,
+    down: Streaming<fleet::WatchResponse>,
+}
+
+pub(super) struct Snapshot {
+    pub(super) version: fleet::StoreVersion,
+    pub(super) hash: Vec<u8>,
+    pub(super) allow_empty: bool,
+    pub(super) resources: Vec<fleet::Resource>,
+}
+
+impl Snapshot {
+    pub(super) fn key_ids(&self) -> Vec<&str> {
+        self.resources
+            .iter()
+            .filter_map(|resource| match resource.kind.as_ref()? {
+                fleet::resource::Kind::ApiKey(key) => Some(key.id.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+impl Node {
+    pub(super) async fn open(bridge: &Bridge, token: &str) -> Result<Self, Status> {
+        Self::open_on(bridge.channel(bridge.fleet).await, token).await
+    }
+
+    pub(super) async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
+        let (up, requests) = mpsc::unbounded_channel();
+        let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
+        let down = client
+            .watch(UnboundedReceiverStream::new(requests))
+            .await?
+            .into_inner();
+        Ok(Self { up, down })
+    }
+
+    pub(super) async fn subscribed(bridge: &Bridge, subscribe: fleet::Subscribe) -> Self {
+        let node = Self::open(bridge, NODE_TOKEN).await.unwrap();
+        node.send(Up::Subscribe(subscribe));
+        node
+    }
+
+    pub(super) async fn named(bridge: &Bridge, name: &str) -> Self {
+        let capabilities = vec![fleet::Capability::Probe.into()];
+        let node_id = name.to_owned();
+        Self::subscribed(
+            bridge,
+            fleet::Subscribe {
+                node_id,
+                capabilities,
+                ..Default::default()
+            },
+        )
+        .await
+    }
+
+    pub(super) fn send(&self, message: Up) {
+        self.up
+            .send(fleet::WatchRequest {
+                message: Some(message),
+            })
+            .unwrap();
+    }
+
+    pub(super) fn ack(&self, version: &fleet::StoreVersion) {
+        self.send(Up::Ack(fleet::Ack {
+            version: Some(version.clone()),
+        }));
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Down>, Status> {
+        let next = timeout(DEADLINE, self.down.message())
+            .await
+            .expect("the stream is silent");
+        next.map(|response| response.map(|response| response.message.unwrap()))
+    }
+
+    /// The next message that is no heartbeat.
+    pub(super) async fn next_news(&mut self) -> Down {
+        loop {
+            match self.next().await.unwrap().expect("the stream ended") {
+                Down::Heartbeat(_) => {}
+                news => return news,
+            }
+        }
+    }
+
+    pub(super) async fn snapshot(&mut self) -> Snapshot {
+        let Down::SnapshotBegin(begin) = self.next_news().await else {
+            panic!("no snapshot begins")
+        };
+        let mut encoded = Vec::new();
+        loop {
+            match self.next_news().await {
+                Down::SnapshotChunk(chunk) => encoded.extend(chunk.resources),
+                Down::SnapshotEnd(end) => {
+                    assert_eq!(begin.resource_count, encoded.len() as u64);
+                    assert_eq!(begin.version, end.version);
+                    let hash = encoded.iter().fold(vec![0; 32], |hash, resource| {
+                        hash.iter()
+                            .zip(Sha256::digest(resource))
+                            .map(|(a, b)| a ^ b)
+                            .collect()
+                    });
+                    assert_eq!(hash, end.state_hash);
+                    let resources = encoded
+                        .iter()
+                        .map(|bytes| fleet::Resource::decode(bytes.clone()).unwrap());
+                    return Snapshot {
+                        version: end.version.unwrap(),
+                        hash,
+                        allow_empty: begin.allow_empty,
+                        resources: resources.collect(),
+                    };
+                }
+                other => panic!("in the middle of a snapshot: {other:?}"),
+            }
+        }
+    }
+
+    /// The first snapshot with this revision in it; earlier ones are acknowledged.
+    pub(super) async fn snapshot_since(&mut self, revision: u64) -> Snapshot {
+        loop {
+            let snapshot = self.snapshot().await;
+            if snapshot.version.revision >= revision {
+                return snapshot;
+            }
+            self.ack(&snapshot.version);
+        }
+    }
+}
