@@ -125,7 +125,7 @@ async fn run(plan: Plan) -> Result<Report> {
                 "{drip:?}, {each} clients: from {:?} to {last:?}",
                 first.unwrap_or_default()
             ),
-            last <= drip.limit() + SLACK,
+            last <= drip.limit() + SLACK && first.is_some_and(|first| first + SLACK >= drip.limit()),
         );
     }
     let others = Tally::of(&others)?;
