@@ -33,7 +33,7 @@ use crate::{config, metrics::Process};
 
 /// The HTTP client reads up to 400 KiB at once for an upstream that is fast. What becomes of
 /// them may be several times as long, so a slow client's share is translated piece by piece.
-const CHUNK_BYTES_MAX: usize = 64 << 10;
+const CHUNK_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
