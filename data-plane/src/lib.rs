@@ -104,7 +104,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     if let Some(proxy) = &upstream.proxy {
         info!(%proxy, "providers are called through a proxy, which decides where names lead");
     }
-    let client = client::Client::new(upstream, &metrics.process)?;
+    let overload = Arc::new(Overload::new(capacity.overload));
+    let client = client::Client::new(upstream, &metrics.process, Arc::clone(&overload.bodies))?;
     let clock = Arc::new(Clock::default());
     let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::clone(&clock)));
     let life = Arc::new(Life::default());
@@ -114,7 +115,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         life: Arc::clone(&life),
         clock,
-        overload: Arc::new(Overload::new(capacity.overload)),
+        overload,
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),

@@ -40,7 +40,7 @@ const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
 /// The answer has begun; from here on nobody else can give it.
 pub(crate) enum Committed {
     /// All of it, in the form that the client asked for.
-    Whole(Vec<u8>),
+    Whole(Bytes),
     Flow(Box<Flow>),
 }
 
@@ -226,7 +226,7 @@ fn settled(outcome: Outcome) -> Stage {
         Ok(Committed::Flow(flow)) => Stage::ContentSent { flow, meter },
         Ok(Committed::Whole(bytes)) => {
             meter.succeeded();
-            Stage::Closing(bytes.into())
+            Stage::Closing(bytes)
         }
         Err(error) => {
             meter.failed(error.status(), error.error_type().as_str());

@@ -162,7 +162,7 @@ async fn walk(
             if plan.candidates.is_empty() {
                 let (answer, losses) = without_output(&request);
                 order.report(losses, &mut meter)?;
-                return Ok(Committed::Whole(answer));
+                return Ok(Committed::Whole(answer.into()));
             }
         }
         failover::run(order, plan, &mut meter).await

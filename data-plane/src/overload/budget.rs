@@ -1,4 +1,5 @@
-//! Memory for request bodies, shared by all requests.
+//! Memory for bodies, shared by all requests: what clients send, and what of an upstream's answer
+//! is kept.
 //!
 //! Taken as a body grows and given back when nothing holds it. Nobody waits for memory: who
 //! finds none is turned away, so that those who have some can finish.
@@ -78,6 +79,9 @@ impl Held {
     /// Gives back what it holds beyond so many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         let less = self.bytes.saturating_sub(bytes);
+        if less == 0 {
+            return;
+        }
         self.bytes -= less;
         self.budget.free.fetch_add(less, Ordering::Relaxed);
     }

@@ -103,7 +103,11 @@ impl Flow {
                 Poll::Ready(None) => self.stream.end(&mut self.out),
             };
             match progress {
-                Progress::Held | Progress::Streaming => {}
+                Progress::Held | Progress::Streaming => {
+                    if let Err(class) = self.upstream.account(self.stream.held_bytes()) {
+                        return Poll::Ready(self.fail(self.failure(class), meter));
+                    }
+                }
                 Progress::Ended => return Poll::Ready(self.complete(meter)),
                 Progress::Failed(fault) => return Poll::Ready(self.broke(fault, meter)),
             }

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::*;
 use crate::{
     metrics::{Metrics, TokenLabels},
+    overload::Budget,
     routing::Candidate,
     snapshot::{Snapshot, decode::tests::snapshot},
     upstream::{
@@ -25,6 +26,7 @@ use crate::{
     },
 };
 
+const MIB: usize = 1 << 20;
 const REQUEST: &[u8] =
     br#"{"model":"opus","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 
@@ -39,6 +41,7 @@ struct Stage {
     upstream: Chunks,
     upstreams: Arc<Upstreams>,
     life: Arc<Life>,
+    memory: Arc<Budget>,
 }
 
 fn candidate(snapshot: &Snapshot) -> Candidate {
@@ -100,8 +103,9 @@ impl Stage {
                 std::time::Instant::now(),
             )
             .unwrap();
+        let memory = Budget::new(16 * MIB as u64);
         let flow = Flow::new(
-            body,
+            body.within(&memory),
             way_back::Stream::Translated(translator),
             out,
             None,
@@ -114,6 +118,7 @@ impl Stage {
             upstream,
             upstreams,
             life,
+            memory,
         }
     }
 
@@ -133,6 +138,7 @@ impl Stage {
             upstream,
             upstreams,
             life,
+            memory: Budget::new(0),
         }
     }
 
@@ -173,6 +179,30 @@ async fn what_arrived_together_leaves_together() {
         "{last}"
     );
     assert_eq!(stage.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_makes_us_keep_counts_in_the_memory_that_all_share() {
+    let mut stage = Stage::streaming();
+    stage.next().await.unwrap();
+    let line = Bytes::from(vec![b'x'; MIB]);
+    for _ in 0..4 {
+        stage.upstream.send(Ok(line.clone())).unwrap();
+    }
+    assert!(stage.relay.frame().now_or_never().is_none());
+    let used = stage.memory.used();
+    assert!(used >= 4 * MIB as u64, "{used} bytes for a line of 4 MiB");
+    for _ in 0..8 {
+        stage.upstream.send(Ok(line.clone())).unwrap();
+    }
+    let rest = stage.rest().await;
+    assert!(
+        rest.contains("event: error") && rest.contains("overloaded_error"),
+        "{rest}"
+    );
+    assert_eq!(stage.failures(), Vec::<String>::new());
+    drop(stage.relay);
+    assert_eq!(stage.memory.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,11 +29,22 @@ use self::{
     trace::Trace,
 };
 use super::outcome::Class;
-use crate::{config, metrics::Process};
+use crate::{
+    config,
+    metrics::Process,
+    overload::{Budget, Held},
+};
 
 /// The HTTP client reads up to 400 KiB at once for an upstream that is fast. What becomes of
 /// them may be several times as long, so a slow client's share is translated piece by piece.
 const CHUNK_BYTES_MAX: usize = 16 << 10;
+
+/// What is kept of an answer without being accounted for: all that most of them ever need.
+const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
+/// What is kept beyond is accounted for in steps of this.
+const STEP_BYTES: usize = 64 << 10;
+/// A whole answer costs itself, what is made of it for the client, and the room that both grow in.
+const COPIES: usize = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -48,6 +59,8 @@ pub(crate) struct Client {
     pool: Arc<Pool>,
     /// Calls that went out once more.
     swallowed: Counter,
+    /// For what is kept of answers.
+    memory: Arc<Budget>,
 }
 
 /// What a request asks for in its head.
@@ -80,13 +93,20 @@ pub(crate) struct Body {
     bytes: reqwest::Body,
     /// Of what has come, what was not taken yet.
     rest: Bytes,
+    /// The memory that is accounted for, as long as this lives.
+    held: Held,
 }
 
 impl Client {
-    pub(crate) fn new(config: config::Upstream, counts: &Process) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        config: config::Upstream,
+        counts: &Process,
+        memory: Arc<Budget>,
+    ) -> Result<Self, StartError> {
         Ok(Self {
             pool: Arc::new(Pool::new(config, counts)?),
             swallowed: counts.swallowed_calls.clone(),
+            memory,
         })
     }
 
@@ -118,7 +138,7 @@ impl Client {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: Body::new(body),
+            body: Body::new(body, self.memory.hold()),
         })
     }
 }
@@ -177,11 +197,29 @@ impl Request {
 }
 
 impl Body {
-    fn new(bytes: reqwest::Body) -> Self {
+    fn new(bytes: reqwest::Body, held: Held) -> Self {
         Self {
             bytes,
             rest: Bytes::new(),
+            held,
         }
+    }
+
+    /// Accounts for so many bytes that are kept of this answer.
+    pub(crate) fn account(&mut self, bytes: usize) -> Result<(), Class> {
+        let counted = if bytes > UNCOUNTED_BYTES_MAX {
+            bytes.next_multiple_of(STEP_BYTES) as u64
+        } else {
+            0
+        };
+        self.held.shrink_to(counted);
+        self.held.grow_to(counted).map_err(|_| Class::NoMemory)
+    }
+
+    /// What is left when it has been read: the memory of what was made of it.
+    pub(crate) fn into_held(mut self, bytes: usize) -> Held {
+        self.held.shrink_to(bytes as u64);
+        self.held
     }
 
     /// The next bytes, not many at once; `None` at the end.
@@ -204,7 +242,7 @@ impl Body {
     }
 
     /// The whole of it. `idle` bounds each wait, `bytes_max` the sum.
-    pub(crate) async fn collect(mut self, idle: Duration, bytes_max: usize) -> Result<Vec<u8>, Class> {
+    pub(crate) async fn collect(&mut self, idle: Duration, bytes_max: usize) -> Result<Vec<u8>, Class> {
         let mut whole = Vec::new();
         while let Some(chunk) = tokio::time::timeout(idle, self.chunk())
             .await
@@ -214,6 +252,7 @@ impl Body {
             if whole.len() + chunk.len() > bytes_max {
                 return Err(Class::TooBig);
             }
+            self.account((whole.len() + chunk.len()) * COPIES)?;
             whole.extend_from_slice(&chunk);
         }
         Ok(whole)
@@ -227,6 +266,7 @@ impl Client {
         Self::new(
             config::Upstream::default(),
             &crate::metrics::Metrics::new().process,
+            Budget::new(1 << 30),
         )
         .unwrap()
     }
@@ -242,7 +282,13 @@ impl Body {
     pub(crate) fn of_stream(
         chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
     ) -> Self {
-        Self::new(reqwest::Body::wrap_stream(chunks))
+        Self::new(reqwest::Body::wrap_stream(chunks), Budget::new(1 << 30).hold())
+    }
+
+    /// With memory of a test's own.
+    pub(crate) fn within(mut self, memory: &Arc<Budget>) -> Self {
+        self.held = memory.hold();
+        self
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn count(
         let Answer {
             status,
             headers,
-            body,
+            mut body,
         } = upstreams.client.send(&call).await.ok()?;
         let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
         let body = body.collect(TIMEOUT, ANSWER_BYTES_MAX).await.ok()?;

@@ -35,6 +35,8 @@ pub(crate) enum Class {
     Redirect,
     /// Larger than any honest answer.
     TooBig,
+    /// Larger than what is left of the memory for bodies: nobody's fault but ours.
+    NoMemory,
     /// Encoded though we asked for plain bytes.
     Encoded,
     /// The upstream said it itself.
@@ -97,6 +99,7 @@ impl Class {
             Self::Reset => row("reset", HardFailure, 502, api).retry().next(),
             Self::Redirect => row("redirect", Nothing, 502, api).next().alarm(),
             Self::TooBig => row("too_big", HardFailure, 502, api).next(),
+            Self::NoMemory => row("no_memory", Nothing, 529, ErrorType::Overloaded),
             Self::Encoded => row("encoded", HardFailure, 502, api).next(),
             Self::Said(kind) => said(kind),
         }
@@ -116,6 +119,7 @@ impl Class {
             Self::Reset => "closed the connection before its answer was complete",
             Self::Redirect => "answered with a redirect, which is never followed; check its base URL",
             Self::TooBig => "sent more than any answer may hold",
+            Self::NoMemory => "sent more than this data plane has memory for; try again in a moment",
             Self::Encoded => "sent an encoding that was not asked for",
             Self::Said(FaultKind::Credentials) => "rejected its credentials",
             Self::Said(FaultKind::Forbidden) => "refuses its credentials this use",

@@ -121,18 +121,20 @@ async fn call(
         };
         (call, Reply::Translated(outbound.reply))
     };
-    let answer = upstreams.client.send(&call).await.map_err(plain)?;
-    *http_status = answer.status;
-    let content_type = answer
-        .headers
+    let client::Answer {
+        status,
+        headers,
+        mut body,
+    } = upstreams.client.send(&call).await.map_err(plain)?;
+    *http_status = status;
+    let content_type = headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let whole = answer
-        .body
+    let whole = body
         .collect(endpoint.pace.idle, ANSWER_BYTES_MAX)
         .await
         .map_err(plain)?;
-    let fault = match answer.status {
+    let fault = match status {
         200..300 => reply.document(&whole).err(),
         status => Some(reply.refusal(status, content_type, &whole).fault),
     };

@@ -100,7 +100,7 @@ async fn post(
         accept: Accept::Json,
         body: Bytes::from(serde_json::to_vec(body).ok()?),
     };
-    let answer = upstreams.client.send(&request).await.ok()?;
+    let mut answer = upstreams.client.send(&request).await.ok()?;
     let is_fine = (200..300).contains(&answer.status);
     let body = answer.body.collect(TIMEOUT, ANSWER_BYTES_MAX).await.ok()?;
     is_fine.then_some(body)

@@ -185,6 +185,14 @@ impl Stream {
         }
     }
 
+    /// Memory for what has come and cannot go out yet.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Translated(translator) => translator.held_bytes(),
+            Self::Native(stream) => stream.held_bytes(),
+        }
+    }
+
     /// The best figures known so far.
     pub(crate) fn usage(&self) -> Usage {
         match self {

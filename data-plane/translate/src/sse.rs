@@ -11,6 +11,9 @@ use crate::json::scan;
 /// Longest event, in bytes. A larger one is an error, not a reason to grow.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Room that is kept for the next event; what a longer one took is given back after it.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The event is larger than [`EVENT_BYTES_MAX`].
@@ -61,8 +64,15 @@ impl Decoder {
             self.buffer.drain(..self.line_start);
             self.scanned -= self.line_start;
             self.line_start = 0;
+            self.buffer
+                .shrink_to(KEPT_BYTES_MAX.max(self.buffer.len() + bytes.len()));
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Memory that events take which are not complete.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity() + self.data.capacity()
     }
 
     /// The next complete event.
@@ -126,6 +136,7 @@ impl Decoder {
     fn clear(&mut self) {
         self.name.clear();
         self.data.clear();
+        self.data.shrink_to(KEPT_BYTES_MAX);
         self.has_data = false;
         self.is_spent = false;
     }

@@ -138,6 +138,10 @@ impl<S: Sink> Reader<S> {
         matches!(self.state, State::Open) && self.core.has_finish()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.core.held_bytes()
+    }
+
     fn settle(&mut self, next: Result<parse::Next, UpstreamFault>) {
         match next {
             Ok(parse::Next::More) => {}
@@ -229,6 +233,11 @@ impl Translator {
         self.reader.is_finishing()
     }
 
+    /// Memory for what has come and cannot be written yet.
+    pub fn held_bytes(&self) -> usize {
+        self.reader.held_bytes()
+    }
+
     /// The best figures known so far.
     pub fn usage(&self) -> Usage {
         match &self.reader.state {
@@ -287,6 +296,11 @@ impl Collector {
             self.reader.state = State::Failed(error::nonsense("the answer is too large to be collected"));
         }
         self.reader.status()
+    }
+
+    /// Memory for all that was collected.
+    pub fn held_bytes(&self) -> usize {
+        self.reader.held_bytes() + self.reader.core.sink().bytes()
     }
 
     /// See [`Translator::is_finishing`].

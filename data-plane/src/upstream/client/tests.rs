@@ -103,7 +103,12 @@ async fn an_operator_decides_where_providers_live() {
         deny: vec!["127.0.0.8/29".parse().unwrap()],
         ..config::Upstream::default()
     };
-    let client = Client::new(config, &crate::metrics::Metrics::new().process).unwrap();
+    let client = Client::new(
+        config,
+        &crate::metrics::Metrics::new().process,
+        Budget::new(1 << 30),
+    )
+    .unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);

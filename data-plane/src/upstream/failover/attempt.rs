@@ -8,12 +8,14 @@ use std::{
 };
 
 use bridge_translate::{error::UpstreamFault, stream::Status, tokens};
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use tokio::time::sleep_until;
 
 use super::order::{Order, Sent};
 use crate::{
     off_reactor::Room,
+    overload::Held,
     relay::{Committed, Flow},
     routing::Candidate,
     upstream::{
@@ -72,10 +74,13 @@ pub(super) async fn run(
         counted,
     });
     match reached {
-        Ok(Reached::Whole(Whole { body, usage, losses })) => {
+        Ok(Reached::Whole(Whole { body, usage, losses }, held)) => {
             admission.succeed(&usage);
             order.report_answer(losses, meter);
-            Ok(Committed::Whole(body))
+            Ok(Committed::Whole(Bytes::from_owner(Accounted {
+                body,
+                _held: held,
+            })))
         }
         Ok(Reached::Begun {
             body,
@@ -101,9 +106,21 @@ pub(super) async fn run(
     }
 }
 
+/// A whole answer; its memory is given back when its client has taken it.
+struct Accounted {
+    body: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Accounted {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 #[expect(clippy::large_enum_variant, reason = "moved once, straight into the flow")]
 enum Reached {
-    Whole(Whole),
+    Whole(Whole, Held),
     Begun {
         body: Body,
         stream: Stream,
@@ -197,7 +214,11 @@ impl Call<'_> {
                 None => stream.end(&mut out),
             };
             let end = match progress {
-                Progress::Held => continue,
+                Progress::Held => {
+                    let kept = body.account(stream.held_bytes());
+                    kept.map_err(|class| self.failure(class))?;
+                    continue;
+                }
                 Progress::Streaming => None,
                 Progress::Ended => Some(Ok(())),
                 // What is committed must not depend on how the bytes were cut.
@@ -237,18 +258,22 @@ impl Call<'_> {
                 return Err(self.failure(Class::TooBig));
             }
             match collector.push(&chunk) {
-                Status::Held | Status::Streaming => {}
+                Status::Held | Status::Streaming => {
+                    let kept = body.account(collector.held_bytes() * 2);
+                    kept.map_err(|class| self.failure(class))?;
+                }
                 Status::Ended { .. } => break,
                 Status::Failed(fault) => return Err(self.said(fault)),
             }
         }
         let answer = collector.end().map_err(|fault| self.said(fault))?;
         meter.used(answer.usage);
-        Ok(Reached::Whole(Whole::of(answer)))
+        let held = body.into_held(answer.body.len());
+        Ok(Reached::Whole(Whole::of(answer), held))
     }
 
     /// Reads a whole answer.
-    async fn read(&self, body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
+    async fn read(&self, mut body: Body, meter: &mut Meter) -> Result<Reached, Failure> {
         let idle = self.candidate.provider.endpoint.pace.idle;
         let whole = body
             .collect(idle, ANSWER_BYTES_MAX)
@@ -267,7 +292,8 @@ impl Call<'_> {
             .map_err(|fault| self.said(fault))?;
         meter.used(whole.usage);
         meter.first_token(Instant::now());
-        Ok(Reached::Whole(whole))
+        let held = body.into_held(whole.body.len());
+        Ok(Reached::Whole(whole, held))
     }
 
     /// Bounds the wait for first content; comments and pings are no content.
@@ -293,7 +319,7 @@ impl Call<'_> {
     }
 
     /// What an upstream says that refuses.
-    async fn refusal(&self, status: u16, headers: &HeaderMap, body: Body) -> Failure {
+    async fn refusal(&self, status: u16, headers: &HeaderMap, mut body: Body) -> Failure {
         let idle = self.candidate.provider.endpoint.pace.idle;
         // Without its words the status still says what happened, however slowly they come.
         let words = match self.in_time(body.collect(idle, ERROR_BYTES_MAX)).await {

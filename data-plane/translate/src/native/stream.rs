@@ -128,6 +128,11 @@ impl Stream {
         }
     }
 
+    /// Memory for what has come and cannot be passed on yet.
+    pub fn held_bytes(&self) -> usize {
+        self.tail.capacity() + self.held.capacity()
+    }
+
     /// The best figures known so far.
     pub fn usage(&self) -> Usage {
         self.usage.unwrap_or_else(|| answer::usage(None, &self.reply))

@@ -194,6 +194,11 @@ impl<S: Sink> Blocks<S> {
         losses
     }
 
+    /// No less than what waits.
+    pub(super) fn waited_bytes(&self) -> usize {
+        self.waited_bytes
+    }
+
     /// Fails when a server makes us keep more than an answer can hold.
     pub(super) fn check_limits(&self) -> Result<(), UpstreamFault> {
         if self.waited_bytes > WAITING_BYTES_MAX {

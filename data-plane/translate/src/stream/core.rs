@@ -140,6 +140,12 @@ impl<S: Sink> Core<S> {
         self.ending.read(&choice, self.blocks.reply())
     }
 
+    /// Memory for pieces of the answer that wait, and for what later pieces are compared with.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let compared = self.texts.kept_bytes() + self.thoughts.kept_bytes();
+        self.blocks.waited_bytes() + self.think.held_bytes() + compared
+    }
+
     /// The upstream said that it is done.
     pub(crate) fn done(&self) -> Result<(), UpstreamFault> {
         if !self.ending.is_named() && !self.outcome.has_content {

@@ -115,6 +115,10 @@ impl Snapshots {
         Some(new)
     }
 
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.so_far.capacity()
+    }
+
     fn rest<'t>(&self, text: &'t str) -> Cow<'t, str> {
         Cow::Borrowed(text.get(self.said.bytes..).unwrap_or_default())
     }

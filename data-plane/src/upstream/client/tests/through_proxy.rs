@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::super::{Accept, Client, Request};
-use crate::{config, upstream::outcome::Class};
+use crate::{config, overload::Budget, upstream::outcome::Class};
 
 fn client(proxy: &str, listener: &TcpListener) -> Client {
     let proxy = format!("{proxy}@{}", listener.local_addr().unwrap());
@@ -18,7 +18,12 @@ fn client(proxy: &str, listener: &TcpListener) -> Client {
         proxy: Some(config::proxy(&proxy).unwrap()),
         ..config::Upstream::default()
     };
-    Client::new(config, &crate::metrics::Metrics::new().process).unwrap()
+    Client::new(
+        config,
+        &crate::metrics::Metrics::new().process,
+        Budget::new(1 << 30),
+    )
+    .unwrap()
 }
 
 fn call(url: &str) -> Request {
