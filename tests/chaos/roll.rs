@@ -32,7 +32,8 @@ const EXIT_MAX: Duration = Duration::from_secs(25);
 
 async fn run(plan: Plan) -> Result<Report> {
     let mut report = Report::new(plan);
-    rolled(plan, &mut report).await?;
+    rolled(plan, Protocol::Http1, plan.pick(1, 5), &mut report).await?;
+    rolled(plan, Protocol::Http2, 1, &mut report).await?;
     told_to_end(plan, &mut report).await?;
     killed(plan, &mut report).await?;
     Ok(report)
@@ -61,11 +62,10 @@ async fn fleet() -> Result<(LoadStage, Balancer)> {
     Ok((stage, balancer))
 }
 
-async fn rolled(plan: Plan, report: &mut Report) -> Result<()> {
-    let rounds = plan.pick(1, 5);
+async fn rolled(plan: Plan, protocol: Protocol, rounds: u32, report: &mut Report) -> Result<()> {
     let rate = plan.pick(60.0, 200.0);
     let (mut stage, balancer) = fleet().await?;
-    let client = Client::new(&balancer.base_url(), &stage.key, Protocol::Http1);
+    let client = Client::new(&balancer.base_url(), &stage.key, protocol);
 
     // The load goes on as long as the roll does, in turns of a second.
     let is_over = Arc::new(AtomicBool::new(false));
@@ -100,11 +100,11 @@ async fn rolled(plan: Plan, report: &mut Report) -> Result<()> {
     report.must(
         "D28",
         format!("0 failed requests in {rounds} rounds of {NODES} nodes at {rate}/s, every stream whole"),
-        format!("{} failed: {tally}", tally.bad()),
+        format!("{protocol:?}, {} failed: {tally}", tally.bad()),
         tally.bad() == 0,
     );
-    // What is written while its idle connection is being closed gets no answer, and that is
-    // nobody's fault: the SDKs send it again.
+    // What is on its way while its idle connection is being closed gets no answer over HTTP/1.1,
+    // and that is nobody's fault: the SDKs send it again.
     report.figure("requests that were sent again", tally.retried);
     report.figure(
         "connections that the balancer turned away",

@@ -2,6 +2,7 @@
 //!
 //! One target for all scenarios, so that linking stays cheap; a module for each subject.
 
+mod accepted;
 mod admin_listener;
 mod auth;
 mod bad_input;

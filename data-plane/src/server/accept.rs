@@ -17,6 +17,7 @@ use super::{
     activity::{Patience, Wish},
     connection::Terms,
     descriptors::Spare,
+    listen::BACKLOG,
     seats::Seats,
 };
 use crate::metrics::Metrics;
@@ -84,11 +85,17 @@ impl Acceptor {
         }
     }
 
-    /// Serves what still waits, and closes the listener.
+    /// Serves what still waits, and closes the listener. Clients that keep coming do not keep it
+    /// open.
     pub(super) fn finish(&self, listener: TcpListener) {
         // Asks the system itself: what it has told the runtime may be older.
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, _peer)) = listener.accept() {
+        for _ in 0..BACKLOG {
+            let stream = match listener.accept() {
+                Ok((stream, _peer)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(_) => break,
+            };
             let stream = stream
                 .set_nonblocking(true)
                 .and_then(|()| TcpStream::from_std(stream));

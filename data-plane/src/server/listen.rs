@@ -4,7 +4,8 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-const BACKLOG: u32 = 4096;
+/// Connections that wait to be taken in.
+pub(super) const BACKLOG: u32 = 4096;
 /// What the system holds for a client that does not read (it takes twice of it). Small, so that
 /// whoever reads slowly is seen to read: space is told when a third of it is free.
 const SEND_BUFFER_BYTES: u32 = 64 << 10;

@@ -7,7 +7,10 @@ use std::{
 
 use axum::routing::get;
 use rustix::net::{RecvFlags, recv};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::*;
 
@@ -71,4 +74,31 @@ async fn what_has_arrived_is_served_though_the_time_of_its_connection_is_over() 
             .collect();
         assert_eq!(got, bodies, "{answers}");
     }
+}
+
+/// The rest of a body is no head that takes too long: nobody waits for it.
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_gets_its_answer_and_then_the_end() {
+    const TOLD: usize = 1 << 30;
+    const SENT: usize = 64 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let refuses = Router::new().fallback(async || http::StatusCode::PAYLOAD_TOO_LARGE);
+    let terms = Terms::new(Arc::default(), CancellationToken::new());
+    let serving = terms.serve(stream, refuses, || UNLIMITED, Wish::Stay);
+    let asking = async {
+        let head = format!("POST / HTTP/1.1\r\nhost: bridge\r\ncontent-length: {TOLD}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&[b'x'; SENT]).await.unwrap();
+        let mut answer = Vec::new();
+        // With bytes on their way it may be a reset.
+        let _ = client.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    let both = async { tokio::join!(serving, asking) };
+    let ((), answer) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
