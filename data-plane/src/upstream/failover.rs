@@ -119,6 +119,8 @@ impl Walk<'_> {
         let upstreams = self.order.upstreams;
         let mut sent = match self.order.prepare(candidate, meter).await {
             Ok(sent) => sent,
+            // We have too much to do: no other candidate changes that.
+            Err(error @ Error::Overloaded(_)) => return Err(error),
             // What one candidate cannot carry, the next one may.
             Err(error) => {
                 self.unfit.get_or_insert(error);

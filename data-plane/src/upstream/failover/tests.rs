@@ -12,6 +12,7 @@ use http::HeaderMap;
 use super::*;
 use crate::{
     metrics::Metrics,
+    off_reactor::Room,
     request_id::RequestId,
     routing,
     snapshot::{ApiKey, BreakerOverride, Held, LossPolicy, Snapshot, decode::tests as fixture},
@@ -307,6 +308,19 @@ async fn a_strict_key_loses_nothing_silently() {
     let (result, attempts) = stage.run().await;
     assert!(matches!(result, Err(Error::Lossy(paths)) if paths.contains("top_k")));
     assert_eq!(attempts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_processor_for_its_body_a_request_waits_once_and_not_for_each_candidate() {
+    let padding = " ".repeat(1 << 20).into_bytes();
+    let large: &'static [u8] = Vec::leak([REQUEST, &padding].concat());
+    let _all: Vec<Room> = std::iter::from_fn(Room::for_long_now).collect();
+    let started = tokio::time::Instant::now();
+    let (result, attempts) = Stage::down().run_since(large, Instant::now()).await;
+    assert!(matches!(result, Err(Error::Overloaded(_))));
+    assert_eq!(attempts, 0);
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_secs(15), "{waited:?}");
 }
 
 #[tokio::test]
