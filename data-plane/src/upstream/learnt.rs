@@ -15,7 +15,8 @@ use url::Url;
 
 use crate::routing::Candidate;
 
-/// Upstreams that are remembered. Names of models may come from clients, so there is a limit.
+/// Upstreams that are remembered. Names of models may come from clients, so there is a limit,
+/// and beyond it whoever has answered least is forgotten.
 const UPSTREAMS_MAX: usize = 1000;
 /// Remedies for one upstream.
 const REMEDIES_MAX: usize = 16;
@@ -143,8 +144,7 @@ impl Learnt {
             .get(&provider.name)
             .is_some_and(|models| models.contains_key(model));
         if !is_known && lessons.values().map(HashMap::len).sum::<usize>() >= UPSTREAMS_MAX {
-            tracing::debug!(%model, "no room to remember an upstream");
-            return;
+            forget_one(&mut lessons);
         }
         let lesson = lessons
             .entry(Arc::clone(&provider.name))
@@ -160,6 +160,24 @@ impl Learnt {
     /// A panic elsewhere leaves at worst one lesson half learnt.
     fn lock(&self) -> MutexGuard<'_, Lessons> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one that has answered least: a name that somebody made up answers once, or never.
+fn forget_one(lessons: &mut Lessons) {
+    let all = lessons.iter().flat_map(|(provider, models)| {
+        let of_provider =
+            |(model, lesson): (&Arc<str>, &Lesson)| (lesson.answers, provider.clone(), model.clone());
+        models.iter().map(of_provider)
+    });
+    let Some((_, provider, model)) = all.min_by_key(|(answers, ..)| *answers) else {
+        return;
+    };
+    if let Some(models) = lessons.get_mut(&provider) {
+        models.remove(&model);
+        if models.is_empty() {
+            lessons.remove(&provider);
+        }
     }
 }
 
@@ -285,6 +303,21 @@ mod tests {
         learnt.cannot_tokenize(&one, now);
         assert!(!learnt.may_tokenize(&one, now));
         assert!(learnt.may_tokenize(&one, now + TOKENIZER_PAUSE));
+    }
+
+    #[test]
+    fn names_that_are_made_up_do_not_drive_out_what_is_used() {
+        let learnt = Learnt::default();
+        let (used, new) = (candidate("p", "used"), candidate("q", "new"));
+        let remedies = [Remedy::Without(Field::StreamOptions)];
+        learnt.remember(&used, &remedies);
+        learnt.observe(&used, PROMPT, None);
+        for n in 0..UPSTREAMS_MAX + 10 {
+            learnt.wants_sample(&candidate("p", &format!("m{n}")), PROMPT.rough);
+        }
+        assert_eq!(learnt.remedies(&used), remedies);
+        learnt.remember(&new, &remedies);
+        assert_eq!(learnt.remedies(&new), remedies, "there is room for it");
     }
 
     #[test]
