@@ -7,6 +7,7 @@
 mod classify;
 mod pool;
 mod resolver;
+mod spread;
 mod tls;
 mod trace;
 
@@ -26,6 +27,7 @@ use url::Url;
 use self::{
     classify::{classify, may_be_unseen},
     pool::Pool,
+    spread::Place,
     trace::Trace,
 };
 use super::outcome::Class;
@@ -95,6 +97,8 @@ pub(crate) struct Body {
     rest: Bytes,
     /// The memory that is accounted for, as long as this lives.
     held: Held,
+    /// Among the calls to its host, on a connection that is kept.
+    _place: Option<Place<reqwest::Client>>,
 }
 
 impl Client {
@@ -115,12 +119,14 @@ impl Client {
         if self.pool.is_denied(&call.url) {
             return Err(Class::DeniedAddress);
         }
-        let response = match send_over(&self.pool.keeping(&call.url), call).await {
-            Ok(response) => response,
+        let (client, place) = self.pool.keeping(&call.url);
+        let (response, place) = match send_over(&client, call).await {
+            Ok(response) => (response, Some(place)),
             Err(Lost::Swallowed) => {
+                drop(place);
                 self.swallowed.inc();
                 let sent = send_over(self.pool.unkept(), call).await;
-                sent.map_err(Lost::class)?
+                (sent.map_err(Lost::class)?, None)
             }
             Err(lost) => return Err(lost.class()),
         };
@@ -138,7 +144,7 @@ impl Client {
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: Body::new(body, self.memory.hold()),
+            body: Body::new(body, self.memory.hold(), place),
         })
     }
 }
@@ -197,11 +203,12 @@ impl Request {
 }
 
 impl Body {
-    fn new(bytes: reqwest::Body, held: Held) -> Self {
+    fn new(bytes: reqwest::Body, held: Held, place: Option<Place<reqwest::Client>>) -> Self {
         Self {
             bytes,
             rest: Bytes::new(),
             held,
+            _place: place,
         }
     }
 
@@ -282,7 +289,11 @@ impl Body {
     pub(crate) fn of_stream(
         chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
     ) -> Self {
-        Self::new(reqwest::Body::wrap_stream(chunks), Budget::new(1 << 30).hold())
+        Self::new(
+            reqwest::Body::wrap_stream(chunks),
+            Budget::new(1 << 30).hold(),
+            None,
+        )
     }
 
     /// With memory of a test's own.

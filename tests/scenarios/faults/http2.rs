@@ -9,9 +9,12 @@ use bridge_tests::bridge::Bridge;
 use bridge_tests::faultd::Gate;
 use bridge_tests::faultd::http2::{Deed, INTERNAL_ERROR, TEXT, Upstream};
 use bridge_tests::faultd::tls::Authority;
+use futures_util::future::try_join_all;
 
 const MODEL: &str = "m";
 const TIMEOUT_S: u32 = 3;
+/// What servers commonly allow, and none may well go below.
+const STREAMS_MAX: u32 = 100;
 
 struct Bed {
     bridge: Bridge,
@@ -21,7 +24,7 @@ struct Bed {
 
 impl Bed {
     /// One provider, which is asked again `retries` times.
-    async fn start(retries: u32) -> Result<Self> {
+    async fn start(retries: u32, streams_max: Option<u32>) -> Result<Self> {
         let authority = Authority::new()?;
         let mut bridge = Bridge::start(0).await?;
         let file = bridge.folder().join("authority.pem");
@@ -30,7 +33,7 @@ impl Bed {
         bridge.add_node_with(trusted).await?;
         let admin = bridge.admin().await?;
         admin.set_breaker_enabled(false).await?;
-        let upstream = Upstream::start(&authority, None).await?;
+        let upstream = Upstream::start(&authority, streams_max).await?;
         let provider = Provider {
             max_retries: Some(retries),
             timeout: TIMEOUT_S,
@@ -68,7 +71,7 @@ impl Bed {
 #[tokio::test]
 async fn r11_what_a_connection_says_it_has_not_taken_goes_out_once_more() -> Result<()> {
     // Without retries: it costs none.
-    let mut bed = Bed::start(0).await?;
+    let mut bed = Bed::start(0, None).await?;
     for (deed, is_gone) in [(Deed::Refuse, false), (Deed::OneTooMany, true)] {
         bed.warm().await?;
         let before = bed.upstream.requests();
@@ -89,7 +92,7 @@ async fn r11_what_a_connection_says_it_has_not_taken_goes_out_once_more() -> Res
 
 #[tokio::test]
 async fn r10_a_connection_that_goes_finishes_its_streams() -> Result<()> {
-    let bed = Bed::start(0).await?;
+    let bed = Bed::start(0, None).await?;
     let gate = Gate::closed();
     bed.upstream
         .script(MODEL, [Deed::Hold(gate.clone()), Deed::LastOne]);
@@ -106,7 +109,7 @@ async fn r10_a_connection_that_goes_finishes_its_streams() -> Result<()> {
 
 #[tokio::test]
 async fn r09_a_stream_that_is_reset_before_its_head_is_asked_for_again() -> Result<()> {
-    let mut bed = Bed::start(1).await?;
+    let mut bed = Bed::start(1, None).await?;
     bed.warm().await?;
     bed.upstream.script(MODEL, [Deed::Reset(INTERNAL_ERROR)]);
     bed.assert_answered().await?;
@@ -121,7 +124,7 @@ async fn r09_a_stream_that_is_reset_before_its_head_is_asked_for_again() -> Resu
 
 #[tokio::test]
 async fn r10_a_stream_that_is_reset_after_content_ends_in_one_error() -> Result<()> {
-    let bed = Bed::start(1).await?;
+    let bed = Bed::start(1, None).await?;
     bed.upstream
         .script(MODEL, [Deed::ResetInTheMiddle(INTERNAL_ERROR)]);
     let broken = bed.client.stream_to_end(&ask(MODEL, "Hi")).await?;
@@ -134,7 +137,7 @@ async fn r10_a_stream_that_is_reset_after_content_ends_in_one_error() -> Result<
 
 #[tokio::test]
 async fn r08_a_stream_that_stops_ends_and_its_neighbours_do_not() -> Result<()> {
-    let bed = Bed::start(1).await?;
+    let bed = Bed::start(1, None).await?;
     bed.upstream.script(MODEL, [Deed::Stall]);
     let request = ask(MODEL, "Hi");
     let mut stalled = bed.client.stream(&request).await?;
@@ -159,5 +162,28 @@ async fn r08_a_stream_that_stops_ends_and_its_neighbours_do_not() -> Result<()> 
         connections.len() > 2 && connections.iter().all(|number| *number == 0),
         "{connections:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_stream_because_a_connection_has_no_more_of_them() -> Result<()> {
+    let mut bed = Bed::start(0, Some(STREAMS_MAX)).await?;
+    bed.warm().await?;
+    let gate = Gate::closed();
+    let at_once = STREAMS_MAX + 1;
+    bed.upstream
+        .script(MODEL, (0..at_once).map(|_| Deed::Hold(gate.clone())));
+    let request = ask(MODEL, "Hi");
+    let open = (0..at_once).map(|_| async {
+        let mut stream = bed.client.stream(&request).await?;
+        stream.next_of("content_block_delta").await?;
+        anyhow::Ok(stream)
+    });
+    let streams = try_join_all(open).await?;
+    gate.open();
+    for stream in streams {
+        assert_eq!(stream.to_end().await?.text(), TEXT);
+    }
+    assert_eq!(bed.attempts("ok").await?, 1 + at_once);
     Ok(())
 }

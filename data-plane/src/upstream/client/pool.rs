@@ -2,10 +2,10 @@
 //!
 //! A kept connection that is always busy would hide that its name leads elsewhere now, and
 //! it has no age. So the client that keeps them is replaced when a name has changed; what
-//! is under way ends on the old connections.
+//! is under way ends on the old connections. Many calls to one host go over several clients (`spread`).
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,13 +15,19 @@ use secrecy::ExposeSecret;
 use tracing::warn;
 use url::{Host, Url};
 
-use super::{StartError, resolver::Resolver, tls, trace::SeesConnections};
+use super::{
+    StartError,
+    resolver::Resolver,
+    spread::{CALLS_PER_CLIENT, Place, Spread},
+    tls,
+    trace::SeesConnections,
+};
 use crate::{config, config::Proxy, metrics::Process, upstream::address::Rules};
 
 /// For all of it: name, connection and TLS.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-const IDLE_PER_HOST: usize = 64;
+const IDLE_PER_HOST: usize = CALLS_PER_CLIENT;
 /// Below the minute after which balancers commonly drop an idle connection.
 const IDLE_MAX: Duration = Duration::from_secs(55);
 const HEADERS_MAX: usize = 100;
@@ -40,7 +46,7 @@ pub(super) struct Pool {
     make: Make,
     /// Whether a literal address may be called.
     rules: Rules,
-    keeping: ArcSwap<reqwest::Client>,
+    keeping: ArcSwap<Spread<reqwest::Client>>,
     /// Each call has a connection of its own.
     unkept: reqwest::Client,
     replaced: Mutex<Replaced>,
@@ -73,7 +79,7 @@ impl Pool {
             proxy,
         };
         Ok(Self {
-            keeping: ArcSwap::from_pointee(make.client(IDLE_PER_HOST)?),
+            keeping: ArcSwap::new(Spread::new(make.client(IDLE_PER_HOST)?)),
             unkept: make.client(0)?,
             make,
             rules,
@@ -95,19 +101,26 @@ impl Pool {
         &self.unkept
     }
 
-    /// With connections that lead where names lead, give or take a minute.
-    pub(super) fn keeping(&self, to: &Url) -> Arc<reqwest::Client> {
+    /// With connections that lead where names lead, give or take a minute, and that have room for
+    /// this call. The place is to be held until its answer is over.
+    pub(super) fn keeping(&self, to: &Url) -> (reqwest::Client, Place<reqwest::Client>) {
         let host = self.make.proxy.as_ref().map_or(to, Proxy::place).host();
+        let make = || match self.make.client(IDLE_PER_HOST) {
+            Ok(client) => Some(client),
+            Err(error) => {
+                warn!("connections that are there stay in use: {error}");
+                None
+            }
+        };
         if let Some(Host::Domain(name)) = host {
             let changes = self.make.resolver.keep_fresh(name);
-            if self.is_to_be_replaced(changes) {
-                match self.make.client(IDLE_PER_HOST) {
-                    Ok(client) => self.keeping.store(Arc::new(client)),
-                    Err(error) => warn!("connections to old addresses stay in use: {error}"),
-                }
+            if self.is_to_be_replaced(changes)
+                && let Some(client) = make()
+            {
+                self.keeping.store(Spread::new(client));
             }
         }
-        self.keeping.load_full()
+        self.keeping.load_full().take(to, make)
     }
 
     fn is_to_be_replaced(&self, changes: u64) -> bool {
