@@ -2,7 +2,8 @@
 //! are told is a script by model, which no library would follow.
 //!
 //! It reads no more of a head than where it ends, answers every request with the same stream,
-//! and keeps to no window: its answers are small.
+//! and keeps to no window: its answers are small. What requests take of a connection's window
+//! it gives back.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 /// Of data and heads; of settings and pings it says that they are an answer.
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -186,6 +188,9 @@ async fn serve(socket: TcpStream, acceptor: TlsAcceptor, state: Arc<State>) -> R
                 out.send(frame(kind, END_STREAM, 0, told))?;
             }
             DATA => {
+                if length > 0 {
+                    out.send(frame(WINDOW_UPDATE, 0, 0, &(length as u32).to_be_bytes()))?;
+                }
                 let body = bodies.entry(stream).or_default();
                 body.extend_from_slice(&payload);
                 if flags & END_STREAM != 0 {
