@@ -107,6 +107,11 @@ impl Overload {
         Ok(())
     }
 
+    /// Whether the processor limits what is in flight.
+    pub(crate) fn is_shedding(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != UNLIMITED
+    }
+
     /// Somebody was turned away.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);

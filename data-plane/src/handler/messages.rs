@@ -156,6 +156,7 @@ async fn walk(
                 query: head.uri.query(),
             },
             arrived,
+            has_leisure: !node.overload.is_shedding(),
         };
         if request.wants_no_output() {
             plan.candidates.retain(Candidate::is_native);

@@ -21,8 +21,8 @@ const AVERAGE: Duration = Duration::from_millis(250);
 /// The part of the time that threads of ours are at work when it is us who have too much.
 const BUSY: f64 = 0.9;
 const OURS: Bounds = Bounds {
-    late: Duration::from_millis(10),
-    timely: Duration::from_millis(5),
+    late: Duration::from_millis(6),
+    timely: Duration::from_millis(3),
     // Longer than the burst of a client that sends dozens at once.
     standing: Duration::from_millis(250),
 };
@@ -32,8 +32,8 @@ const SHARED: Bounds = Bounds {
     standing: Duration::from_secs(3),
 };
 /// Of what is in flight, for a wait at the bound and for one that is longer than `TOO_LATE` of it.
-const CUT: f64 = 0.02;
-const CUT_MAX: f64 = 0.3;
+const CUT: f64 = 0.01;
+const CUT_MAX: f64 = 0.15;
 const TOO_LATE: u32 = 10;
 /// Growth of the limit in an interval without a queue, and in one with time to spare.
 const GROWTH: f64 = 0.01;

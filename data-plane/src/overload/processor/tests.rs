@@ -54,7 +54,7 @@ fn refusals_that_cost_something_leave_the_rest_for_requests() {
             let rate = goodput(kind, cost * part, 3.0);
             // Of a second, what refusals leave.
             let best = (1.0 - 3.0 * part) / (1.0 - part);
-            assert!(rate >= 0.93 * best, "{kind:?}, {part}: {rate} of {best}");
+            assert!(rate >= 0.92 * best, "{kind:?}, {part}: {rate} of {best}");
         }
     }
 }
@@ -175,7 +175,7 @@ fn a_queue_has_to_stand() {
     assert_eq!(tick(&mut controller, 5, OURS.late), None);
     assert_eq!(tick(&mut controller, 1, Duration::ZERO), None);
     assert_eq!(tick(&mut controller, 5, OURS.late), None);
-    assert_eq!(tick(&mut controller, 1, OURS.late), Some(980));
+    assert_eq!(tick(&mut controller, 1, OURS.late), Some(990));
 }
 
 proptest! {

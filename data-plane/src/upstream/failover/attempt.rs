@@ -175,11 +175,12 @@ impl Call<'_> {
             upstreams,
             snapshot,
             asked,
+            has_leisure,
             ..
         } = self.order;
         let is_cheap = asked.body.len() <= SAMPLE_BYTES_MAX && upstreams.tables.are_loaded();
         let rough = self.sent.rough_tokens;
-        if !is_cheap || !upstreams.learnt.wants_sample(self.candidate, rough) {
+        if !has_leisure || !is_cheap || !upstreams.learnt.wants_sample(self.candidate, rough) {
             return None;
         }
         let target = self.candidate.target(snapshot);

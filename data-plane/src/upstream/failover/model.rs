@@ -269,6 +269,7 @@ async fn walk(case: &Case, snapshot: &Arc<Snapshot>, upstreams: &Arc<Upstreams>)
             query: None,
         },
         arrived: Instant::now(),
+        has_leisure: true,
     };
     let result = run(order, plan, &mut meter).await;
     let attempts = meter.trail().attempts;

@@ -30,6 +30,8 @@ pub(crate) struct Order<'a> {
     pub(crate) key: &'a ApiKey,
     pub(crate) asked: Asked<'a>,
     pub(crate) arrived: Instant,
+    /// Whether there is time for what nobody waits for.
+    pub(crate) has_leisure: bool,
 }
 
 /// What goes to one candidate, and how its answer is to be read.

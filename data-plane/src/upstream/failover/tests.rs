@@ -75,6 +75,7 @@ impl Stage {
                 query: None,
             },
             arrived,
+            has_leisure: true,
         };
         let result = run(order, plan, &mut meter).await;
         (result, meter.trail().attempts)
