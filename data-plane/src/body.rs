@@ -170,7 +170,9 @@ async fn discard_up_to(mut body: Body, bytes_max: usize) {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::{StreamExt, stream};
 
     use super::*;
     use crate::overload::Shortage;
@@ -199,6 +201,21 @@ mod tests {
         let body = chunks(vec![b"ab".to_vec(), Vec::new(), b"cd".to_vec(), b"e".to_vec()]);
         assert_eq!(read(body).await.unwrap(), "abcde");
         assert_eq!(read(Body::empty()).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn of_a_refused_request_so_much_is_read_that_usual_bodies_end() {
+        const PIECE_BYTES: usize = 1 << 20;
+        for (sent, expected) in [(5, 5), (usize::MAX, DISCARD_SHORT_BYTES_MAX / PIECE_BYTES + 1)] {
+            let read = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&read);
+            let pieces = stream::repeat_with(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, std::io::Error>(vec![b'x'; PIECE_BYTES])
+            });
+            discard_short(Body::from_stream(pieces.take(sent))).await;
+            assert_eq!(read.load(Ordering::Relaxed), expected);
+        }
     }
 
     #[tokio::test]
