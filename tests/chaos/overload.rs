@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bridge_tests::cgroup::Cgroup;
 use bridge_tests::load::tally::SHED_STATUS;
+use bridge_tests::load::client::End;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, closed_loop, open_loop};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::time::sleep;
 
 use crate::report::{Plan, Report, Run};
 
@@ -32,6 +34,8 @@ const CLIENTS: [usize; 3] = [16, 64, 256];
 /// Before anything is measured: tables are loaded and pages are there.
 const WARM_UP_CLIENTS: usize = 16;
 const WARM_UP: Duration = Duration::from_secs(3);
+/// When those who are refused come again, as they are told.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 const LOAD: f64 = 3.0;
 const GOODPUT_MIN: f64 = 0.9;
 const REFUSAL_MAX: Duration = Duration::from_millis(20);
@@ -167,7 +171,13 @@ impl Load {
         let client = client.clone();
         closed_loop(clients, time, move |number| {
             let client = client.clone();
-            async move { client.send(&self.ask(number)).await }
+            async move {
+                let sample = client.send(&self.ask(number)).await;
+                if matches!(sample.end, End::Refused(_)) {
+                    sleep(RETRY_AFTER).await;
+                }
+                sample
+            }
         })
         .await
     }
