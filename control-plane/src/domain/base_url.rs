@@ -35,6 +35,15 @@ pub struct BaseUrl {
 
 impl BaseUrl {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        // Readers of URLs leave line breaks out, and go on with another URL than was meant.
+        if text
+            .trim()
+            .contains(|c: char| c.is_control() || c.is_whitespace())
+        {
+            return Err(Invalid::new(
+                "must have neither white space nor control characters",
+            ));
+        }
         let url = Url::parse(text.trim())
             .map_err(|error| Invalid::new(format!("must be an absolute URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -229,6 +238,9 @@ mod tests {
             "http://:pw@a.example",
             "http://a.example/?x=1",
             "http://a.example/#x",
+            "http://a.example/v1\r\nx-evil: 1",
+            "http://a.exa\tmple/",
+            "http://a.example/v 1",
             "http://",
             "http://./",
         ];
