@@ -10,6 +10,7 @@ mod broken_streams;
 mod connections;
 mod departures;
 mod http2;
+mod injection;
 mod names;
 mod nonsense;
 mod refusals;
