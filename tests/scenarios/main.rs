@@ -6,6 +6,7 @@ mod accepted;
 mod admin_listener;
 mod auth;
 mod bad_input;
+mod clocks;
 mod conformance;
 mod counting;
 mod dialects;
