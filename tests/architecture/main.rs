@@ -4,6 +4,7 @@
 mod arrows;
 mod circles;
 mod source;
+mod streams;
 
 use std::fs;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::sse::{Event, Transcript, text_of};
+use crate::sse::{Event, Judge, Transcript, kinds, text_of};
 
 pub struct Client {
     http: reqwest::Client,
@@ -32,6 +32,7 @@ pub struct Stream {
     rest: Vec<u8>,
     ready: VecDeque<Event>,
     seen: Vec<Event>,
+    judge: Judge,
 }
 
 // === impl Client ===
@@ -94,6 +95,7 @@ impl Client {
             rest: Vec::new(),
             ready: VecDeque::new(),
             seen: Vec::new(),
+            judge: Judge::default(),
         })
     }
 
@@ -159,15 +161,21 @@ impl Answer {
 // === impl Stream ===
 
 impl Stream {
-    /// The next event; `None` at a clean end of the body.
+    /// The next event, judged by all that came before; `None` at a clean end of the body.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 self.seen.push(event.clone());
+                self.judge
+                    .push(&event)
+                    .with_context(|| format!("in {:?}", kinds(&self.seen)))?;
                 return Ok(Some(event));
             }
             let Some(chunk) = self.response.chunk().await? else {
                 anyhow::ensure!(self.rest.is_empty(), "the body ends inside an event");
+                self.judge
+                    .verdict()
+                    .with_context(|| format!("in {:?}", kinds(&self.seen)))?;
                 return Ok(None);
             };
             self.rest.extend_from_slice(&chunk);
@@ -191,12 +199,12 @@ impl Stream {
         read_answer(self.response).await
     }
 
-    /// Reads the rest, and judges the stream from its beginning.
+    /// Reads the rest.
     pub async fn to_end(mut self) -> Result<Transcript> {
         if self.status != 200 {
             bail!("status {}: {}", self.status, self.response.text().await?);
         }
         while self.next().await?.is_some() {}
-        Transcript::parse(self.seen)
+        Ok(Transcript::of(self.judge.verdict()?, self.seen))
     }
 }

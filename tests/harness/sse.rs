@@ -1,6 +1,6 @@
 //! The grammar of a client stream, as a judge: strict where clients are lenient.
 //!
-//! Every stream of every scenario goes through here, so that a stray event, a gap in the
+//! Every stream of every scenario goes through here, event by event, so that a stray event, a gap in the
 //! indices or a second end fails whatever test happens to see it.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -99,14 +99,24 @@ impl Transcript {
                 .with_context(|| format!("at {event:?}, in {:?}", kinds(&events)))?;
         }
         let verdict = judge
-            .finish()
+            .verdict()
             .with_context(|| format!("in {:?}", kinds(&events)))?;
-        Ok(Self {
-            message: verdict.message,
-            error: verdict.error,
-            is_block_open: verdict.is_block_open,
+        Ok(Self::of(verdict, events))
+    }
+
+    /// Of events that have been judged.
+    pub(crate) fn of(verdict: Verdict, events: Vec<Event>) -> Self {
+        let Verdict {
+            message,
+            error,
+            is_block_open,
+        } = verdict;
+        Self {
+            message,
+            error,
+            is_block_open,
             events,
-        })
+        }
     }
 
     pub fn kinds(&self) -> Vec<&str> {
@@ -134,21 +144,21 @@ impl Judge {
     }
 
     /// The stream has ended here.
-    pub fn finish(self) -> Result<Verdict> {
+    pub fn verdict(&self) -> Result<Verdict> {
         let Self {
             state,
             message,
             error,
         } = self;
-        let is_block_open = match (state, &error) {
+        let is_block_open = match (state, error) {
             (State::Ended, _) => false,
-            (State::Content { is_block_open }, Some(_)) => is_block_open,
+            (State::Content { is_block_open }, Some(_)) => *is_block_open,
             (State::BeforeStart | State::AfterDelta, Some(_)) => false,
             (_, None) => bail!("the stream just stops"),
         };
         Ok(Verdict {
-            message,
-            error,
+            message: message.clone(),
+            error: error.clone(),
             is_block_open,
         })
     }
@@ -172,7 +182,7 @@ pub fn text_of(message: &Value) -> String {
     texts.collect()
 }
 
-fn kinds(events: &[Event]) -> Vec<&str> {
+pub(crate) fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 

@@ -188,7 +188,7 @@ pub async fn judge_stream(mut body: Incoming, pieces: u32) -> Result<()> {
         }
     }
     ensure!(rest.is_empty(), "the stream ends inside an event");
-    let verdict = judge.finish()?;
+    let verdict = judge.verdict()?;
     if let Some(error) = verdict.error {
         bail!("the stream ends in {error}");
     }

@@ -13,6 +13,7 @@ use bridge_tests::bridge::Node;
 use bridge_tests::faultd::script::{After, End};
 use bridge_tests::faultd::{Fate, Faultd, Script};
 use bridge_tests::load::Protocol;
+use bridge_tests::sse::{Event, Judge};
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
 use bytes::Bytes;
@@ -234,12 +235,16 @@ impl Leaver {
 }
 
 async fn read_until(body: &mut Incoming, words: &str) -> Result<()> {
-    let mut seen = String::new();
+    let (mut seen, mut rest, mut judge) = (String::new(), Vec::new(), Judge::default());
     while !seen.contains(words) {
         let frame = body.frame().await;
         let frame = frame.with_context(|| format!("it ends after {seen}"))??;
         if let Some(bytes) = frame.data_ref() {
             seen.push_str(str::from_utf8(bytes)?);
+            rest.extend_from_slice(bytes);
+            for event in Event::take_whole(&mut rest)? {
+                judge.push(&event)?;
+            }
         }
     }
     Ok(())

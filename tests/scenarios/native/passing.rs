@@ -7,6 +7,7 @@ use bridge_tests::anthropic::ask;
 use bridge_tests::faultd::answer::{self, native::SIGNATURE};
 use bridge_tests::faultd::script::{After, End};
 use bridge_tests::faultd::{Gate, Script};
+use bridge_tests::sse::{Event, Transcript};
 use bridge_tests::stage::MODEL;
 use reqwest::Method;
 use serde_json::json;
@@ -83,6 +84,7 @@ async fn c104_p02_events_pass_at_once_and_the_model_is_the_clients() -> Result<(
     body["stream"] = json!(true);
     let request = stage.client()?.request(Method::POST, "/v1/messages");
     let bytes = request.body(body.to_string()).send().await?.bytes().await?;
+    Transcript::parse(Event::take_whole(&mut bytes.to_vec())?)?;
     let text = std::str::from_utf8(&bytes)?;
     assert!(text.contains("\"model\":\"m\"") && text.ends_with("{\"type\":\"message_stop\"}\n\n"));
     assert!(text.contains("event: ping\n"), "{text}");
