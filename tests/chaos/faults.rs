@@ -7,14 +7,16 @@ mod bench;
 mod table;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use crate::report::{Plan, Report, Run};
 use bench::{Bench, DEADLINE_S, Form, Memory, Request};
-use table::{Call, Told, told};
+use table::{Call, Cause, Told, cause, told};
 
 pub(crate) const RUN: Run = Run {
     name: "faults",
@@ -24,11 +26,16 @@ pub(crate) const RUN: Run = Run {
 };
 
 const AT_ONCE: usize = 32;
+/// With memory, requests come one after the other: a burst would be over before any pause is.
+const REMEMBERED_INTERVAL: Duration = Duration::from_millis(7);
 /// No request takes longer.
 const LATEST: Duration = Duration::from_secs(DEADLINE_S as u64 + 1);
 /// Whoever is shed comes again, so often and after so long: the plan is not about load.
 const SHED_TRIES: u64 = 100;
 const SHED_PAUSE: Duration = Duration::from_millis(200);
+/// With memory, and faults in a quarter of all calls.
+const GOOD_OF_HUNDRED_MIN: usize = 75;
+const GOOD: &str = "200";
 /// How many differences are told.
 const WRONG_MAX: usize = 5;
 
@@ -56,8 +63,20 @@ async fn campaign(seed: u64, memory: Memory, requests: u64, report: &mut Report)
     let mut bench = Bench::start(seed, memory).await?;
     let counted_before = bench.sum("bridge_requests_total").await?;
     let started = Instant::now();
-    let asked = stream::iter(0..requests).map(|number| ask(&bench, Request::of(seed, number)));
-    let seen: Vec<Seen> = asked.buffer_unordered(AT_ONCE).collect().await;
+    let bench_of_all = &bench;
+    let asked = stream::iter(0..requests).map(|number| async move {
+        if memory == Memory::On {
+            tokio::time::sleep_until(started + REMEMBERED_INTERVAL * number as u32).await;
+        }
+        ask(bench_of_all, Request::of(seed, number)).await
+    });
+    let acts = AtomicUsize::new(0);
+    let seen: Vec<Seen> = tokio::select! {
+        // Whoever attends to the providers does so to the end.
+        biased;
+        seen = asked.buffer_unordered(AT_ONCE).collect() => seen,
+        failed = bench.attend(&acts) => match failed? {},
+    };
     let took = started.elapsed();
 
     let mut wrong = Vec::new();
@@ -81,6 +100,9 @@ async fn campaign(seed: u64, memory: Memory, requests: u64, report: &mut Report)
     }
     let name = format!("memory {memory:?}, {requests} requests");
     report.figure(&name, format!("{kinds:?} in {took:?}"));
+    if memory == Memory::On {
+        remembered(&bench, &kinds, acts.into_inner(), requests, report).await?;
+    }
     report.must(
         "E46",
         "status and type as the table says",
@@ -174,8 +196,8 @@ fn judge(memory: Memory, bench: &Bench, seen: &Seen, expected: &[(Told, usize)])
         Ok(told) => told,
         Err(error) => bail!("{error:#}, expected {expected:?}"),
     };
-    let kind = match told {
-        Told::Whole { .. } => "200".to_owned(),
+    let mut kind = match told {
+        Told::Whole { .. } => GOOD.to_owned(),
         Told::Broken { kind } => format!("200, {kind}"),
         Told::Refused { status, kind, .. } => format!("{status} {kind}"),
         Told::Shed => "shed".to_owned(),
@@ -184,7 +206,13 @@ fn judge(memory: Memory, bench: &Bench, seen: &Seen, expected: &[(Told, usize)])
     let is_right = match (seen.request.form, memory) {
         (Form::Count, _) => is_count_right(told, expected),
         (Form::Stream | Form::Whole, Memory::Off) => is_expected(told),
-        (Form::Stream | Form::Whole, Memory::On) => may_be_told(told),
+        (Form::Stream | Form::Whole, Memory::On) => {
+            let cause = cause(told, &bench.calls(&seen.request));
+            if let Some(cause @ (Cause::Open | Cause::Cooling | Cause::Quarantined)) = cause {
+                kind = format!("{kind}, {cause:?}");
+            }
+            cause.is_some() && is_wait_obeyed(told)
+        }
     };
     if !is_right {
         let faults: Vec<_> = bench
@@ -216,26 +244,45 @@ fn is_count_right(told: &Told, expected: &[(Told, usize)]) -> bool {
     }
 }
 
-/// Whatever came before, a client may see nothing else.
-fn may_be_told(told: &Told) -> bool {
+/// Clients give up at once on a wait between what they bear and what is told as hopeless.
+fn is_wait_obeyed(told: &Told) -> bool {
     match told {
-        Told::Whole { .. } => true,
-        Told::Broken { kind } => ["api_error", "timeout_error"].contains(&kind.as_str()),
-        Told::Shed | Told::AsItIs => false,
-        Told::Refused {
-            status, kind, wait_s, ..
-        } => {
-            let is_obeyed = wait_s.is_none_or(|wait| !(61..=300).contains(&wait));
-            let expected = match status {
-                400 | 422 => "invalid_request_error",
-                413 => "request_too_large",
-                429 => "rate_limit_error",
-                500 | 502 | 503 => "api_error",
-                504 => "timeout_error",
-                529 => "overloaded_error",
-                _ => return false,
-            };
-            is_obeyed && kind == expected
-        }
+        Told::Refused { wait_s, .. } => wait_s.is_none_or(|wait| !(61..=300).contains(&wait)),
+        Told::Whole { .. } | Told::Broken { .. } | Told::Shed | Told::AsItIs => true,
     }
+}
+
+/// What took part where failures are remembered, and what it cost clients.
+async fn remembered(
+    bench: &Bench,
+    kinds: &BTreeMap<String, usize>,
+    acts: usize,
+    requests: u64,
+    report: &mut Report,
+) -> Result<()> {
+    let mut took_part = BTreeMap::new();
+    for (what, metric) in [
+        ("breakers opened or closed", "bridge_breaker_transitions_total"),
+        ("cool-downs", "bridge_cooldowns_total"),
+        ("quarantines", "bridge_quarantines_total"),
+        ("retries refused", "bridge_retries_refused_total"),
+    ] {
+        took_part.insert(what, bench.sum(metric).await? as usize);
+    }
+    took_part.insert("quarantines ended by an admin", acts);
+    report.should(
+        "E46",
+        "breakers, cool-downs, quarantines and retry budgets take part, and end",
+        format!("{took_part:?}"),
+        took_part.values().all(|times| *times > 0),
+    );
+    let good = kinds.get(GOOD).copied().unwrap_or_default();
+    let share = good * 100 / requests as usize;
+    report.should(
+        "E46",
+        format!("{GOOD_OF_HUNDRED_MIN} of a hundred requests are answered all the same"),
+        format!("{share}"),
+        share >= GOOD_OF_HUNDRED_MIN,
+    );
+    Ok(())
 }

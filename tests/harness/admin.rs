@@ -9,8 +9,8 @@ use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{
     ApiFormat, ApiKey, CreateApiKeyRequest, CreateModelRuleRequest, CreateProviderRequest,
-    GetSettingsRequest, ListModelsRequest, LoginRequest, LossPolicy, Model, ModelRule, Provider,
-    ProviderSecrets, Settings, TierModels, UpdateApiKeyRequest, UpdateModelRuleRequest,
+    GetProviderRequest, GetSettingsRequest, ListModelsRequest, LoginRequest, LossPolicy, Model, ModelRule,
+    Provider, ProviderSecrets, Settings, TierModels, UpdateApiKeyRequest, UpdateModelRuleRequest,
     UpdateProviderRequest, UpdateSettingsRequest, UpstreamModel, model_rule::Target,
 };
 use prost_types::FieldMask;
@@ -137,6 +137,14 @@ impl Admin {
         };
         let answer = self.providers().create_provider(request).await?.into_inner();
         answer.provider.context("a created provider has no record")
+    }
+
+    pub async fn get_provider(&self, name: &str) -> Result<Provider> {
+        let request = GetProviderRequest {
+            name: name.to_owned(),
+        };
+        let answer = self.providers().get_provider(request).await?.into_inner();
+        answer.provider.context("a provider has no record")
     }
 
     pub async fn update_provider(&self, provider: Provider, field: &str) -> Result<Provider> {

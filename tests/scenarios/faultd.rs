@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bridge_tests::faultd::answer::Answer;
-use bridge_tests::faultd::plan;
+use bridge_tests::faultd::plan::{self, Share};
 use bridge_tests::faultd::script::{After, End};
 use bridge_tests::faultd::tls::{Authority, Handshake};
 use bridge_tests::faultd::{Fate, Faultd, Gate, Script};
@@ -228,7 +228,7 @@ async fn a_plan_is_known_to_who_knows_its_seed() -> Result<()> {
         // Who says nothing has not answered.
         let answered = tokio::time::timeout(SILENCE_MAX, answering).await;
         let answered = matches!(answered, Ok(Some(())));
-        let planned = plan::draw(7, &request.to_string(), 0);
+        let planned = plan::draw(Share::All, 7, &request.to_string(), 0);
         met += usize::from(planned.is_some());
         assert!(
             answered || planned.is_some(),

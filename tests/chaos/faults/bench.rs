@@ -1,13 +1,18 @@
 //! Three providers with a plan each, and requests that meet it.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bridge_proto::admin::v1::{ApiFormat, Provider, TierModels};
-use bridge_tests::admin;
+use bridge_proto::admin::v1::{ApiFormat, Provider, Settings, TierModels};
+use bridge_tests::admin::{self, Admin};
 use bridge_tests::anthropic::{Answer, Client};
 use bridge_tests::bridge::Bridge;
-use bridge_tests::faultd::{Fate, Faultd, plan};
+use bridge_tests::faultd::fault::Fault;
+use bridge_tests::faultd::plan::{self, Share};
+use bridge_tests::faultd::{Fate, Faultd};
 use bridge_tests::wait;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,6 +22,11 @@ use super::table::{Call, Told};
 
 /// A provider's limit of silence, in seconds.
 const TIMEOUT_S: u32 = 2;
+/// With memory: failures in a row that open a breaker, and its pause. Short, so that a run sees many.
+const FAILURE_THRESHOLD: u32 = 3;
+const RECOVERY_S: u32 = 1;
+/// How often an admin looks whether a credential is refused.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// The limit of a whole request, in seconds.
 pub(super) const DEADLINE_S: u32 = 12;
 /// One retry, and each of both calls on a fresh connection.
@@ -67,9 +77,12 @@ const NAMES: [&str; 3] = ["opus", "sonnet", "haiku"];
 
 pub(super) struct Bench {
     bridge: Bridge,
+    admin: Admin,
     pub(super) client: Client,
     upstreams: Vec<Faultd>,
+    memory: Memory,
     seed: u64,
+    metrics_url: String,
 }
 
 /// One request of a run, made of the run's seed and its number.
@@ -91,12 +104,15 @@ pub(super) enum Form {
 
 impl Bench {
     pub(super) async fn start(seed: u64, memory: Memory) -> Result<Self> {
-        let bridge = Bridge::start(1).await?;
+        let mut bridge = Bridge::start(1).await?;
         let admin = bridge.admin().await?;
         let mut settings = admin.get_settings().await?;
         settings.request_deadline = DEADLINE_S;
         admin.update_settings(settings, "request_deadline").await?;
-        admin.set_breaker_enabled(memory == Memory::On).await?;
+        let settings = admin.set_breaker_enabled(memory == Memory::On).await?;
+        admin
+            .update_settings(memory.remembering(settings), "circuit_breaker")
+            .await?;
         let mut upstreams = Vec::new();
         for (priority, upstream) in (0..).zip(&UPSTREAMS) {
             let faultd = Faultd::start().await?;
@@ -106,7 +122,7 @@ impl Bench {
             };
             let models = |tier: usize| -> Vec<String> {
                 let base = upstream.bases[tier].into_iter();
-                base.map(|base| format!("{base}~plan@{}", seed + upstream.seed))
+                base.map(|base| format!("{base}~{}@{}", memory.fault(), seed + upstream.seed))
                     .collect()
             };
             let provider = Provider {
@@ -131,10 +147,33 @@ impl Bench {
         client.post("/v1/messages/count_tokens", body.to_string()).await?;
         Ok(Self {
             client,
+            metrics_url: bridge.node(0)?.metrics_url(),
             bridge,
+            admin,
             upstreams,
+            memory,
             seed,
         })
+    }
+
+    /// For ever: gives a provider whose credential is refused another record, as an admin would who has
+    /// paid or pasted the right key.
+    pub(super) async fn attend(&self, acts: &AtomicUsize) -> Result<Infallible> {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            for upstream in &UPSTREAMS {
+                let refused = format!("bridge_quarantined{{provider=\"{}\"}}", upstream.name);
+                if self.sum(&refused).await? == 0.0 {
+                    continue;
+                }
+                let record = self.admin.get_provider(upstream.name).await?;
+                let timeout = TIMEOUT_S + u32::from(record.timeout == TIMEOUT_S);
+                self.admin
+                    .update_provider(Provider { timeout, ..record }, "timeout")
+                    .await?;
+                acts.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The calls that a request can lead to if nothing is tried twice.
@@ -146,12 +185,17 @@ impl Bench {
             provider: upstream.name,
             is_native: upstream.is_native,
             streamed: request.form == Form::Stream,
-            fault: plan::draw(self.seed + upstream.seed, &request.nonce(), 0),
+            fault: self.draw(upstream, request, 0),
             faults_again: (1..=TIMES_AGAIN_MAX)
-                .map(|nth| plan::draw(self.seed + upstream.seed, &request.nonce(), nth))
+                .map(|nth| self.draw(upstream, request, nth))
                 .collect(),
         });
         calls.collect()
+    }
+
+    fn draw(&self, upstream: &Upstream, request: &Request, nth: usize) -> Option<Fault> {
+        let seed = self.seed + upstream.seed;
+        plan::draw(self.memory.share(), seed, &request.nonce(), nth)
     }
 
     /// Sends a request and reads what the client is told.
@@ -233,9 +277,9 @@ impl Bench {
         Ok(most)
     }
 
-    /// The sum of a metric over all its labels.
-    pub(super) async fn sum(&mut self, name: &str) -> Result<f64> {
-        let metrics = self.bridge.node(0)?.metrics().await?;
+    /// The sum of a metric over all labels that are not named.
+    pub(super) async fn sum(&self, name: &str) -> Result<f64> {
+        let metrics = reqwest::get(&self.metrics_url).await?.text().await?;
         let samples = metrics.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -248,6 +292,35 @@ impl Bench {
     pub(super) fn panics(&mut self) -> Result<usize> {
         let log = self.bridge.node(0)?.process()?.log_text();
         Ok(log.matches("panicked at").count())
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    fn share(self) -> Share {
+        match self {
+            Self::Off => Share::All,
+            // With faults in two of three requests nobody would be asked any more.
+            Self::On => Share::Seldom,
+        }
+    }
+
+    /// The same for the upstreams.
+    fn fault(self) -> &'static str {
+        match self.share() {
+            Share::All => "plan",
+            Share::Seldom => "seldom",
+        }
+    }
+
+    fn remembering(self, mut settings: Settings) -> Settings {
+        if self == Self::On {
+            let breaker = settings.circuit_breaker.get_or_insert_default();
+            breaker.failure_threshold = FAILURE_THRESHOLD;
+            breaker.recovery_timeout = RECOVERY_S;
+        }
+        settings
     }
 }
 

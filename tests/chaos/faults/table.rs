@@ -19,6 +19,17 @@ pub(super) struct Call {
     pub(super) faults_again: Vec<Option<Fault>>,
 }
 
+/// Why a client may see what it sees where failures are remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cause {
+    /// Something that a provider said, now or when it was asked again.
+    Said,
+    /// Nobody may be asked: every breaker is open, all are limited, or no credential is good.
+    Open,
+    Cooling,
+    Quarantined,
+}
+
 /// What the client sees in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -100,6 +111,43 @@ fn walk(calls: &[Call], asked: usize, failures: &mut Vec<Failure>, found: &mut V
     }
 }
 
+/// What is behind it, if any of these calls may have been left out or made again.
+pub(super) fn cause(told: &Told, calls: &[Call]) -> Option<Cause> {
+    let said = match told {
+        Told::Whole { provider } => calls
+            .iter()
+            .filter(|call| call.provider == provider)
+            .any(|call| call.may_come_to(|meaning| matches!(meaning, Meaning::Answer))),
+        Told::Broken { kind } => calls
+            .iter()
+            .any(|call| call.may_come_to(|meaning| matches!(meaning, Meaning::Break(it) if it == kind))),
+        Told::Refused { status, kind, .. } => calls.iter().any(|call| {
+            call.may_come_to(
+                |meaning| matches!(meaning, Meaning::Fail(it) if (it.status, it.kind) == (*status, kind)),
+            )
+        }),
+        Told::Shed | Told::AsItIs => false,
+    };
+    if said {
+        return Some(Cause::Said);
+    }
+    let Told::Refused {
+        status,
+        kind,
+        is_final,
+        wait_s,
+    } = told
+    else {
+        return None;
+    };
+    match (status, &**kind, is_final, wait_s) {
+        (503, "api_error", false, Some(1..=WAIT_PATIENT_S)) => Some(Cause::Open),
+        (429, "rate_limit_error", false, Some(1..=WAIT_PATIENT_S)) => Some(Cause::Cooling),
+        (502, "api_error", true, None) => Some(Cause::Quarantined),
+        _ => None,
+    }
+}
+
 fn refused(failure: &Failure, wait_s: Option<u64>) -> Told {
     let wait_s = wait_s.filter(|_| [429, 503, 529].contains(&failure.status));
     let is_pointless = wait_s.is_some_and(|wait| wait > WAIT_POINTLESS_S);
@@ -122,10 +170,15 @@ fn refused(failure: &Failure, wait_s: Option<u64>) -> Told {
 impl Call {
     /// Whether bytes that nobody has read may be what the client gets, now or later.
     pub(super) fn may_pass_as_it_is(&self) -> bool {
+        self.may_come_to(|meaning| matches!(meaning, Meaning::AsItIs))
+    }
+
+    /// The call, or one of those after it.
+    fn may_come_to(&self, is_it: impl Fn(&Meaning) -> bool) -> bool {
         let faults = std::iter::once(&self.fault).chain(&self.faults_again);
         faults
             .into_iter()
-            .any(|fault| matches!(self.meaning(fault.as_ref()), Meaning::AsItIs))
+            .any(|fault| is_it(&self.meaning(fault.as_ref())))
     }
 
     fn meanings(&self) -> Vec<Meaning> {

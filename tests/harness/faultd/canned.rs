@@ -9,7 +9,7 @@ use super::Recorded;
 use super::agent;
 use super::answer::{Answer, Usage};
 use super::fault::{Fault, SPELLINGS};
-use super::plan;
+use super::plan::{self, Share};
 use super::script::{After, Script};
 use super::window;
 
@@ -140,11 +140,13 @@ pub(super) fn with_faults(faults: &str, script: Script, request: &Recorded, nth:
 }
 
 fn with_fault(name: &str, script: Script, request: &Recorded, nth: usize) -> Option<Script> {
-    let Some(seed) = name.strip_prefix("plan@") else {
+    let plans = [("plan@", Share::All), ("seldom@", Share::Seldom)];
+    let seed_of = |(prefix, share)| Some((name.strip_prefix(prefix)?, share));
+    let Some((seed, share)) = plans.into_iter().find_map(seed_of) else {
         return Some(Fault::parse(name)?.apply(script));
     };
     let nonce = plan::nonce(&request.body).unwrap_or_default();
-    Some(match plan::draw(seed.parse().ok()?, &nonce, nth) {
+    Some(match plan::draw(share, seed.parse().ok()?, &nonce, nth) {
         Some(fault) => fault.apply(script),
         None => script,
     })

@@ -57,16 +57,49 @@ pub const FAULTS: &[(u64, &str)] = &[
     (1, "redirect@9"),
 ];
 
+/// What takes a whole provider away, or one of its models for more than a second.
+const LASTING: &[&str] = &[
+    "status-401",
+    "status-402",
+    "quota",
+    "first-quota",
+    "status-429-after-7",
+];
+/// What takes it away for longer than a run: where faults are seldom, never.
+const ENDLESS: &str = "status-429-after-3600";
+/// Of so many faults of the plan, how many come to pass where faults are seldom.
+const SELDOM_OF: u64 = 30;
+const SELDOM: u64 = 10;
+const SELDOM_AND_LASTING: u64 = 1;
+
+/// How much of the plan comes to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    All,
+    /// About a third, and few of those that last: so that whoever remembers failures has some to forget.
+    Seldom,
+}
+
 /// The fault of the request with this nonce that is the `nth` (from 0) at its upstream.
-pub fn draw(seed: u64, nonce: &str, nth: usize) -> Option<Fault> {
+pub fn draw(share: Share, seed: u64, nonce: &str, nth: usize) -> Option<Fault> {
     let mut state = seed;
     for byte in nonce.bytes().chain(nth.to_le_bytes()) {
         state = mix(state ^ u64::from(byte));
     }
-    let mut dice = state % 100;
+    let name = planned(state % 100)?;
+    let comes_to_pass = match share {
+        Share::All => true,
+        Share::Seldom if name == ENDLESS => false,
+        Share::Seldom if LASTING.contains(&name) => mix(state) % SELDOM_OF < SELDOM_AND_LASTING,
+        Share::Seldom => mix(state) % SELDOM_OF < SELDOM,
+    };
+    comes_to_pass.then(|| Fault::parse(name))?
+}
+
+fn planned(mut dice: u64) -> Option<&'static str> {
     for (share, name) in FAULTS {
         if dice < *share {
-            return Fault::parse(name);
+            return Some(name);
         }
         dice -= share;
     }
@@ -105,11 +138,32 @@ mod tests {
 
     #[test]
     fn a_draw_depends_on_all_that_it_is_made_of_and_on_nothing_else() {
-        let draws = |seed| -> Vec<_> { (0..50).map(|nth| draw(seed, "x1", nth)).collect() };
+        let draws = |seed| -> Vec<_> { (0..50).map(|nth| draw(Share::All, seed, "x1", nth)).collect() };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));
-        let others: Vec<_> = (0..50).map(|nth| draw(1, "x2", nth)).collect();
+        let others: Vec<_> = (0..50).map(|nth| draw(Share::All, 1, "x2", nth)).collect();
         assert_ne!(draws(1), others);
+    }
+
+    #[test]
+    fn seldom_is_a_third_of_the_same_and_little_of_what_lasts() {
+        let draws = |share| (0..3_000).map(move |nth| draw(share, 1, "x1", nth));
+        let both = || draws(Share::All).zip(draws(Share::Seldom));
+        assert!(both().all(|(all, seldom)| seldom.is_none() || seldom == all));
+        let (all, seldom) = (
+            draws(Share::All).flatten().count(),
+            draws(Share::Seldom).flatten().count(),
+        );
+        assert!((all / 4..all * 2 / 5).contains(&seldom), "{seldom} of {all}");
+        let lasting = |fault: &Option<Fault>| {
+            let is_it = |name| fault.is_some() && Fault::parse(name) == *fault;
+            LASTING.iter().copied().any(is_it)
+        };
+        let (all, seldom) = (
+            draws(Share::All).filter(lasting).count(),
+            draws(Share::Seldom).filter(lasting).count(),
+        );
+        assert!(seldom > 0 && seldom < all / 10, "{seldom} of {all}");
     }
 
     #[test]
