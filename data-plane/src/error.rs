@@ -12,8 +12,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    auth, body::encoding, overload::Shortage, request_id::RequestId, routing, snapshot::live::Unavailable,
-    upstream::outcome::Failure,
+    auth,
+    body::encoding,
+    overload::Shortage,
+    request_id::RequestId,
+    routing,
+    snapshot::live::Unavailable,
+    upstream::outcome::{Class, Failure},
 };
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -84,10 +89,9 @@ impl Error {
 
     /// Whether an upstream said it, or we.
     pub(crate) fn source_name(&self) -> &'static str {
-        if matches!(self, Self::Upstream(_)) {
-            "upstream"
-        } else {
-            "bridge"
+        match self {
+            Self::Upstream(failure) if failure.class != Class::NoMemory => "upstream",
+            _ => "bridge",
         }
     }
 
@@ -201,11 +205,15 @@ fn of_failure(failure: &Failure) -> Look {
         None => (by_table.status, by_table.error_type),
     };
     let told = native.as_ref().and_then(|native| native.should_retry);
+    let wait = match class {
+        Class::NoMemory => Some(WAIT_FOR_ROOM),
+        _ => retry_after.filter(|_| matches!(status, 429 | 503 | 529)),
+    };
     Look {
         status,
         error_type,
         should_retry: by_table.should_retry.or(told),
-        wait: retry_after.filter(|_| matches!(status, 429 | 503 | 529)),
+        wait,
     }
 }
 
@@ -224,7 +232,6 @@ mod tests {
     use bridge_translate::error::FaultKind;
 
     use super::*;
-    use crate::upstream::outcome::Class;
 
     fn failure(kind: FaultKind, wait_s: u64) -> Error {
         let retry_after = Some(Duration::from_secs(wait_s));
@@ -265,6 +272,13 @@ mod tests {
             None
         );
         assert_eq!(header(failure(FaultKind::BadRequest, 60), "retry-after"), None);
+    }
+
+    #[test]
+    fn want_of_memory_is_told_as_our_own() {
+        let error = || Error::Upstream(Failure::new(Class::NoMemory, "p".into()));
+        assert_eq!((error().status(), error().source_name()), (529, "bridge"));
+        assert_eq!(header(error(), "retry-after").as_deref(), Some("1"));
     }
 
     #[test]

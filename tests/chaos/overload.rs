@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bridge_tests::cgroup::Cgroup;
-use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::client::End;
+use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, closed_loop, open_loop};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
