@@ -4,14 +4,23 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 19] = [
     "bridge/admin/v1/api_key.proto",
+    "bridge/admin/v1/audit.proto",
     "bridge/admin/v1/auth.proto",
+    "bridge/admin/v1/config.proto",
+    "bridge/admin/v1/fleet.proto",
+    "bridge/admin/v1/health.proto",
     "bridge/admin/v1/model.proto",
     "bridge/admin/v1/provider.proto",
+    "bridge/admin/v1/routing.proto",
+    "bridge/admin/v1/service_token.proto",
     "bridge/admin/v1/settings.proto",
+    "bridge/admin/v1/stats.proto",
     "bridge/admin/v1/user.proto",
     "bridge/fleet/v1/dialect.proto",
+    "bridge/fleet/v1/enrolment.proto",
+    "bridge/fleet/v1/explain.proto",
     "bridge/fleet/v1/resource.proto",
     "bridge/fleet/v1/usage.proto",
     "bridge/fleet/v1/watch.proto",
@@ -19,7 +28,7 @@ const FILES: [&str; 10] = [
 
 /// Messages whose derived `Debug` would print a secret; `src/redacted.rs` writes
 /// theirs by hand.
-const SECRET: [&str; 15] = [
+const SECRET: [&str; 21] = [
     "bridge.admin.v1.LoginRequest",
     "bridge.admin.v1.LoginResponse",
     "bridge.admin.v1.RefreshRequest",
@@ -30,11 +39,18 @@ const SECRET: [&str; 15] = [
     "bridge.admin.v1.ResetPasswordRequest",
     "bridge.admin.v1.CreateApiKeyResponse",
     "bridge.admin.v1.RotateApiKeyResponse",
+    "bridge.admin.v1.CreateServiceTokenResponse",
+    "bridge.admin.v1.CreateJoinTokenResponse",
     "bridge.admin.v1.ProviderSecrets",
     "bridge.fleet.v1.Provider",
     "bridge.fleet.v1.ApiKey",
     "bridge.fleet.v1.SnapshotChunk",
     "bridge.fleet.v1.Delta",
+    "bridge.fleet.v1.EnrolRequest",
+    // Prompts, which nobody needs to see in a log.
+    "bridge.admin.v1.ExplainRequest",
+    "bridge.fleet.v1.Explain",
+    "bridge.fleet.v1.Candidate",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -76,6 +76,38 @@ debug_without_secrets!(admin::RotateApiKeyResponse {
     shown: [api_key, secret_already_delivered],
     secret: [key]
 });
+debug_without_secrets!(admin::CreateServiceTokenResponse {
+    shown: [service_token, secret_already_delivered],
+    secret: [token]
+});
+debug_without_secrets!(admin::CreateJoinTokenResponse {
+    shown: [expires_at, authority_fingerprint],
+    secret: [join_token]
+});
+debug_without_secrets!(admin::ExplainRequest {
+    shown: [key_id, node_id],
+    secret: [body]
+});
+debug_without_secrets!(fleet::Explain {
+    shown: [explain_id, key_id],
+    secret: [body]
+});
+debug_without_secrets!(fleet::Candidate {
+    shown: [
+        provider,
+        upstream_model,
+        breaker,
+        skipped,
+        skipped_because,
+        url,
+        losses
+    ],
+    secret: [body]
+});
+debug_without_secrets!(fleet::EnrolRequest {
+    shown: [node_id, certificate_signing_request],
+    secret: [join_token]
+});
 debug_without_secrets!(fleet::ApiKey {
     shown: [
         id,

@@ -123,7 +123,7 @@ async fn campaign(seed: u64, memory: Memory, requests: u64, report: &mut Report)
 
     // Fails while an exchange with an upstream is left.
     let open = bench.settled_connections().await?;
-    report.figure(&format!("{name}: idle connections"), open);
+    report.figure(format!("{name}: idle connections"), open);
     let (arrived, again) = bench.arrived();
     let attempts = bench.sum("bridge_upstream_attempts_total").await? as usize;
     if memory == Memory::Off {

@@ -329,6 +329,7 @@ async fn serve(
                     version: Some(current.version.clone()),
                     state_hash: current.state_hash.clone(),
                     server_time: Some(SystemTime::now().into()),
+                    live_nodes: 1,
                 }));
             }
         }

@@ -210,7 +210,10 @@ async fn the_settings_speak_for_keys_and_names_that_say_nothing() -> Result<()> 
         loss_policy: LossPolicy::Strict.into(),
         ..stage.admin.get_settings().await?
     };
-    let after = stage.admin.update_settings(settings, "default_tier").await?;
+    let after = stage
+        .admin
+        .update_settings(settings.clone(), "default_tier")
+        .await?;
     let settings = Settings {
         revision: after.revision,
         ..settings

@@ -35,6 +35,7 @@ async fn a_revoked_key_is_dead_at_every_node_when_the_answer_comes() -> Result<(
     let request = RevokeApiKeyRequest {
         id: record.id,
         timeout: None,
+        terminate_streams: false,
     };
     let answer = stage.admin.keys().revoke_api_key(request).await?.into_inner();
     let took = asked.elapsed();
@@ -59,6 +60,7 @@ async fn a_node_that_cannot_answer_is_named_and_catches_up() -> Result<()> {
     let request = RevokeApiKeyRequest {
         id: record.id,
         timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        terminate_streams: false,
     };
     let answer = stage.admin.keys().revoke_api_key(request).await?.into_inner();
     assert_eq!(answer.pending_nodes, ["node-1"]);

@@ -133,7 +133,14 @@ impl ApiKeyService for ApiKeys {
         request: Request<admin::RevokeApiKeyRequest>,
     ) -> Result<Response<admin::RevokeApiKeyResponse>, Status> {
         let call = Call::of(&request)?;
-        let admin::RevokeApiKeyRequest { id, timeout } = request.into_inner();
+        let admin::RevokeApiKeyRequest {
+            id,
+            timeout,
+            terminate_streams,
+        } = request.into_inner();
+        if terminate_streams {
+            return Err(Status::unimplemented("terminate_streams is not offered"));
+        }
         let timeout = duration::parse("timeout", timeout, REVOKE_WAIT_DEFAULT, REVOKE_WAIT_MAX)?;
         let key = commits::update(0, || self.disable(&call, &id)).await?;
         let revision = key.revision;
@@ -182,6 +189,7 @@ impl ApiKeys {
             allowed_providers,
             idempotency_key: _,
             loss_policy,
+            limits: _,
         } = request;
         let owner = self.owner(call, &owner_user_id).await?;
         let mut violations = Violations::default();

@@ -129,6 +129,20 @@ impl AuthService for Auth {
             refresh_token: refresh_token.expose_secret().to_owned(),
         }))
     }
+
+    async fn list_sessions(
+        &self,
+        _request: Request<admin::ListSessionsRequest>,
+    ) -> Result<Response<admin::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not offered"))
+    }
+
+    async fn end_session(
+        &self,
+        _request: Request<admin::EndSessionRequest>,
+    ) -> Result<Response<admin::EndSessionResponse>, Status> {
+        Err(Status::unimplemented("not offered"))
+    }
 }
 
 fn origin_of<T>(request: &Request<T>) -> Origin {

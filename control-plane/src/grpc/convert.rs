@@ -120,6 +120,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         revision,
         display,
         loss_policy: loss_policy.map_or(0, |policy| loss_policy_to_proto(policy).into()),
+        limits: None,
     }
 }
 
@@ -342,6 +343,9 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         loss_policy: loss_policy_to_proto(loss_policy).into(),
         default_tier: default_tier.map_or(0, |tier| tier_to_proto(tier).into()),
         stale_limit: stale_limit_s,
+        prices: Vec::new(),
+        currency: String::new(),
+        retention: None,
     }
 }
 

@@ -3,29 +3,43 @@
 //! and `interceptor` decides who gets as far as a service.
 
 mod api_key;
+mod audit;
 mod auth;
 mod call;
 mod commits;
+mod config;
 mod convert;
 mod duration;
+mod fleet;
 #[cfg(test)]
 mod fuzz;
+mod health;
 pub(crate) mod interceptor;
 mod mask;
 mod model;
 mod page;
 mod provider;
+mod routing;
+mod service_token;
 mod settings;
+mod stats;
 mod status;
 mod summary;
 mod user;
 pub(crate) mod watch;
 
 use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
+use bridge_proto::admin::v1::audit_service_server::{self, AuditServiceServer};
 use bridge_proto::admin::v1::auth_service_server::{self, AuthServiceServer};
+use bridge_proto::admin::v1::config_service_server::{self, ConfigServiceServer};
+use bridge_proto::admin::v1::fleet_service_server::{self, FleetServiceServer};
+use bridge_proto::admin::v1::health_service_server::{self, HealthServiceServer};
 use bridge_proto::admin::v1::model_service_server::{self, ModelServiceServer};
 use bridge_proto::admin::v1::provider_service_server::{self, ProviderServiceServer};
+use bridge_proto::admin::v1::routing_service_server::{self, RoutingServiceServer};
+use bridge_proto::admin::v1::service_token_service_server::{self, ServiceTokenServiceServer};
 use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServer};
+use bridge_proto::admin::v1::stats_service_server::{self, StatsServiceServer};
 use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
 use tonic::service::Routes;
@@ -43,7 +57,14 @@ use crate::telemetry::Metrics;
 const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The services of the admin listener, as health and reflection know them.
-pub(crate) const ADMIN_SERVICES: [&str; 6] = [
+pub(crate) const ADMIN_SERVICES: [&str; 13] = [
+    service_token_service_server::SERVICE_NAME,
+    fleet_service_server::SERVICE_NAME,
+    health_service_server::SERVICE_NAME,
+    stats_service_server::SERVICE_NAME,
+    routing_service_server::SERVICE_NAME,
+    config_service_server::SERVICE_NAME,
+    audit_service_server::SERVICE_NAME,
     api_key_service_server::SERVICE_NAME,
     auth_service_server::SERVICE_NAME,
     model_service_server::SERVICE_NAME,
@@ -109,6 +130,22 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
         .add_service(ProviderServiceServer::new(providers).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(ModelServiceServer::new(models).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(
+            ServiceTokenServiceServer::new(service_token::ServiceTokens)
+                .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+        )
+        .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(
+            HealthServiceServer::new(health::Health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+        )
+        .add_service(StatsServiceServer::new(stats::Stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(
+            RoutingServiceServer::new(routing::Routing).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            ConfigServiceServer::new(config::Config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+        )
+        .add_service(AuditServiceServer::new(audit::Audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 
 /// Adds reflection in both versions, for what is served here and nothing else.

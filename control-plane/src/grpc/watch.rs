@@ -135,9 +135,10 @@ async fn subscribed(inbound: &mut Streaming<fleet::WatchRequest>) -> Result<flee
         .map_err(|_| Status::deadline_exceeded("the first message did not come in time"))??;
     match first.and_then(|request| request.message) {
         Some(Up::Subscribe(subscribe)) => Ok(subscribe),
-        Some(Up::Ack(_) | Up::Nack(_) | Up::Status(_) | Up::ProbeResult(_) | Up::Resync(_)) | None => {
-            Err(Status::invalid_argument("the first message must be subscribe"))
-        }
+        Some(
+            Up::Ack(_) | Up::Nack(_) | Up::Status(_) | Up::ProbeResult(_) | Up::Resync(_) | Up::Explained(_),
+        )
+        | None => Err(Status::invalid_argument("the first message must be subscribe")),
     }
 }
 
@@ -234,6 +235,7 @@ impl Session {
             version: Some(newest.version.clone()),
             state_hash: newest.state_hash.to_vec(),
             server_time: Some(SystemTime::now().into()),
+            live_nodes: 1,
         }))
     }
 
@@ -248,6 +250,7 @@ impl Session {
                 tracing::warn!(node.id = %self.member.id(), reason, "data plane asks for the whole snapshot");
                 self.delivery.resync();
             }
+            Up::Explained(_) => tracing::debug!("an answer to a question that was not asked"),
         }
         Ok(())
     }

@@ -210,6 +210,8 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         allow_query_api_key,
         stale_limit: Some(seconds(stale_limit_s)),
         default_tier: default_tier.map_or(fleet::Tier::Unspecified, tier).into(),
+        prices: Vec::new(),
+        currency: String::new(),
     };
     fleet::Resource {
         kind: Some(Kind::Settings(settings)),

@@ -50,6 +50,7 @@ async fn a_user_reaches_only_their_own_keys() {
     let revoke = admin::RevokeApiKeyRequest {
         id: id.clone(),
         timeout: None,
+        terminate_streams: false,
     };
     assert_eq!(code(keys.revoke_api_key(revoke).await), Code::NotFound);
     let delete = admin::DeleteApiKeyRequest { id, revision: 0 };

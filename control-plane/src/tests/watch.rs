@@ -118,6 +118,7 @@ async fn a_revocation_waits_for_every_node_and_names_the_others() {
             seconds: 0,
             nanos: 700_000_000,
         }),
+        terminate_streams: false,
     };
     let (answer, ()) = tokio::join!(keys.revoke_api_key(revoke.clone()), acking);
     let answer = answer.unwrap().into_inner();
@@ -169,6 +170,7 @@ async fn a_refused_version_is_recorded_and_only_a_newer_one_is_sent() {
     let revoke = admin::RevokeApiKeyRequest {
         id: key.id,
         timeout: None,
+        terminate_streams: false,
     };
     let refusing = async {
         let next = node.snapshot().await.version;

@@ -201,7 +201,9 @@ impl Stream<'_> {
                 info!("the control plane asks this node to drain");
                 self.watcher.shutdown.cancel();
             }
-            Down::TerminateStreams(_) => warn!("the control plane asks for what this node does not offer"),
+            Down::TerminateStreams(_) | Down::Explain(_) | Down::KeyShares(_) => {
+                warn!("the control plane asks for what this node does not offer");
+            }
         }
     }
 
@@ -290,6 +292,8 @@ impl Stream<'_> {
             version,
             state_hash,
             server_time,
+            // Limits of keys are not enforced.
+            live_nodes: _,
         } = heartbeat;
         let Node { live, clock, .. } = &*self.watcher.node;
         if let Some(Ok(server_time)) = server_time.map(SystemTime::try_from) {

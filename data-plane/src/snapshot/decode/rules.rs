@@ -72,6 +72,9 @@ pub(super) fn settings(message: proto::Settings) -> Result<Settings, String> {
         allow_query_api_key,
         stale_limit,
         default_tier,
+        // Nothing is charged here.
+        prices: _,
+        currency: _,
     } = message;
     // Zero is a field that was never set, not a wish to refuse every token.
     let max = if max_tokens_limit == 0 {

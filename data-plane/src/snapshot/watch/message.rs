@@ -81,6 +81,7 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
         quarantines: node
             .upstreams
             .quarantined(|provider, class, since| quarantine(provider, class, since, &node.clock)),
+        key_uses: Vec::new(),
     }
 }
 

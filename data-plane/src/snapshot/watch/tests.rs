@@ -260,6 +260,7 @@ async fn gaps_and_foreign_hashes_ask_for_the_whole() {
         version: Some(version(3)),
         state_hash: hash,
         server_time: None,
+        live_nodes: 1,
     };
     let held = stage.node.live.held().unwrap().state_hash.to_vec();
     peer.send(Down::Heartbeat(heartbeat(held))).await;
