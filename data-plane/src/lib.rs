@@ -19,6 +19,7 @@ mod node;
 mod off_reactor;
 mod overload;
 mod relay;
+mod report;
 mod request_id;
 mod routing;
 mod server;
@@ -35,6 +36,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -49,14 +51,16 @@ use crate::{
     metrics::Metrics,
     node::Node,
     overload::Overload,
+    report::Reporter,
     server::{Server, listen},
     snapshot::{
         cache::{Cache, Inbox, Keeper},
         live::Live,
         staleness,
-        watch::Watcher,
+        watch::{Watcher, link::Link},
     },
     upstream::{admission::Upstreams, client},
+    usage::recorder::Recorder,
 };
 
 /// The ops listener serves to the last moment and then ends at once.
@@ -65,7 +69,7 @@ const OPS_DRAIN: Drain = Drain {
     max: Duration::ZERO,
 };
 
-/// For the last write to the snapshot cache.
+/// For the last write to the snapshot cache and the last report.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 /// Probes and scrapers; they have a limit of their own, so that clients cannot crowd them out.
 const OPS_CONNECTIONS_MAX: usize = 16;
@@ -116,6 +120,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         life: Arc::clone(&life),
         clock,
         overload,
+        recorder: Arc::new(Recorder::default()),
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),
@@ -148,7 +153,16 @@ pub async fn run(config: Config) -> Result<(), Error> {
         let node = Arc::clone(&node);
         async move { node.overload.watch(|| node.requests_in_flight()).await }
     });
-    let kept = follow_configuration(fleet, cache, node, &shutdown, &tasks).await;
+    let (boot_id, served) = (uuid::Uuid::new_v4().to_string(), CancellationToken::new());
+    let (tell_link, link) = watch::channel(None);
+    let reporter = Reporter::new(&node, &fleet.node_id, &boot_id, link);
+    let reported = tasks.spawn(reporter.run(served.clone()));
+    let connection = Connection {
+        fleet,
+        boot_id,
+        link: tell_link,
+    };
+    let kept = follow_configuration(connection, cache, node, &shutdown, &tasks).await;
     tasks.spawn(ops_server.run(ops_listener, over.clone()));
     let serving = tasks.spawn(public_server.run(public_listener, shutdown.clone()));
 
@@ -165,25 +179,35 @@ pub async fn run(config: Config) -> Result<(), Error> {
         () = signals.next() => Err(Error::Impatient),
         _served = serving => Ok(()),
     };
+    served.cancel();
     if ended.is_ok() {
-        // What cannot be written in this time is written by the next process.
-        let _ = timeout(FLUSH_WAIT, kept).await;
+        // What cannot be written in this time is written by the next process, what cannot be
+        // reported is lost.
+        let _ = timeout(FLUSH_WAIT, async { tokio::join!(kept, reported) }).await;
     }
     over.cancel();
     info!("data plane ended");
     ended
 }
 
+/// How this process speaks to the control plane.
+struct Connection {
+    fleet: config::Fleet,
+    boot_id: String,
+    link: watch::Sender<Option<Link>>,
+}
+
 /// Starts what keeps the configuration: the subscription, the files on disk, the look at
 /// its age. What is kept on disk is in force afterwards; the handle ends when the last of
 /// it is on disk.
 async fn follow_configuration(
-    fleet: config::Fleet,
+    connection: Connection,
     place: config::SnapshotCache,
     node: Arc<Node>,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> JoinHandle<()> {
+    let Connection { fleet, boot_id, link } = connection;
     let cache = Cache::new(place, fleet.token.clone());
     let restored = cache.restore(&node).await;
     let inbox = Arc::new(Inbox::default());
@@ -192,6 +216,8 @@ async fn follow_configuration(
     tasks.spawn(staleness::look(Arc::clone(&node), over.clone()));
     let watcher = Watcher {
         fleet,
+        boot_id,
+        link,
         node,
         shutdown: shutdown.clone(),
         cache,

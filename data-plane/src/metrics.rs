@@ -3,6 +3,7 @@
 
 pub(crate) mod guards;
 mod loss_path;
+mod usage;
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -17,7 +18,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{guards::Guards, loss_path::Labels};
+use self::{guards::Guards, loss_path::Labels, usage::Usage};
 use crate::overload::Shortage;
 
 /// From 5 ms to about 5 minutes.
@@ -78,6 +79,7 @@ pub(crate) struct Metrics {
     pub(crate) loss_labels: Labels,
     shed: Family<ShortageLabel, Counter>,
     pub(crate) guards: Guards,
+    pub(crate) usage: Usage,
     pub(crate) process: Process,
     pub(crate) config: Config,
 }
@@ -121,6 +123,7 @@ impl Metrics {
             loss_labels: Labels::default(),
             shed: Family::default(),
             guards: Guards::register(&mut registry),
+            usage: Usage::register(&mut registry),
             process: Process::register(&mut registry),
             config: Config::register(&mut registry),
             registry: Registry::default(),

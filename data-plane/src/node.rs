@@ -1,4 +1,4 @@
-//! What every request of this node shares: six handles and nothing else.
+//! What every request of this node shares: seven handles and nothing else.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,6 +9,7 @@ use crate::{
     overload::{Overload, Shortage},
     snapshot::live::{Live, Unavailable},
     upstream::admission::Upstreams,
+    usage::{meter::Book, recorder::Recorder},
 };
 
 pub(crate) struct Node {
@@ -18,9 +19,18 @@ pub(crate) struct Node {
     pub(crate) life: Arc<Life>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) overload: Arc<Overload>,
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 impl Node {
+    /// Where a request writes down what it cost.
+    pub(crate) fn book(&self) -> Book {
+        Book {
+            recorder: Arc::clone(&self.recorder),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     /// Whether there is room for one more request.
     pub(crate) fn has_room(&self) -> Result<(), Shortage> {
         self.overload.admit(self.requests_in_flight().saturating_add(1))
@@ -75,6 +85,7 @@ pub(crate) mod tests {
                 requests_max: u64::MAX,
                 body_bytes_max: 1 << 30,
             })),
+            recorder: Arc::default(),
         })
     }
 }

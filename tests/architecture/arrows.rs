@@ -64,9 +64,9 @@ const RULES: &[Rule] = &[
     },
     Rule {
         places: &["data-plane/src"],
-        except: &["data-plane/src/snapshot"],
+        except: &["data-plane/src/snapshot", "data-plane/src/report"],
         banned: &["tonic", "bridge_proto", "prost"],
-        reason: "only the subscription speaks the fleet protocol",
+        reason: "only the subscription and the reports speak the fleet protocol",
     },
     Rule {
         places: &["data-plane/src"],

@@ -47,7 +47,10 @@ pub(super) async fn create(
 ) -> Response {
     match shed::unless_there_is_room(&node, &id, request).await {
         Ok(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            node.recorder.turned_away();
+            refusal
+        }
     }
 }
 
@@ -57,6 +60,7 @@ async fn serve(
     mut meter: Box<Meter>,
 ) -> Result<Response, (Box<Meter>, Error)> {
     let arrived = Instant::now();
+    meter.writes_into(node.book());
     let admitted = match admit(node, request, arrived, &mut meter).await {
         Ok(admitted) => admitted,
         Err(error) => return Err((meter, error)),

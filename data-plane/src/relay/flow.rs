@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bridge_translate::{Usage, anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
+use bridge_translate::{StopReason, Usage, anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
 use bytes::Bytes;
 
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) struct Flow {
     stream: Stream,
     out: Vec<u8>,
     /// The end came together with the first content.
-    end: Option<Result<(), UpstreamFault>>,
+    end: Option<Result<Option<StopReason>, UpstreamFault>>,
     silence: Silence,
     admission: Admission,
 }
@@ -62,7 +62,7 @@ impl Flow {
         upstream: Body,
         stream: Stream,
         out: Vec<u8>,
-        end: Option<Result<(), UpstreamFault>>,
+        end: Option<Result<Option<StopReason>, UpstreamFault>>,
         admission: Admission,
     ) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Flow {
     pub(super) fn poll(&mut self, context: &mut Context<'_>, meter: &mut Meter) -> Poll<Step> {
         match self.end.take() {
             None => {}
-            Some(Ok(())) => return Poll::Ready(self.complete(meter)),
+            Some(Ok(reason)) => return Poll::Ready(self.complete(reason, meter)),
             Some(Err(fault)) => return Poll::Ready(self.broke(fault, meter)),
         }
         while self.out.len() < BATCH_BYTES {
@@ -108,7 +108,7 @@ impl Flow {
                         return Poll::Ready(self.fail(self.failure(class), meter));
                     }
                 }
-                Progress::Ended => return Poll::Ready(self.complete(meter)),
+                Progress::Ended(reason) => return Poll::Ready(self.complete(reason, meter)),
                 Progress::Failed(fault) => return Poll::Ready(self.broke(fault, meter)),
             }
         }
@@ -157,19 +157,20 @@ impl Flow {
     /// The finish reason came, and after it nothing: what is there is the answer.
     fn end_of_grace(&mut self, meter: &mut Meter) -> Step {
         match self.stream.end(&mut self.out) {
-            Progress::Ended => self.complete(meter),
+            Progress::Ended(reason) => self.complete(reason, meter),
             Progress::Held | Progress::Streaming | Progress::Failed(_) => {
                 self.fail(self.failure(Class::Stalled), meter)
             }
         }
     }
 
-    fn complete(&mut self, meter: &mut Meter) -> Step {
+    fn complete(&mut self, reason: Option<StopReason>, meter: &mut Meter) -> Step {
         let usage = self.stream.usage();
         self.admission.succeed(&usage);
         meter.used(usage);
         // Too late for a header; log and metrics still tell it.
         meter.lost_also(self.stream.losses());
+        meter.stopped(reason);
         meter.succeeded();
         Step::Complete(std::mem::take(&mut self.out).into())
     }
@@ -184,6 +185,7 @@ impl Flow {
         self.admission.fail(&failure);
         let (provider, outcome) = (&failure.provider, failure.class.verdict().name);
         meter.metrics().broken_streams(provider, outcome).inc();
+        meter.attempt_failed(outcome);
         tracing::warn!(
             request.id = %meter.id(), %provider, model = %self.admission.candidate().model, outcome,
             "stream broke: {}", failure.message()

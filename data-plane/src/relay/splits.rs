@@ -113,7 +113,7 @@ impl Stage {
             match progress {
                 Progress::Held => {}
                 Progress::Streaming => break None,
-                Progress::Ended => break Some(Ok(())),
+                Progress::Ended(reason) => break Some(Ok(reason)),
                 Progress::Failed(fault) if stream.is_committed() => break Some(Err(fault)),
                 Progress::Failed(_) => return None,
             }

@@ -9,6 +9,7 @@ mod backoff;
 mod connect;
 mod ended;
 mod incoming;
+pub(crate) mod link;
 mod message;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 use bridge_proto::fleet::v1::{self as proto, watch_request::Message as Up, watch_response::Message as Down};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use self::{
     backoff::Backoff,
     ended::{Ended, SILENCE_MAX},
     incoming::{Incoming, Step},
+    link::Link,
 };
 use super::{
     Snapshot,
@@ -51,6 +53,10 @@ const PROBES_MAX: usize = 8;
 /// Everything the subscription reads and moves.
 pub(crate) struct Watcher {
     pub(crate) fleet: Fleet,
+    /// Tells the control plane one start of this process from the next.
+    pub(crate) boot_id: String,
+    /// The connection, for others who have something to say.
+    pub(crate) link: watch::Sender<Option<Link>>,
     pub(crate) node: Arc<Node>,
     /// Ends the process in good order, if the control plane asks for it.
     pub(crate) shutdown: CancellationToken,
@@ -67,7 +73,6 @@ impl Watcher {
     /// Runs until shutdown.
     pub(crate) async fn run(mut self) {
         let _over = self.over.clone().drop_guard();
-        let boot_id = uuid::Uuid::new_v4().to_string();
         let mut backoff = Backoff::default();
         for turn in 0.. {
             if self.node.live.held().is_none() && self.restored == Restored::NoToken {
@@ -81,7 +86,7 @@ impl Watcher {
                 // A shutdown must not wait for a message.
                 biased;
                 () = self.shutdown.cancelled() => return,
-                ended = self.follow(url, &boot_id, &mut subscribed) => ended,
+                ended = self.follow(url, &mut subscribed) => ended,
             };
             self.node.metrics.config.is_connected.set(0);
             if subscribed.is_some_and(|since: Instant| since.elapsed() >= STABLE_AFTER) {
@@ -104,17 +109,16 @@ impl Watcher {
     }
 
     /// One stream, from connecting to its end.
-    async fn follow(
-        &self,
-        url: &url::Url,
-        boot_id: &str,
-        subscribed: &mut Option<Instant>,
-    ) -> Result<(), Ended> {
+    async fn follow(&self, url: &url::Url, subscribed: &mut Option<Instant>) -> Result<(), Ended> {
         let (up, upward) = mpsc::channel(UPWARD_QUEUE);
-        let subscribe = message::subscribe(&self.fleet.node_id, boot_id, self.node.live.held().as_deref());
+        let subscribe = message::subscribe(
+            &self.fleet.node_id,
+            &self.boot_id,
+            self.node.live.held().as_deref(),
+        );
         // The queue is empty and its other end is right here.
         let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
-        let mut down = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward))
+        let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward))
             .await
             .map_err(|_| Ended::Silent)??;
         info!(
@@ -123,6 +127,7 @@ impl Watcher {
             "subscribed to the control plane"
         );
         self.node.metrics.config.is_connected.set(1);
+        self.link.send_replace(Some(link));
         *subscribed = Some(Instant::now());
 
         let mut stream = Stream {

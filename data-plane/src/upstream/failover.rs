@@ -152,6 +152,7 @@ impl Walk<'_> {
                 .about(candidate.provider.endpoint.credential);
             count(upstreams, candidate, verdict.name);
             report(candidate, &failure, verdict, meter);
+            meter.attempt_failed(verdict.name);
             let mut pause = None;
             if self.budget.is_left(Instant::now())
                 && let Some(amended) = Box::pin(self.order.amend(candidate, &sent, &failure, meter)).await

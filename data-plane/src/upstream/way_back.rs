@@ -4,7 +4,7 @@
 //! upstream speaks; only this module knows which one it was.
 
 use bridge_translate::{
-    Ids, LossList, Usage,
+    Ids, LossList, StopReason, Usage,
     anthropic::ErrorBody,
     error::{FaultKind, UpstreamFault},
     native::{self, Refusal},
@@ -34,8 +34,8 @@ pub(crate) enum Progress {
     /// No content for the client yet: another candidate may still answer.
     Held,
     Streaming,
-    /// The answer is complete; later bytes are ignored.
-    Ended,
+    /// The answer is complete; later bytes are ignored. With why the model stopped, if we know.
+    Ended(Option<StopReason>),
     Failed(UpstreamFault),
 }
 
@@ -44,6 +44,8 @@ pub(crate) struct Whole {
     pub(crate) body: Vec<u8>,
     pub(crate) usage: Usage,
     pub(crate) losses: LossList,
+    /// Why the model stopped, if we know.
+    pub(crate) stop_reason: Option<StopReason>,
 }
 
 // === impl Reply ===
@@ -75,6 +77,7 @@ impl Reply {
                     usage,
                     // It passes as it is.
                     losses: LossList::default(),
+                    stop_reason: None,
                 })
             }
         }
@@ -85,11 +88,16 @@ impl Reply {
         match self {
             Self::Translated(reply) => {
                 let mut events = Vec::with_capacity(body.len() * 2);
-                let Told { usage, losses } = response::to_anthropic_events(body, reply, ids(), &mut events)?;
+                let Told {
+                    usage,
+                    losses,
+                    stop_reason,
+                } = response::to_anthropic_events(body, reply, ids(), &mut events)?;
                 Ok(Whole {
                     body: events,
                     usage,
                     losses,
+                    stop_reason: Some(stop_reason),
                 })
             }
             Self::Native(reply) => {
@@ -207,8 +215,7 @@ impl From<Status> for Progress {
         match status {
             Status::Held => Self::Held,
             Status::Streaming => Self::Streaming,
-            // The meter does not ask why a model stopped.
-            Status::Ended { stop_reason: _ } => Self::Ended,
+            Status::Ended { stop_reason } => Self::Ended(Some(stop_reason)),
             Status::Failed(fault) => Self::Failed(fault),
         }
     }
@@ -219,7 +226,8 @@ impl From<native::Status> for Progress {
         match status {
             native::Status::Held => Self::Held,
             native::Status::Streaming => Self::Streaming,
-            native::Status::Ended => Self::Ended,
+            // It passed unread.
+            native::Status::Ended => Self::Ended(None),
             native::Status::Failed(fault) => Self::Failed(fault),
         }
     }
@@ -230,10 +238,15 @@ impl Whole {
         let Answer {
             body,
             usage,
-            stop_reason: _,
+            stop_reason,
             losses,
         } = answer;
-        Self { body, usage, losses }
+        Self {
+            body,
+            usage,
+            losses,
+            stop_reason: Some(stop_reason),
+        }
     }
 }
 

@@ -3,20 +3,29 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use bridge_translate::{LossList, anthropic::ErrorType, usage::Usage};
+use bridge_translate::{LossList, StopReason, anthropic::ErrorType, usage::Usage};
 use http::HeaderMap;
 use tracing::info;
 
 use crate::{
+    clock::Clock,
     metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, TokenLabels},
     overload::Shortage,
     request_id::RequestId,
     snapshot::KeyId,
 };
 
+use super::{
+    recorder::Recorder,
+    served::{Asked, Attempt, Seen, Served},
+};
+
 /// What the log calls a request whose client left before the end.
 const CLIENT_LEFT: u16 = 499;
 const LEFT: &str = "client_left";
+const ATTEMPT_OK: &str = "ok";
+/// Calls that are told one by one.
+const ATTEMPTS_TOLD_MAX: usize = 32;
 /// What a client sees, or would have seen, of a panic.
 const PANICKED: u16 = 500;
 
@@ -25,19 +34,20 @@ pub(crate) struct Meter {
     metrics: Arc<Metrics>,
     id: RequestId,
     started: Instant,
-    caller: Caller,
+    caller: Asked,
     trail: Trail,
+    attempts: Vec<Attempt>,
     /// What the translation for the latest candidate could not carry.
     losses: LossList,
     end: End,
+    book: Option<Book>,
 }
 
-/// Who asked for what.
-#[derive(Debug, Default)]
-struct Caller {
-    key: Option<KeyId>,
-    model: String,
-    is_stream: bool,
+/// Where it is written down what a request cost, and by which clock.
+#[derive(Clone)]
+pub(crate) struct Book {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 /// Where the request went.
@@ -61,6 +71,7 @@ struct End {
     error: Option<&'static str>,
     first_token: Option<Duration>,
     usage: Usage,
+    stop_reason: Option<StopReason>,
 }
 
 impl Meter {
@@ -70,11 +81,18 @@ impl Meter {
             metrics: Arc::clone(metrics),
             id,
             started: now,
-            caller: Caller::default(),
+            caller: Asked::default(),
             trail: Trail::default(),
+            attempts: Vec::new(),
             losses: LossList::default(),
             end: End::default(),
+            book: None,
         })
+    }
+
+    /// What it costs is written down: it asks for an answer of a model.
+    pub(crate) fn writes_into(&mut self, book: Book) {
+        self.book = Some(book);
     }
 
     pub(crate) fn id(&self) -> &RequestId {
@@ -106,6 +124,24 @@ impl Meter {
         self.trail.latest = Some((Arc::clone(provider), Arc::clone(model)));
         self.trail.attempts += 1;
         self.trail.passed = HeaderMap::new();
+        if self.attempts.len() < ATTEMPTS_TOLD_MAX {
+            self.attempts
+                .push(Attempt::start((provider, model), Instant::now()));
+        }
+    }
+
+    /// The upstream of the latest attempt answered.
+    pub(crate) fn answered(&mut self, status: u16) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.status = status;
+        }
+    }
+
+    /// The latest attempt is over, without an answer for the client or in the middle of it.
+    pub(crate) fn attempt_failed(&mut self, outcome: &'static str) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.end(outcome, Instant::now());
+        }
     }
 
     /// What the client may see of an upstream's head.
@@ -140,6 +176,11 @@ impl Meter {
         self.end.usage = usage;
     }
 
+    /// Why the model stopped.
+    pub(crate) fn stopped(&mut self, reason: Option<StopReason>) {
+        self.end.stop_reason = reason;
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.end.status = Some(200);
     }
@@ -157,6 +198,26 @@ impl Meter {
 }
 
 impl Meter {
+    /// Hands on what is known, once it is told everywhere else.
+    fn write_down(&mut self, seen: Seen) {
+        let Some(book) = self.book.take() else { return };
+        if let Some(latest) = self.attempts.last_mut() {
+            latest.end(seen.error.unwrap_or(ATTEMPT_OK), self.started + seen.latency);
+        }
+        book.recorder.record(Served {
+            id: self.id.clone(),
+            asked: std::mem::take(&mut self.caller),
+            revision: self.trail.revision.unwrap_or(0),
+            seen: Seen {
+                ended_unix_ms: book.clock.at_unix_ms(self.started + seen.latency),
+                ..seen
+            },
+            attempts: std::mem::take(&mut self.attempts),
+            losses: std::mem::take(&mut self.losses),
+            usage: self.end.usage,
+        });
+    }
+
     fn count(&self, provider: &str, status: u16, latency: Duration) {
         let Self {
             metrics, trail, end, ..
@@ -241,5 +302,13 @@ impl Drop for Meter {
             losses = self.losses.header(),
             "request served"
         );
+        self.write_down(Seen {
+            ended_unix_ms: 0,
+            latency,
+            first_token: self.end.first_token,
+            status,
+            error,
+            stop_reason: self.end.stop_reason,
+        });
     }
 }

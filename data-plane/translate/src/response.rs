@@ -36,6 +36,7 @@ pub struct Told {
     pub usage: Usage,
     /// What the upstream said and the client does not get.
     pub losses: LossList,
+    pub stop_reason: StopReason,
 }
 
 /// Writes a whole answer as the events of a stream, for a client that wants one.
@@ -53,7 +54,11 @@ pub fn to_anthropic_events(
     let sink = core.sink_mut();
     sink.finish(&end, &usage);
     out.append(&mut sink.out);
-    Ok(Told { usage, losses })
+    Ok(Told {
+        usage,
+        losses,
+        stop_reason: end.reason(),
+    })
 }
 
 /// The answer to a request that wants no output (`max_tokens: 0`): no upstream is asked.
@@ -74,6 +79,7 @@ pub fn without_output_events(request: &anthropic::Request<'_>, ids: &Ids, out: &
     Told {
         usage,
         losses: no_cache(),
+        stop_reason: end.reason(),
     }
 }
 

@@ -12,7 +12,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use super::ended::Ended;
+use super::{ended::Ended, link::Link};
 use crate::{
     config::{Fleet, TokenSource},
     snapshot::token,
@@ -28,7 +28,7 @@ pub(super) async fn open(
     fleet: &Fleet,
     url: &url::Url,
     upward: mpsc::Receiver<WatchRequest>,
-) -> Result<Streaming<WatchResponse>, Ended> {
+) -> Result<(Streaming<WatchResponse>, Link), Ended> {
     let mut endpoint = Endpoint::from_shared(url.to_string())?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -44,12 +44,12 @@ pub(super) async fn open(
             endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)))?;
     }
     let mut request = Request::new(ReceiverStream::new(upward));
-    request
-        .metadata_mut()
-        .insert("authorization", bearer(&fleet.token).await?);
+    let bearer = bearer(&fleet.token).await?;
+    request.metadata_mut().insert("authorization", bearer.clone());
     let channel = endpoint.connect().await?;
+    let link = Link::new(channel.clone(), bearer);
     let mut client = WatchServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    Ok(client.watch(request).await?.into_inner())
+    Ok((client.watch(request).await?.into_inner(), link))
 }
 
 async fn bearer(source: &TokenSource) -> Result<MetadataValue<Ascii>, Ended> {

@@ -144,6 +144,8 @@ impl Stage {
             accept_new_cluster: false,
         };
         let watcher = Watcher {
+            boot_id: "boot".into(),
+            link: watch::Sender::new(None),
             fleet,
             node: Arc::clone(&node),
             shutdown: shutdown.clone(),

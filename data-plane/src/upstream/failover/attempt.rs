@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_translate::{error::UpstreamFault, stream::Status, tokens};
+use bridge_translate::{StopReason, error::UpstreamFault, stream::Status, tokens};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use tokio::time::sleep_until;
@@ -74,8 +74,15 @@ pub(super) async fn run(
         counted,
     });
     match reached {
-        Ok(Reached::Whole(Whole { body, usage, losses }, held)) => {
+        Ok(Reached::Whole(whole, held)) => {
+            let Whole {
+                body,
+                usage,
+                losses,
+                stop_reason,
+            } = whole;
             admission.succeed(&usage);
+            meter.stopped(stop_reason);
             order.report_answer(losses, meter);
             Ok(Committed::Whole(Bytes::from_owner(Accounted {
                 body,
@@ -125,7 +132,7 @@ enum Reached {
         body: Body,
         stream: Stream,
         out: Vec<u8>,
-        end: Option<Result<(), UpstreamFault>>,
+        end: Option<Result<Option<StopReason>, UpstreamFault>>,
     },
 }
 
@@ -154,6 +161,7 @@ impl Call<'_> {
             headers,
             body,
         } = answer;
+        meter.answered(status);
         if let Reply::Native(_) = &self.sent.reply {
             meter.passes(native_head::down(&headers));
         }
@@ -221,7 +229,7 @@ impl Call<'_> {
                     continue;
                 }
                 Progress::Streaming => None,
-                Progress::Ended => Some(Ok(())),
+                Progress::Ended(reason) => Some(Ok(reason)),
                 // What is committed must not depend on how the bytes were cut.
                 Progress::Failed(fault) if stream.is_committed() => Some(Err(fault)),
                 Progress::Failed(fault) => return Err(self.said(fault)),

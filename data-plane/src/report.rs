@@ -1,0 +1,164 @@
+//! Tells the control plane what traffic was.
+//!
+//! One batch is on its way at a time, and it is sent again, unchanged, until it is counted;
+//! everything that ends meanwhile goes on being summed up where it is. So a control plane
+//! that is away costs no more memory than the recorder's limits, and no batch counts twice.
+
+mod message;
+mod pace;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bridge_proto::fleet::v1 as proto;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tracing::warn;
+
+use self::pace::Pace;
+use crate::{
+    clock::Clock,
+    metrics::{Metrics, ResultLabel},
+    node::Node,
+    snapshot::watch::link::Link,
+    usage::recorder::{Recorder, Taken},
+};
+
+/// How often what has ended is told.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How long the control plane may take to count a batch.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct Reporter {
+    recorder: Arc<Recorder>,
+    clock: Arc<Clock>,
+    metrics: Arc<Metrics>,
+    link: watch::Receiver<Option<Link>>,
+    node_id: String,
+    boot_id: String,
+    sequence: u64,
+    pace: Pace,
+}
+
+/// What became of an attempt to report.
+enum Told {
+    /// There was nothing more to say.
+    Everything,
+    /// There may be more.
+    Part,
+    /// Nobody counted it yet.
+    Nobody(proto::ReportRequest),
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        node: &Node,
+        node_id: &str,
+        boot_id: &str,
+        link: watch::Receiver<Option<Link>>,
+    ) -> Self {
+        Self {
+            recorder: Arc::clone(&node.recorder),
+            clock: Arc::clone(&node.clock),
+            metrics: Arc::clone(&node.metrics),
+            link,
+            node_id: node_id.to_owned(),
+            boot_id: boot_id.to_owned(),
+            sequence: 0,
+            pace: Pace::default(),
+        }
+    }
+
+    /// Runs until nothing ends any more and all is told. The caller bounds the latter.
+    pub(crate) async fn run(mut self, served: CancellationToken) {
+        let mut waiting = None;
+        loop {
+            let is_last = served.is_cancelled();
+            let pause = match self.tell(waiting.take()).await {
+                Told::Part => Duration::ZERO,
+                Told::Everything if is_last => return,
+                Told::Everything => INTERVAL,
+                Told::Nobody(batch) => {
+                    waiting = Some(batch);
+                    self.pace.next(is_last, &mut rand::rng())
+                }
+            };
+            tokio::select! {
+                // The last word must not wait for its turn.
+                biased;
+                () = served.cancelled(), if !is_last => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn tell(&mut self, waiting: Option<proto::ReportRequest>) -> Told {
+        let Some(batch) = waiting.or_else(|| self.next()) else {
+            return Told::Everything;
+        };
+        let Some(link) = self.link.borrow().clone() else {
+            return Told::Nobody(batch);
+        };
+        let answer = timeout(ANSWER_WAIT, link.usage().report(batch.clone())).await;
+        let refusal = match answer {
+            Ok(Ok(_counted)) => {
+                self.counted("counted");
+                self.pace = Pace::default();
+                return Told::Part;
+            }
+            Ok(Err(status)) => status,
+            Err(_) => Status::deadline_exceeded("no answer in time"),
+        };
+        if refusal.code() == Code::InvalidArgument {
+            warn!(
+                "the control plane refuses a report for good: {}",
+                refusal.message()
+            );
+            self.counted("refused");
+            self.recorder.lost(batch.rollups.len(), batch.requests.len());
+            return Told::Part;
+        }
+        if self.pace.is_first() {
+            warn!(code = ?refusal.code(), "usage could not be reported: {}", refusal.message());
+        }
+        self.counted("failed");
+        Told::Nobody(batch)
+    }
+
+    fn next(&mut self) -> Option<proto::ReportRequest> {
+        let taken = self.recorder.take(self.clock.at_unix_ms(Instant::now()));
+        if taken.is_empty() {
+            return None;
+        }
+        let Taken {
+            sums,
+            entries,
+            dropped,
+        } = taken;
+        self.metrics.usage.dropped(dropped.rollups, dropped.entries);
+        self.sequence += 1;
+        Some(proto::ReportRequest {
+            node_id: self.node_id.clone(),
+            boot_id: self.boot_id.clone(),
+            sequence: self.sequence,
+            rollups: sums.into_iter().map(message::rollup).collect(),
+            requests: entries.into_iter().map(message::entry).collect(),
+            dropped_rollups: dropped.rollups,
+            dropped_requests: dropped.entries,
+        })
+    }
+
+    fn counted(&self, result: &'static str) {
+        let label = ResultLabel { result };
+        self.metrics.usage.reports.get_or_create(&label).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests;
