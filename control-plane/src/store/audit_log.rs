@@ -8,7 +8,8 @@ use super::{
     CommitError, Error,
     family::Family,
     record::{self, AuditRecord},
-    trees::{Trees, WriteSet},
+    rows::{self, Order, Row, Rows, Span},
+    write_set::WriteSet,
 };
 use crate::domain::audit::AuditEntry;
 
@@ -43,11 +44,11 @@ pub(super) fn append(
 }
 
 /// The rows after a sequence, oldest first.
-pub(super) fn read(trees: &Trees, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
-    let from = after.saturating_add(1).to_be_bytes();
-    let rows = trees.tree(Family::Audit).range(from..).take(limit);
+pub(super) fn read(rows: &dyn Rows, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
+    let from = Span::from(&after.saturating_add(1).to_be_bytes());
+    let rows = rows.scan(Family::Audit, from, Order::Ascending).take(limit);
     rows.map(|row| {
-        let (key, value) = row?;
+        let Row { key, value } = row?;
         let (sequence, revision, entry, _) = decode(&key, &value)?;
         Ok(AuditRow {
             sequence,
@@ -67,15 +68,15 @@ fn decode(key: &[u8], value: &[u8]) -> Result<(u64, u64, AuditEntry, [u8; 32]), 
 }
 
 /// Walks back from the head over at most `rows_max` rows and compares every link.
-pub(super) fn verify(trees: &Trees, head: AuditHead, rows_max: usize) -> Result<(), Error> {
+pub(super) fn verify(rows: &dyn Rows, head: AuditHead, rows_max: usize) -> Result<(), Error> {
     let broken =
         |sequence: u64| Error::damaged(Family::Audit, format!("row {sequence} is missing or was changed"));
     let AuditHead {
         mut sequence,
         mut hash,
     } = head;
-    let last = trees.tree(Family::Audit).last()?;
-    if last.is_some_and(|(key, _)| *key > sequence.to_be_bytes()[..]) {
+    let last = rows::last(rows, Family::Audit)?;
+    if last.is_some_and(|row| *row.key > sequence.to_be_bytes()[..]) {
         return Err(broken(sequence + 1));
     }
     for _ in 0..rows_max {
@@ -83,7 +84,7 @@ pub(super) fn verify(trees: &Trees, head: AuditHead, rows_max: usize) -> Result<
             return Ok(());
         }
         let key = sequence.to_be_bytes();
-        let Some(row) = trees.get(Family::Audit, &key)? else {
+        let Some(row) = rows.get(Family::Audit, &key)? else {
             return Err(broken(sequence));
         };
         if sha256(&row) != hash {

@@ -6,7 +6,8 @@ use super::{
     change::LoggedChange,
     family::Family,
     record::{self, ChangeRecord},
-    trees::{Trees, WriteSet},
+    rows::{self, Order, Row, Rows, Span},
+    write_set::WriteSet,
 };
 
 /// How many revisions back the log reaches, at least.
@@ -23,7 +24,7 @@ pub(super) fn append(
         writes.put(Family::ChangeLog, &key(revision, place), row)?;
     }
     if let Some(old) = revision.checked_sub(CHANGE_LOG_REVISIONS).filter(|old| *old > 0) {
-        let rows = writes.scan(Family::ChangeLog, &old.to_be_bytes())?;
+        let rows = writes.scan_prefix(Family::ChangeLog, &old.to_be_bytes())?;
         rows.keys().for_each(|key| writes.delete(Family::ChangeLog, key));
     }
     Ok(())
@@ -32,7 +33,7 @@ pub(super) fn append(
 /// What changed after a revision, oldest first; `None` if the log no longer, or not
 /// yet, reaches there.
 pub(super) fn read_since(
-    trees: &Trees,
+    rows: &dyn Rows,
     since: u64,
     current: u64,
 ) -> Result<Option<Vec<LoggedChange>>, Error> {
@@ -40,8 +41,9 @@ pub(super) fn read_since(
         return Ok(None);
     }
     let mut changes = Vec::new();
-    for row in trees.tree(Family::ChangeLog).range((since + 1).to_be_bytes()..) {
-        let (_, value) = row?;
+    let after = Span::from(&(since + 1).to_be_bytes());
+    for row in rows.scan(Family::ChangeLog, after, Order::Ascending) {
+        let Row { key: _, value } = row?;
         let (record, revision) = record::decode_row::<ChangeRecord>(Family::ChangeLog, &value)?;
         changes.push(
             record
@@ -53,10 +55,9 @@ pub(super) fn read_since(
 }
 
 /// Whether the log ends where the store does.
-pub(super) fn verify(trees: &Trees, current: u64) -> Result<(), Error> {
-    let last = trees.tree(Family::ChangeLog).last()?;
-    let last = last
-        .and_then(|(key, _)| key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)))
+pub(super) fn verify(rows: &dyn Rows, current: u64) -> Result<(), Error> {
+    let last = rows::last(rows, Family::ChangeLog)?
+        .and_then(|row| row.key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)))
         .unwrap_or(0);
     if last == current {
         Ok(())

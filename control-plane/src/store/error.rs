@@ -1,4 +1,4 @@
-//! What can go wrong between us and the disk.
+//! What can go wrong between us and what keeps the rows.
 
 use std::{io, path::PathBuf};
 
@@ -7,8 +7,8 @@ use super::{Kind, family::Family};
 /// Why a read has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the store cannot be read")]
-    Sled(#[from] sled::Error),
+    #[error("the store cannot be read: {0}")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("a record in {family} is damaged: {reason}")]
     Damaged { family: &'static str, reason: String },
     #[error("a record in {family} has version {found}, this build reads up to {known}")]
@@ -22,6 +22,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(super) fn unreadable(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unreadable(Box::new(source))
+    }
+
     pub(super) fn damaged(family: Family, reason: impl Into<String>) -> Self {
         Self::Damaged {
             family: family.name(),

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     CommitError, Error,
     audit_log::AuditHead,
+    digest::StateDigest,
     family::Family,
     record,
-    trees::{StateDigest, Trees, WriteSet},
+    rows::Rows,
+    write_set::{WriteSet, Writes},
 };
 
 /// The newest layout of the store that this build knows.
@@ -41,8 +43,8 @@ struct HeadRecord {
 }
 
 impl Head {
-    pub(super) fn load(trees: &Trees) -> Result<Option<Self>, Error> {
-        let Some(bytes) = trees.get(Family::Meta, HEAD_KEY)? else {
+    pub(super) fn load(rows: &dyn Rows) -> Result<Option<Self>, Error> {
+        let Some(bytes) = rows.get(Family::Meta, HEAD_KEY)? else {
             return Ok(None);
         };
         let (record, revision) = record::decode_row(Family::Meta, &bytes)?;
@@ -82,25 +84,25 @@ impl Head {
 }
 
 /// The schema on disk; `None` if nothing was ever written.
-pub(super) fn load_schema(trees: &Trees) -> Result<Option<u32>, Error> {
-    let Some(bytes) = trees.get(Family::Meta, SCHEMA_KEY)? else {
+pub(super) fn load_schema(rows: &dyn Rows) -> Result<Option<u32>, Error> {
+    let Some(bytes) = rows.get(Family::Meta, SCHEMA_KEY)? else {
         return Ok(None);
     };
-    let bytes = <[u8; 4]>::try_from(bytes.as_ref())
-        .map_err(|_| Error::damaged(Family::Meta, "the schema is not a number"))?;
+    let bytes =
+        <[u8; 4]>::try_from(bytes).map_err(|_| Error::damaged(Family::Meta, "the schema is not a number"))?;
     Ok(Some(u32::from_be_bytes(bytes)))
 }
 
-pub(super) fn load_installation(trees: &Trees) -> Result<Option<Installation>, Error> {
-    let Some(bytes) = trees.get(Family::Meta, INSTALLATION_KEY)? else {
+pub(super) fn load_installation(rows: &dyn Rows) -> Result<Option<Installation>, Error> {
+    let Some(bytes) = rows.get(Family::Meta, INSTALLATION_KEY)? else {
         return Ok(None);
     };
     Ok(Some(record::decode_row(Family::Meta, &bytes)?.0))
 }
 
-/// Makes an empty store one of a new installation.
-pub(super) fn initialise(trees: &Trees, installation: Installation) -> Result<(), CommitError> {
-    let mut writes = WriteSet::new(trees);
+/// What makes an empty store one of a new installation.
+pub(super) fn first_rows(rows: &dyn Rows, installation: Installation) -> Result<Writes, CommitError> {
+    let mut writes = WriteSet::on(rows);
     writes.put(Family::Meta, SCHEMA_KEY, SCHEMA.to_be_bytes().to_vec())?;
     writes.put(
         Family::Meta,
@@ -108,6 +110,5 @@ pub(super) fn initialise(trees: &Trees, installation: Installation) -> Result<()
         record::encode_row(Family::Meta, installation, 0)?,
     )?;
     Head::default().write(&mut writes)?;
-    writes.apply().map_err(Error::from)?;
-    Ok(())
+    Ok(writes.into_writes())
 }

@@ -9,7 +9,8 @@ use super::{
     CommitError, Error, Idempotency,
     family::Family,
     record::{self, IdempotencyRecord},
-    trees::WriteSet,
+    rows::Rows,
+    write_set::WriteSet,
 };
 
 /// How long a repetition is recognised.
@@ -77,7 +78,7 @@ pub(super) fn sweep(writes: &mut WriteSet<'_>, sweep: Sweep, now: SystemTime) ->
         return Ok(sweep);
     }
     let mut outdated = Vec::new();
-    for (key, row) in writes.scan(Family::Idempotency, b"")? {
+    for (key, row) in writes.scan_prefix(Family::Idempotency, b"")? {
         let (record, _) = record::decode_row::<IdempotencyRecord>(Family::Idempotency, &row)?;
         if is_outdated(&record, now)? && outdated.len() < SWEEP_ROWS_MAX {
             outdated.push(key);

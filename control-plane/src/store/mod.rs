@@ -1,31 +1,32 @@
-//! What the control plane knows, on disk. The only module that touches sled.
+//! What the control plane knows, and how it is changed.
 //!
-//! One writer carries out every change as one transaction: data, indexes, revision,
-//! change log and audit row together. A change is acknowledged, announced and
-//! readable only when it survives a crash. The interface is narrow on purpose, so
-//! that another backend can stand behind it.
+//! Every change is planned into rows that are written as one: data, indexes,
+//! revision, change log and audit row together. It is acknowledged, announced and
+//! readable only when it survives a crash. What keeps the rows stands behind
+//! `rows` and `backend`, which is all that the rest of the store knows of it.
 
 mod audit_log;
+mod backend;
 mod change;
 mod change_log;
-mod disk;
+mod digest;
 mod error;
 mod family;
-mod folder;
 mod head;
 mod idempotency;
-mod marker;
-mod open;
 mod plan;
 mod read;
 mod record;
+mod rows;
+mod sled;
 #[cfg(test)]
 mod tests;
-mod trees;
+mod verify;
+mod write_set;
 mod writer;
 
 use std::{
-    fs::File,
+    io,
     path::Path,
     sync::{
         Arc,
@@ -34,7 +35,7 @@ use std::{
     thread,
 };
 
-use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit_log::AuditRow;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
@@ -42,13 +43,11 @@ pub use error::{CommitError, Error, OpenError};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
 pub use record::Stored;
 
-use disk::{Disk, Durability};
+use backend::{Backend, Parts};
 use head::Installation;
 use idempotency::Sweep;
-use open::Opened;
 use plan::Request;
-use trees::Trees;
-use writer::{Message, Shared, Writer};
+use writer::{Message, Writer};
 
 /// Requests that wait for the writer; beyond it callers wait.
 const QUEUE_MAX: usize = 256;
@@ -67,79 +66,61 @@ pub struct StoreVersion {
 /// A handle; all clones share the one writer.
 #[derive(Clone)]
 pub struct Store {
-    trees: Trees,
+    backend: Arc<dyn Backend>,
     installation: Installation,
-    durable: Arc<RwLock<()>>,
     messages: mpsc::Sender<Message>,
     revision: watch::Receiver<u64>,
     is_writable: Arc<AtomicBool>,
-    /// Lets nobody else in until the last handle and the writer are gone.
-    _lock: Arc<File>,
 }
 
 impl Store {
-    /// Opens or creates the store. Blocks, at most for some seconds.
+    /// Opens or creates the store in a folder. Blocks, at most for some seconds.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_on(path, |disk| disk)
-    }
-
-    fn open_on<D: Durability + 'static>(
-        path: &Path,
-        wrap: impl FnOnce(Disk) -> D,
-    ) -> Result<Self, OpenError> {
-        let io_error = |source| OpenError::Io {
+        let parts = self::sled::open(path, |disk| disk)?;
+        Self::start(parts).map_err(|source| OpenError::Io {
             path: path.to_owned(),
             source,
-        };
-        let Opened {
-            trees,
+        })
+    }
+
+    fn start(parts: Parts) -> io::Result<Self> {
+        let Parts {
+            backend,
+            ledger,
             installation,
-            head,
-            marker,
-            lock,
-        } = open::open_watched(path)?;
-        let disk = wrap(Disk::open(path, trees.clone(), marker).map_err(io_error)?);
-        let lock = Arc::new(lock);
-        let durable = Arc::new(RwLock::new(()));
+            revision,
+        } = parts;
         let is_writable = Arc::new(AtomicBool::new(true));
-        let (sender, revision) = watch::channel(head.revision);
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
-        let shared = Shared {
-            durable: Arc::clone(&durable),
-            revision: sender,
-            is_writable: Arc::clone(&is_writable),
-            _lock: Arc::clone(&lock),
-        };
         let writer = Writer {
-            trees: trees.clone(),
-            head,
+            ledger,
             sweep: Sweep::default(),
-            disk,
-            shared,
+            is_writable: Arc::clone(&is_writable),
         };
         thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run(queue))
-            .map_err(io_error)?;
+            .spawn(move || writer.run(queue))?;
         Ok(Self {
-            trees,
+            backend,
             installation,
-            durable,
             messages,
             revision,
             is_writable,
-            _lock: lock,
         })
     }
 
     /// The version that survives a crash.
     #[must_use]
     pub fn version(&self) -> StoreVersion {
+        self.version_at(*self.revision.borrow())
+    }
+
+    fn version_at(&self, revision: u64) -> StoreVersion {
         let Installation { cluster_id, epoch } = self.installation;
         StoreVersion {
             cluster_id,
             epoch,
-            revision: *self.revision.borrow(),
+            revision,
         }
     }
 

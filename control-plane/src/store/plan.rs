@@ -11,7 +11,8 @@ use super::{
     head::Head,
     idempotency::{self, Sweep},
     record::{self, Persist, session_key},
-    trees::{Trees, WriteSet},
+    rows::Rows,
+    write_set::{WriteSet, Writes},
 };
 use crate::domain::{
     api_key::{ApiKey, is_revocation},
@@ -32,20 +33,20 @@ pub(super) enum Request {
 }
 
 /// A request that can be carried out.
-pub(super) struct Plan<'a> {
-    pub(super) writes: WriteSet<'a>,
+pub(super) struct Plan {
+    pub(super) writes: Writes,
     pub(super) head: Head,
     pub(super) sweep: Sweep,
 }
 
-pub(super) fn plan<'a>(
-    trees: &'a Trees,
+pub(super) fn plan(
+    rows: &dyn Rows,
     head: &Head,
     sweep: Sweep,
     request: &Request,
-) -> Result<Plan<'a>, CommitError> {
+) -> Result<Plan, CommitError> {
     let mut planner = Planner {
-        writes: WriteSet::new(trees),
+        writes: WriteSet::on(rows),
         revision: head.revision,
         log: Vec::new(),
         removed_admin: false,
@@ -78,7 +79,7 @@ pub(super) fn plan<'a>(
     next.digest = planner.writes.digest_after(head.digest)?;
     next.write(&mut planner.writes)?;
     Ok(Plan {
-        writes: planner.writes,
+        writes: planner.writes.into_writes(),
         head: next,
         sweep: next_sweep,
     })
@@ -229,7 +230,7 @@ impl Planner<'_> {
                 .delete(Family::UsersByEmail, old.spec.email.as_str().as_bytes());
             self.removed_admin |= old.spec.is_enabled_admin();
         }
-        let sessions = self.writes.scan(Family::Sessions, id.as_bytes())?;
+        let sessions = self.writes.scan_prefix(Family::Sessions, id.as_bytes())?;
         sessions
             .keys()
             .for_each(|key| self.writes.delete(Family::Sessions, key));
@@ -239,7 +240,7 @@ impl Planner<'_> {
     }
 
     fn owns_api_keys(&self, id: &UserId) -> Result<bool, CommitError> {
-        for row in self.writes.scan(Family::ApiKeys, b"")?.values() {
+        for row in self.writes.scan_prefix(Family::ApiKeys, b"")?.values() {
             if record::decode::<ApiKey>(row)?.value.spec.owner == *id {
                 return Ok(true);
             }
@@ -262,7 +263,7 @@ impl Planner<'_> {
     }
 
     fn model_rules(&self) -> Result<Vec<ModelRule>, CommitError> {
-        let rows = self.writes.scan(Family::ModelRules, b"")?;
+        let rows = self.writes.scan_prefix(Family::ModelRules, b"")?;
         let rules = rows
             .values()
             .map(|row| Ok(record::decode::<ModelRule>(row)?.value));
@@ -349,7 +350,7 @@ impl Planner<'_> {
         if !self.removed_admin {
             return Ok(());
         }
-        for row in self.writes.scan(Family::Users, b"")?.values() {
+        for row in self.writes.scan_prefix(Family::Users, b"")?.values() {
             if record::decode::<User>(row)?.value.spec.is_enabled_admin() {
                 return Ok(());
             }

@@ -1,15 +1,16 @@
-//! What can be read. Every answer is of a state that survives a crash: reads wait
-//! for a sync that is under way, and so does everything that is built from them.
+//! What can be read. Every answer is of one moment that survives a crash, and so is
+//! everything that is built from it.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
     AuditRow, Error, Kind, SealedName, Store, StoreVersion, Stored, audit_log,
+    backend::View,
     change::LoggedChange,
     change_log,
     family::Family,
     record::{self, Persist, SETTINGS_KEY, session_key},
-    trees::Trees,
+    rows::{Order, Row, Rows, Span},
 };
 use crate::domain::{
     api_key::{ApiKey, KeyId},
@@ -65,11 +66,12 @@ impl Store {
     }
 
     pub async fn user_by_email(&self, email: &crate::domain::Email) -> Result<Option<Stored<User>>, Error> {
-        let _durable = self.durable.read().await;
-        let Some(id) = self.trees.get(Family::UsersByEmail, email.as_str().as_bytes())? else {
-            return Ok(None);
-        };
-        get(&self.trees, &id)
+        let email = email.as_str().as_bytes().to_vec();
+        self.blocking(move |rows| match rows.get(Family::UsersByEmail, &email)? {
+            Some(id) => get(rows, &id),
+            None => Ok(None),
+        })
+        .await
     }
 
     pub async fn users(&self) -> Result<Vec<Stored<User>>, Error> {
@@ -115,35 +117,32 @@ impl Store {
     pub async fn sessions_of(&self, user_id: &UserId) -> Result<Vec<Session>, Error> {
         let user_id = *user_id;
         let sessions: Vec<Stored<Session>> = self
-            .blocking(move |trees| scan_prefix(trees, user_id.as_bytes()))
+            .blocking(move |rows| scan_prefix(rows, user_id.as_bytes()))
             .await?;
         Ok(sessions.into_iter().map(|stored| stored.value).collect())
     }
 
     pub async fn sealed(&self, name: SealedName) -> Result<Option<Vec<u8>>, Error> {
-        let _durable = self.durable.read().await;
-        Ok(self
-            .trees
-            .get(Family::Sealed, name.as_str().as_bytes())?
-            .map(|bytes| bytes.to_vec()))
+        self.backend.get(Family::Sealed, name.as_str().as_bytes()).await
     }
 
     /// Rows of the audit log after a sequence, oldest first.
     pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
-        self.blocking(move |trees| audit_log::read(trees, after, limit))
+        self.blocking(move |rows| audit_log::read(rows, after, limit))
             .await
     }
 
     /// Everything that data planes are told about, at one moment.
     pub async fn configuration(&self) -> Result<Configuration, Error> {
         let store = self.clone();
-        self.blocking(move |trees| {
+        self.viewing(move |View { rows, revision }| {
+            let rows = rows.as_ref();
             Ok(Configuration {
-                version: store.version(),
-                providers: scan(trees)?,
-                api_keys: scan(trees)?,
-                model_rules: model_rules(trees)?,
-                settings: get(trees, SETTINGS_KEY)?,
+                version: store.version_at(revision),
+                providers: scan(rows)?,
+                api_keys: scan(rows)?,
+                model_rules: model_rules(rows)?,
+                settings: get(rows, SETTINGS_KEY)?,
             })
         })
         .await
@@ -153,9 +152,9 @@ impl Store {
     /// does not reach back that far, so that only the whole will do.
     pub async fn changes_since(&self, revision: u64) -> Result<Option<Changes>, Error> {
         let store = self.clone();
-        self.blocking(move |trees| {
-            let version = store.version();
-            let Some(logged) = change_log::read_since(trees, revision, version.revision)? else {
+        self.viewing(move |view| {
+            let (rows, version) = (view.rows.as_ref(), store.version_at(view.revision));
+            let Some(logged) = change_log::read_since(rows, revision, version.revision)? else {
                 return Ok(None);
             };
             let mut urgent_by_thing: BTreeMap<(Kind, String), bool> = BTreeMap::new();
@@ -172,10 +171,10 @@ impl Store {
             for ((kind, id), urgent) in urgent_by_thing {
                 let now = match kind {
                     Kind::User => continue,
-                    Kind::Provider => get(trees, id.as_bytes())?.map(Resource::Provider),
-                    Kind::ApiKey => get(trees, id.as_bytes())?.map(Resource::ApiKey),
-                    Kind::ModelRule => get(trees, id.as_bytes())?.map(Resource::ModelRule),
-                    Kind::Settings => get(trees, SETTINGS_KEY)?.map(Resource::Settings),
+                    Kind::Provider => get(rows, id.as_bytes())?.map(Resource::Provider),
+                    Kind::ApiKey => get(rows, id.as_bytes())?.map(Resource::ApiKey),
+                    Kind::ModelRule => get(rows, id.as_bytes())?.map(Resource::ModelRule),
+                    Kind::Settings => get(rows, SETTINGS_KEY)?.map(Resource::Settings),
                 };
                 resources.push(ResourceChange {
                     kind,
@@ -190,60 +189,56 @@ impl Store {
     }
 
     async fn get<T: Persist>(&self, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
-        let _durable = self.durable.read().await;
-        get(&self.trees, key)
+        let row = self.backend.get(T::FAMILY, key).await?;
+        row.map(|row| record::decode(&row)).transpose()
     }
 
-    /// Runs a longer read where it may block.
-    async fn blocking<T: Send + 'static>(
+    /// Runs a read of one moment where it may block.
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Trees) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&dyn Rows) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let durable = Arc::clone(&self.durable).read_owned().await;
-        let trees = self.trees.clone();
-        let answer = tokio::task::spawn_blocking(move || {
-            let answer = read(&trees);
-            drop(durable);
-            answer
-        });
+        self.viewing(move |view| read(view.rows.as_ref())).await
+    }
+
+    /// The same, for who asks at which revision.
+    async fn viewing<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(View) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let view = self.backend.view().await?;
+        let answer = tokio::task::spawn_blocking(move || read(view));
         answer.await.map_err(|_| Error::Interrupted)?
     }
 }
 
-fn get<T: Persist>(trees: &Trees, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
-    trees
-        .get(T::FAMILY, key)?
-        .map(|bytes| record::decode(&bytes))
-        .transpose()
+fn get<T: Persist>(rows: &dyn Rows, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
+    let row = rows.get(T::FAMILY, key)?;
+    row.map(|row| record::decode(&row)).transpose()
 }
 
-fn scan<T: Persist>(trees: &Trees) -> Result<Vec<Stored<T>>, Error> {
-    scan_prefix(trees, b"")
+fn scan<T: Persist>(rows: &dyn Rows) -> Result<Vec<Stored<T>>, Error> {
+    scan_prefix(rows, b"")
 }
 
-fn scan_prefix<T: Persist>(trees: &Trees, prefix: &[u8]) -> Result<Vec<Stored<T>>, Error> {
-    trees
-        .tree(T::FAMILY)
-        .scan_prefix(prefix)
-        .values()
-        .map(|value| record::decode(&value?))
+fn scan_prefix<T: Persist>(rows: &dyn Rows, prefix: &[u8]) -> Result<Vec<Stored<T>>, Error> {
+    rows.scan(T::FAMILY, Span::prefix(prefix), Order::Ascending)
+        .map(|row| record::decode(&row?.value))
         .collect()
 }
 
-fn model_rules(trees: &Trees) -> Result<Vec<Stored<ModelRule>>, Error> {
-    let mut rules: Vec<Stored<ModelRule>> = scan(trees)?;
+fn model_rules(rows: &dyn Rows) -> Result<Vec<Stored<ModelRule>>, Error> {
+    let mut rules: Vec<Stored<ModelRule>> = scan(rows)?;
     rules.sort_by(|a, b| (a.value.position, &a.value.id).cmp(&(b.value.position, &b.value.id)));
     Ok(rules)
 }
 
-fn last_logins(trees: &Trees) -> Result<BTreeMap<UserId, SystemTime>, Error> {
+fn last_logins(rows: &dyn Rows) -> Result<BTreeMap<UserId, SystemTime>, Error> {
     let damaged = || Error::damaged(Family::LastLogins, "a key is not the id of a user");
-    trees
-        .tree(Family::LastLogins)
-        .iter()
+    rows.scan(Family::LastLogins, Span::all(), Order::Ascending)
         .map(|row| {
-            let (key, value) = row?;
-            let id = <[u8; 16]>::try_from(key.as_ref()).map_err(|_| damaged())?;
+            let Row { key, value } = row?;
+            let id = <[u8; 16]>::try_from(key).map_err(|_| damaged())?;
             Ok((
                 UserId::from_bytes(id),
                 record::decode_time(Family::LastLogins, &value)?,

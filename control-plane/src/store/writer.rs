@@ -1,28 +1,29 @@
-//! The one writer: a thread that carries out requests in the order they come.
+//! The one writer of this process: a thread that carries out requests in the order
+//! they come.
 //!
-//! Each request is a transaction of its own; many share one flush and one sync.
-//! A request is answered only after both. When the disk fails that promise, nothing
-//! more is written until the control plane restarts; reads go on.
+//! Each request is whole or not at all; many share one atomic write. A request is
+//! answered only after it. When what keeps the rows fails that promise, nothing more
+//! is written until the control plane restarts; reads go on.
 
-use std::{
-    fs::File,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CommitError, Committed, disk,
+    CommitError, Committed, Error,
+    backend::{Ledger, WriteError},
     head::Head,
     idempotency::Sweep,
     plan::{Request, plan},
-    trees::Trees,
+    rows::Rows,
+    verify,
+    write_set::WriteSet,
 };
 
-/// Requests that share one sync, at most.
+/// Requests that share one write, at most.
 const GROUP_MAX: usize = 64;
 
 pub(super) type Answer = Result<Committed, CommitError>;
@@ -33,25 +34,13 @@ pub(super) enum Message {
     Close(oneshot::Sender<()>),
 }
 
-pub(super) struct Writer<D> {
-    pub(super) trees: Trees,
-    pub(super) head: Head,
+pub(super) struct Writer {
+    pub(super) ledger: Box<dyn Ledger>,
     pub(super) sweep: Sweep,
-    pub(super) disk: D,
-    pub(super) shared: Shared,
-}
-
-/// What the writer tells everybody else.
-pub(super) struct Shared {
-    /// Held while there are changes that would not survive a crash: readers wait.
-    pub(super) durable: Arc<RwLock<()>>,
-    pub(super) revision: watch::Sender<u64>,
     pub(super) is_writable: Arc<AtomicBool>,
-    /// Lets nobody else in until the last handle and the writer are gone.
-    pub(super) _lock: Arc<File>,
 }
 
-impl<D: disk::Durability> Writer<D> {
+impl Writer {
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(first) = messages.blocking_recv() {
             let mut group = vec![first];
@@ -79,72 +68,73 @@ impl<D: disk::Durability> Writer<D> {
     }
 
     fn carry_out(&mut self, group: Vec<(Request, oneshot::Sender<Answer>)>) {
-        let answers = self.write_and_sync(&group.iter().map(|(request, _)| request).collect::<Vec<_>>());
+        let requests: Vec<&Request> = group.iter().map(|(request, _)| request).collect();
+        let answers = self.write(&requests);
         for ((_, waiting), answer) in group.into_iter().zip(answers) {
             // Whoever asked may have gone; what is written stays written.
             let _ = waiting.send(answer);
         }
     }
 
-    fn write_and_sync(&mut self, group: &[&Request]) -> Vec<Answer> {
-        let durable = Arc::clone(&self.shared.durable);
-        let not_yet_durable = durable.blocking_write();
-        let mut answers: Vec<Answer> = group.iter().map(|request| self.write(request)).collect();
-        if answers.iter().any(Result::is_ok)
-            && let Err(error) = self.disk.make_durable(self.head.revision)
-        {
-            let failure = self.fail(&error);
-            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-                *answer = Err(failure.again());
+    fn write(&mut self, group: &[&Request]) -> Vec<Answer> {
+        let failure = match self.write_together(group) {
+            Ok(answers) => return answers,
+            Err(error) => self.judge(error),
+        };
+        group.iter().map(|_| Err(failure.again())).collect()
+    }
+
+    fn write_together(&mut self, group: &[&Request]) -> Result<Vec<Answer>, WriteError> {
+        if !self.is_writable.load(Ordering::Acquire) {
+            return Err(WriteError::Closed);
+        }
+        let batch = self.ledger.begin()?;
+        let mut head = head(batch.rows())?;
+        let mut sweep = self.sweep;
+        let mut together = WriteSet::on(batch.rows());
+        let mut answers = Vec::with_capacity(group.len());
+        for request in group {
+            let answer = plan(&together, &head, sweep, request).map(|plan| {
+                together.merge(plan.writes);
+                (head, sweep) = (plan.head, plan.sweep);
+                Committed {
+                    revision: head.revision,
+                }
+            });
+            answers.push(answer);
+        }
+        let writes = together.into_writes();
+        if !writes.is_empty() {
+            batch.write(writes, head.revision)?;
+        }
+        self.sweep = sweep;
+        Ok(answers)
+    }
+
+    /// What everybody in the group is told.
+    fn judge(&self, error: WriteError) -> Failure {
+        match error {
+            WriteError::Full => Failure::Full,
+            WriteError::Closed => Failure::Broken,
+            WriteError::Unread { reason } => Failure::Unread(reason),
+            WriteError::Broken { reason, is_full } => {
+                // From here on nothing is written: what is in memory may not be on disk.
+                self.is_writable.store(false, Ordering::Release);
+                tracing::error!(%reason, "the store failed to write and takes no more changes until a restart");
+                if is_full { Failure::Full } else { Failure::Broken }
             }
         }
-        drop(not_yet_durable);
-        if self.is_writable() {
-            let revision = self.head.revision;
-            self.shared
-                .revision
-                .send_if_modified(|current| std::mem::replace(current, revision) != revision);
-        }
-        answers
     }
+}
 
-    fn write(&mut self, request: &Request) -> Answer {
-        if !self.is_writable() {
-            return Err(CommitError::Broken);
-        }
-        if !self.disk.has_space() {
-            return Err(CommitError::Full);
-        }
-        let plan = plan(&self.trees, &self.head, self.sweep, request)?;
-        if let Err(error) = plan.writes.apply() {
-            return Err(self.fail(&error).again());
-        }
-        self.head = plan.head;
-        self.sweep = plan.sweep;
-        Ok(Committed {
-            revision: self.head.revision,
-        })
-    }
-
-    fn is_writable(&self) -> bool {
-        self.shared.is_writable.load(Ordering::Acquire)
-    }
-
-    /// From here on nothing is written: what is in memory may not be on disk.
-    fn fail(&self, error: &sled::Error) -> Failure {
-        self.shared.is_writable.store(false, Ordering::Release);
-        tracing::error!(%error, "the store failed to write and takes no more changes until a restart");
-        if disk::is_full(error) {
-            Failure::Full
-        } else {
-            Failure::Broken
-        }
-    }
+fn head(rows: &dyn Rows) -> Result<Head, WriteError> {
+    verify::head(rows).map_err(|reason| WriteError::Unread { reason })
 }
 
 enum Failure {
     Full,
     Broken,
+    Unread(String),
 }
 
 impl Failure {
@@ -152,6 +142,7 @@ impl Failure {
         match self {
             Self::Full => CommitError::Full,
             Self::Broken => CommitError::Broken,
+            Self::Unread(reason) => CommitError::Read(Error::Unreadable(reason.clone().into())),
         }
     }
 }

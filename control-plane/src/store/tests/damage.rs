@@ -6,10 +6,13 @@ use super::*;
 use crate::store::{
     OpenError,
     family::Family,
-    folder::DATA_FILE,
     head::SCHEMA,
-    marker::{self, Mark},
-    trees::Trees,
+    rows::Rows,
+    sled::{
+        folder::DATA_FILE,
+        marker::{self, Mark},
+        trees::Trees,
+    },
 };
 
 const USERS: u8 = 30;
@@ -33,7 +36,7 @@ fn refused(home: &Home) -> OpenError {
 
 /// Changes the files behind the store's back.
 fn tamper(home: &Home, change: impl FnOnce(&Trees)) {
-    let db = sled::open(home.path()).unwrap();
+    let db = ::sled::open(home.path()).unwrap();
     let trees = Trees::open(&db).unwrap();
     change(&trees);
     trees.flush().unwrap();
@@ -70,7 +73,7 @@ async fn a_store_that_should_have_data_never_starts_empty() {
     fs::write(home.path().join(DATA_FILE), b"").unwrap();
     assert!(matches!(refused(&home), OpenError::DataMissing { .. }));
     fs::remove_file(home.path().join(DATA_FILE)).unwrap();
-    drop(sled::open(home.path()).unwrap());
+    drop(::sled::open(home.path()).unwrap());
     assert!(matches!(
         refused(&home),
         OpenError::DataMissing { .. } | OpenError::Damaged { .. }

@@ -9,7 +9,6 @@ use std::sync::{
 use futures_util::FutureExt;
 
 use super::*;
-use crate::store::disk::{Disk, Durability};
 
 /// A disk that fails when it is told to.
 struct Failing {
@@ -19,9 +18,9 @@ struct Failing {
 }
 
 impl Durability for Failing {
-    fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error> {
+    fn make_durable(&mut self, revision: u64) -> Result<(), ::sled::Error> {
         if self.fails.load(Ordering::SeqCst) {
-            return Err(sled::Error::Io(std::io::ErrorKind::Other.into()));
+            return Err(::sled::Error::Io(std::io::ErrorKind::Other.into()));
         }
         self.disk.make_durable(revision)
     }
@@ -34,12 +33,11 @@ impl Durability for Failing {
 fn failing(home: &Home) -> (Store, Arc<AtomicBool>, Arc<AtomicBool>) {
     let (fails, is_full) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (disk_fails, disk_is_full) = (Arc::clone(&fails), Arc::clone(&is_full));
-    let store = Store::open_on(&home.path(), |disk| Failing {
+    let store = home.open_on(|disk| Failing {
         disk,
         fails: disk_fails,
         is_full: disk_is_full,
-    })
-    .unwrap();
+    });
     (store, fails, is_full)
 }
 
@@ -51,7 +49,7 @@ struct Waiting {
 }
 
 impl Durability for Waiting {
-    fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error> {
+    fn make_durable(&mut self, revision: u64) -> Result<(), ::sled::Error> {
         self.began.send(()).unwrap();
         self.let_go.lock().unwrap().recv().unwrap();
         self.disk.make_durable(revision)
@@ -66,12 +64,11 @@ impl Durability for Waiting {
 async fn nothing_is_told_before_it_is_durable() {
     let home = Home::new();
     let ((began, has_begun), (go, let_go)) = (mpsc::channel(), mpsc::channel());
-    let store = Store::open_on(&home.path(), |disk| Waiting {
+    let store = home.open_on(|disk| Waiting {
         disk,
         began,
         let_go: Mutex::new(let_go),
-    })
-    .unwrap();
+    });
     let mut committing = Box::pin(commit(&store, vec![Change::PutUser(user(1), Expect::Absent)]));
     assert!(committing.as_mut().now_or_never().is_none());
     has_begun.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -152,7 +149,7 @@ async fn a_closed_store_refuses_changes_and_can_be_opened_again() {
 async fn commits_that_come_together_share_syncs() {
     struct Counting(Disk, Arc<std::sync::atomic::AtomicU64>);
     impl Durability for Counting {
-        fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error> {
+        fn make_durable(&mut self, revision: u64) -> Result<(), ::sled::Error> {
             self.1.fetch_add(1, Ordering::SeqCst);
             self.0.make_durable(revision)
         }
@@ -163,7 +160,7 @@ async fn commits_that_come_together_share_syncs() {
     const COMMITS: u64 = 1_000;
     let home = Home::new();
     let syncs = Arc::default();
-    let store = Store::open_on(&home.path(), |disk| Counting(disk, Arc::clone(&syncs))).unwrap();
+    let store = home.open_on(|disk| Counting(disk, Arc::clone(&syncs)));
     let commits = (0..COMMITS).map(|_| commit(&store, vec![Change::PutSettings(settings(1), Expect::Any)]));
     let mut revisions: Vec<u64> = futures_util::future::try_join_all(commits)
         .await

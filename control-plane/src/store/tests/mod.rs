@@ -13,7 +13,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Change, Commit, CommitError, Committed, Expect, Idempotency, Store};
+use super::{
+    Change, Commit, CommitError, Committed, Expect, Idempotency, Store,
+    sled::{
+        self,
+        disk::{Disk, Durability},
+        trees::Trees,
+    },
+};
 use crate::domain::{
     DisplayName, Email, LossPolicy, Times,
     api_key::{self, ApiKey, KeyHash, KeyId},
@@ -44,6 +51,20 @@ impl Home {
 
     fn open(&self) -> Store {
         Store::open(&self.path()).unwrap()
+    }
+
+    fn open_on<D: Durability + 'static>(&self, wrap: impl FnOnce(Disk) -> D) -> Store {
+        Store::start(sled::open(&self.path(), wrap).unwrap()).unwrap()
+    }
+
+    /// The store, and a way behind its back.
+    fn open_with_trees(&self) -> (Store, Trees) {
+        let mut trees = None;
+        let store = self.open_on(|disk| {
+            trees = Some(disk.trees().clone());
+            disk
+        });
+        (store, trees.unwrap())
     }
 
     /// What a crash would leave behind right now.

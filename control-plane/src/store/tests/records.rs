@@ -64,8 +64,12 @@ fn json(text: &str) -> serde_json::Value {
 }
 
 /// What a row says of the thing.
-fn value_on_disk(store: &Store, family: Family, key: &[u8]) -> serde_json::Map<String, serde_json::Value> {
-    let row = store.trees.get(family, key).unwrap().unwrap();
+async fn value_on_disk(
+    store: &Store,
+    family: Family,
+    key: &[u8],
+) -> serde_json::Map<String, serde_json::Value> {
+    let row = store.backend.get(family, key).await.unwrap().unwrap();
     let mut row: serde_json::Value = serde_json::from_slice(&row).unwrap();
     serde_json::from_value(row["value"].take()).unwrap()
 }
@@ -76,7 +80,7 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
     const UNKNOWN: &str = "of_a_later_build";
     const OF_ANOTHER: &str = r#"{"a":[1,2.5]}"#;
     let home = Home::new();
-    let store = home.open();
+    let (store, trees) = home.open_with_trees();
     let changes = |attempts| {
         vec![
             Change::PutUser(user(1), Expect::Any),
@@ -95,11 +99,11 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
         (Family::Settings, b"settings".to_vec()),
     ];
     for (family, key) in &rows {
-        let mut value = value_on_disk(&store, *family, key);
+        let mut value = value_on_disk(&store, *family, key).await;
         value.insert(UNKNOWN.to_owned(), json(OF_ANOTHER));
         let value = serde_json::to_string(&value).unwrap();
         let row = format!(r#"{{"v":1,"revision":1,"value":{value}}}"#);
-        store.trees.tree(*family).insert(key, row.as_bytes()).unwrap();
+        trees.tree(*family).insert(key, row.as_bytes()).unwrap();
     }
     let read = store.configuration().await.unwrap();
     assert_eq!(
@@ -109,7 +113,7 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
     );
     commit(&store, changes(4)).await.unwrap();
     for (family, key) in &rows {
-        let value = value_on_disk(&store, *family, key);
+        let value = value_on_disk(&store, *family, key).await;
         assert_eq!(value[UNKNOWN], json(OF_ANOTHER), "{family:?}");
     }
     assert_eq!(store.settings().await.unwrap().unwrap().value, settings(4));
@@ -119,14 +123,18 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
         Change::PutModelRule(rule("r1", "gpt-*", "a"), Expect::Absent),
     ];
     commit(&store, anew).await.unwrap();
-    assert!(!value_on_disk(&store, Family::ModelRules, b"r1").contains_key(UNKNOWN));
+    assert!(
+        !value_on_disk(&store, Family::ModelRules, b"r1")
+            .await
+            .contains_key(UNKNOWN)
+    );
 }
 
 #[tokio::test]
 async fn a_record_that_is_too_large_is_refused() {
     let home = Home::new();
     let store = home.open();
-    let sealed = vec![0; crate::store::trees::RECORD_BYTES_MAX + 1];
+    let sealed = vec![0; crate::store::rows::RECORD_BYTES_MAX + 1];
     let refused = commit(&store, vec![Change::PutSealed(SealedName::KeyCheck, sealed)]).await;
     assert!(matches!(refused, Err(CommitError::TooLarge { .. })));
 }

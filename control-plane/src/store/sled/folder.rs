@@ -3,9 +3,9 @@
 use std::{fs::File, io, path::Path};
 
 /// sled's data file in it.
-pub(super) const DATA_FILE: &str = "db";
+pub(in crate::store) const DATA_FILE: &str = "db";
 
 /// Makes names in a folder survive a crash.
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+pub(in crate::store) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

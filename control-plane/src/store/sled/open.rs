@@ -13,19 +13,20 @@ use std::{
 };
 
 use super::{
-    CommitError, Error, OpenError, audit_log, change_log,
     folder::{DATA_FILE, sync_dir},
-    head::{self, Head, Installation, SCHEMA},
     marker::{self, Mark, Marker},
     trees::Trees,
+};
+use crate::store::{
+    OpenError,
+    head::{self, Head, Installation, SCHEMA},
+    verify,
 };
 
 /// How long opening may take. Damaged files have been seen to hang it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What sled may keep in memory, in bytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Rows of the audit log whose chain is checked at start.
-const AUDIT_ROWS_CHECKED: usize = 10_000;
 /// Held for as long as the store is open.
 const LOCK_FILE: &str = "lock";
 /// sled's snapshots of its page table; it can do without.
@@ -269,21 +270,21 @@ fn initialise(path: &Path, trees: &Trees) -> Result<Installation, OpenError> {
         cluster_id: rand::random(),
         epoch: 0,
     };
-    head::initialise(trees, installation).map_err(|error: CommitError| damaged(path, error))?;
-    let sync = || -> Result<(), sled::Error> {
+    let first = head::first_rows(trees, installation).map_err(|error| damaged(path, error))?;
+    let write = || -> Result<(), sled::Error> {
+        trees.apply(&first)?;
         trees.flush()?;
         File::open(path.join(DATA_FILE))?.sync_all()?;
         sync_dir(path)?;
         Ok(())
     };
-    sync().map_err(|error| damaged(path, error))?;
+    write().map_err(|error| damaged(path, error))?;
     Ok(installation)
 }
 
 /// Compares what is there with what it should add up to.
 fn verify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Head, OpenError> {
-    let head = Head::load(trees).map_err(|error| damaged(path, error))?;
-    let head = head.ok_or_else(|| damaged(path, "its head is missing"))?;
+    let head = verify::head(trees).map_err(|reason| damaged(path, reason))?;
     if let Some(Mark {
         revision: acknowledged,
         ..
@@ -298,16 +299,8 @@ fn verify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Head, OpenEr
             acknowledged,
         });
     }
-    let check = || -> Result<bool, Error> {
-        change_log::verify(trees, head.revision)?;
-        audit_log::verify(trees, head.audit, AUDIT_ROWS_CHECKED)?;
-        Ok(trees.digest()? == head.digest)
-    };
-    match check() {
-        Ok(true) => Ok(head),
-        Ok(false) => Err(damaged(path, "its records do not add up")),
-        Err(error) => Err(damaged(path, error)),
-    }
+    verify::all(trees, &head).map_err(|reason| damaged(path, reason))?;
+    Ok(head)
 }
 
 fn damaged(path: &Path, reason: impl ToString) -> OpenError {

@@ -23,13 +23,13 @@ const BLOBS_DIR: &str = "blobs";
 /// 512 KiB and cannot recover from a write that fails, so it must not come to that.
 const FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-pub(super) trait Durability: Send {
+pub(in crate::store) trait Durability: Send {
     /// Returns only when everything written so far survives a crash.
     fn make_durable(&mut self, revision: u64) -> Result<(), sled::Error>;
     fn has_space(&self) -> bool;
 }
 
-pub(super) struct Disk {
+pub(in crate::store) struct Disk {
     trees: Trees,
     path: PathBuf,
     data: File,
@@ -38,7 +38,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn open(path: &Path, trees: Trees, marker: Marker) -> io::Result<Self> {
+    pub(in crate::store) fn open(path: &Path, trees: Trees, marker: Marker) -> io::Result<Self> {
         let data = File::open(path.join(DATA_FILE))?;
         Ok(Self {
             trees,
@@ -47,6 +47,11 @@ impl Disk {
             synced_blobs: BTreeSet::new(),
             marker,
         })
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn trees(&self) -> &Trees {
+        &self.trees
     }
 
     /// Large records side by side make a page of sled's large enough for a file of its
@@ -88,7 +93,7 @@ impl Durability for Disk {
 }
 
 /// Whether an error means that there is no space, as opposed to anything worse.
-pub(super) fn is_full(error: &sled::Error) -> bool {
+pub(in crate::store) fn is_full(error: &sled::Error) -> bool {
     match error {
         sled::Error::Io(error) => matches!(
             error.kind(),

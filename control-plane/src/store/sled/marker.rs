@@ -17,22 +17,22 @@ const TITLE: &str = "bridge-control-plane store";
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) cluster_id: [u8; 16],
-    pub(super) revision: u64,
+pub(in crate::store) struct Mark {
+    pub(in crate::store) cluster_id: [u8; 16],
+    pub(in crate::store) revision: u64,
 }
 
-pub(super) struct Marker {
+pub(in crate::store) struct Marker {
     file: File,
     cluster_id: [u8; 16],
 }
 
-pub(super) fn path(store: &Path) -> PathBuf {
+pub(in crate::store) fn path(store: &Path) -> PathBuf {
     store.join(FILE)
 }
 
 /// `None`: there is no such file. `InvalidData`: there is one, but not ours.
-pub(super) fn read(store: &Path) -> io::Result<Option<Mark>> {
+pub(in crate::store) fn read(store: &Path) -> io::Result<Option<Mark>> {
     let text = match fs::read_to_string(path(store)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -45,7 +45,7 @@ pub(super) fn read(store: &Path) -> io::Result<Option<Mark>> {
 
 impl Marker {
     /// Creates or replaces the file; it is whole or absent at any moment.
-    pub(super) fn write(store: &Path, mark: Mark) -> io::Result<Self> {
+    pub(in crate::store) fn write(store: &Path, mark: Mark) -> io::Result<Self> {
         let new = store.join(format!("{FILE}.new"));
         let mut file = OpenOptions::new()
             .create(true)
@@ -65,7 +65,7 @@ impl Marker {
 
     /// Notes that changes up to this revision were acknowledged. Not synced: it need
     /// not survive more than the process, the store itself does.
-    pub(super) fn record(&mut self, revision: u64) -> io::Result<()> {
+    pub(in crate::store) fn record(&mut self, revision: u64) -> io::Result<()> {
         self.file.write_all_at(
             format(Mark {
                 cluster_id: self.cluster_id,
@@ -77,7 +77,7 @@ impl Marker {
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::store) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

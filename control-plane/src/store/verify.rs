@@ -1,0 +1,26 @@
+//! Whether what is there adds up to what should be: asked before anything is served.
+
+use super::{Error, audit_log, change_log, digest::StateDigest, head::Head, rows::Rows};
+
+/// Rows of the audit log whose chain is checked at start.
+const AUDIT_ROWS_CHECKED: usize = 10_000;
+
+/// What everything else is compared with.
+pub(super) fn head(rows: &dyn Rows) -> Result<Head, String> {
+    let head = Head::load(rows).map_err(|error| error.to_string())?;
+    head.ok_or_else(|| "its head is missing".to_owned())
+}
+
+/// `Err` says what does not agree with the head.
+pub(super) fn all(rows: &dyn Rows, head: &Head) -> Result<(), String> {
+    let check = || -> Result<bool, Error> {
+        change_log::verify(rows, head.revision)?;
+        audit_log::verify(rows, head.audit, AUDIT_ROWS_CHECKED)?;
+        Ok(StateDigest::of(rows)? == head.digest)
+    };
+    match check() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its records do not add up".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
