@@ -105,7 +105,7 @@ pub(crate) fn is_key_in_query(pair: &str) -> bool {
 
 fn verify<'a>(snapshot: &'a Snapshot, presented: &[u8], now: SystemTime) -> Result<&'a ApiKey, Error> {
     let (id, secret) = parse(presented).ok_or(Error::Invalid)?;
-    let key = snapshot.keys.get(&id);
+    let key = snapshot.keys.get(&id).map(AsRef::as_ref);
     let expected = key.and_then(|key| key.hash);
     let is_same = hash(&id, secret).0.ct_eq(&expected.unwrap_or(DUMMY).0);
     key.filter(|_| expected.is_some() && bool::from(is_same))

@@ -8,6 +8,8 @@ pub(crate) mod cache;
 pub(crate) mod decode;
 mod dialect;
 pub(crate) mod live;
+mod resources;
+mod shards;
 pub(crate) mod staleness;
 mod token;
 mod url_template;
@@ -27,6 +29,8 @@ use bridge_translate::dialect::{Dialect, Dialects};
 use http::HeaderMap;
 use url::Url;
 
+use self::{resources::Resources, shards::Shards};
+
 /// A larger one is taken neither from a stream nor from a disk.
 const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
 
@@ -45,13 +49,15 @@ pub(crate) type StateHash = [u8; 32];
 pub(crate) struct Snapshot {
     pub(crate) version: Version,
     pub(crate) state_hash: StateHash,
-    pub(crate) keys: HashMap<KeyId, ApiKey>,
+    pub(crate) keys: Shards<KeyId, Arc<ApiKey>>,
     /// By priority, then by name.
     pub(crate) providers: Vec<Arc<Provider>>,
     /// By position.
     pub(crate) rules: Vec<ModelRule>,
     pub(crate) overrides: Vec<BreakerOverride>,
     pub(crate) settings: Settings,
+    /// All of it, as it came.
+    pub(crate) resources: Resources,
 }
 
 /// The public part of a key.
@@ -251,14 +257,14 @@ impl TierModels {
 }
 
 /// Where a model name goes; the first rule that matches wins.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ModelRule {
     pub(crate) position: u32,
     pub(crate) pattern: String,
     pub(crate) target: RuleTarget,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum RuleTarget {
     Tier(Tier),
     /// `model` is `None` where the rule keeps the name that was asked for.
@@ -270,7 +276,7 @@ pub(crate) enum RuleTarget {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BreakerOverride {
     pub(crate) provider: String,
     /// `None`: all models of the provider.
@@ -293,7 +299,7 @@ impl BreakerOverride {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) fallback: Fallback,
     pub(crate) breaker: BreakerSettings,

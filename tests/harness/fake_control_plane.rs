@@ -330,6 +330,7 @@ async fn serve(
                     state_hash: current.state_hash.clone(),
                     server_time: Some(SystemTime::now().into()),
                     live_nodes: 1,
+                    last_sent: None,
                 }));
             }
         }

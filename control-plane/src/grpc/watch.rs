@@ -236,6 +236,7 @@ impl Session {
             state_hash: newest.state_hash.to_vec(),
             server_time: Some(SystemTime::now().into()),
             live_nodes: 1,
+            last_sent: None,
         }))
     }
 

@@ -4,6 +4,7 @@
 //! read in the most restrictive way; whatever is plainly wrong refuses the whole, with
 //! a reason per resource that never shows a secret.
 
+mod delta;
 mod provider;
 mod rules;
 mod value;
@@ -14,23 +15,40 @@ use std::{collections::HashMap, sync::Arc};
 use bridge_proto::fleet::v1 as proto;
 use bytes::Bytes;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
 use self::value::{instant, loss_policy};
-use super::{ApiKey, KeyHash, KeyId, Settings, Snapshot, StateHash, Version};
+use super::{
+    ApiKey, KeyHash, KeyId, Settings, Snapshot, StateHash, Version,
+    resources::{Name, Resources, toggle},
+    shards::Shards,
+};
 
+pub(crate) use delta::{Changed, Misfit, apply};
 pub(crate) use version::version;
 
 /// Reasons that one refusal lists; more would only repeat themselves.
 const REFUSALS_MAX: usize = 20;
 
-/// A whole snapshot as it came in.
+/// A whole snapshot as it came in, or as it is kept.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) version: Version,
     pub(crate) resources: Vec<Bytes>,
     pub(crate) state_hash: Vec<u8>,
     pub(crate) allow_empty: bool,
+}
+
+impl Received {
+    /// What is in force, to be kept.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            version: snapshot.version,
+            resources: snapshot.resources.all().cloned().collect(),
+            state_hash: snapshot.state_hash.to_vec(),
+            // It is in force, so somebody meant it.
+            allow_empty: true,
+        }
+    }
 }
 
 /// What a refusal says: the resource, if it is about one, and why.
@@ -81,9 +99,7 @@ pub(crate) fn decode(
 /// XOR over all resources, so that their order does not matter.
 fn hash(resources: &[Bytes]) -> StateHash {
     resources.iter().fold([0; 32], |mut sum, resource| {
-        for (byte, other) in sum.iter_mut().zip(Sha256::digest(resource)) {
-            *byte ^= other;
-        }
+        toggle(&mut sum, resource);
         sum
     })
 }
@@ -99,47 +115,56 @@ fn check_hash(actual: &StateHash, told: &[u8]) -> Result<(), String> {
 /// Collects resources and what is wrong with them.
 #[derive(Default)]
 struct Draft {
-    keys: HashMap<KeyId, ApiKey>,
+    keys: Shards<KeyId, Arc<ApiKey>>,
     providers: HashMap<String, super::Provider>,
     rules: HashMap<String, super::ModelRule>,
     overrides: HashMap<String, super::BreakerOverride>,
     settings: Option<Settings>,
+    resources: Resources,
     refusals: Vec<Refusal>,
 }
 
 impl Draft {
-    fn add(&mut self, encoded: &[u8]) {
+    fn add(&mut self, encoded: &Bytes) {
         use proto::{ResourceKind as Kind, resource::Kind as Content};
-        let kind = match proto::Resource::decode(encoded) {
+        let kind = match proto::Resource::decode(encoded.clone()) {
             Ok(resource) => resource.kind,
             Err(_) => return self.refuse(None, "a resource is not a valid message"),
         };
         match kind {
             // Of a newer schema: it counts for the hash and means nothing here.
-            None => {}
+            None => self.resources.put_nameless(encoded.clone()),
             Some(Content::Provider(message)) => {
                 let id = message.name.clone();
                 let read = provider::read(message);
-                self.put(Kind::Provider, id, read, |draft, id, value| {
+                self.put(Kind::Provider, encoded, id, read, |draft, id, value| {
                     draft.providers.insert(id, value).is_some()
                 });
             }
             Some(Content::ApiKey(message)) => {
                 let id = message.id.clone();
-                self.put(Kind::ApiKey, id, api_key(message), |draft, _, value| {
-                    draft.keys.insert(value.id, value).is_some()
-                });
+                match api_key(message) {
+                    Ok(key) => self.put_key(key, encoded),
+                    Err(reason) => self.refuse(
+                        Some(ResourceName {
+                            kind: Kind::ApiKey,
+                            id,
+                        }),
+                        reason,
+                    ),
+                }
             }
             Some(Content::ModelRule(message)) => {
                 let id = message.id.clone();
                 let read = rules::model_rule(message);
-                self.put(Kind::ModelRule, id, read, |draft, id, value| {
+                self.put(Kind::ModelRule, encoded, id, read, |draft, id, value| {
                     draft.rules.insert(id, value).is_some()
                 });
             }
             Some(Content::Settings(message)) => {
                 self.put(
                     Kind::Settings,
+                    encoded,
                     String::new(),
                     rules::settings(message),
                     |draft, _, value| draft.settings.replace(value).is_some(),
@@ -148,7 +173,7 @@ impl Draft {
             Some(Content::BreakerOverride(message)) => {
                 let id = message.id.clone();
                 let read = rules::breaker_override(message);
-                self.put(Kind::BreakerOverride, id, read, |draft, id, value| {
+                self.put(Kind::BreakerOverride, encoded, id, read, |draft, id, value| {
                     draft.overrides.insert(id, value).is_some()
                 });
             }
@@ -159,6 +184,7 @@ impl Draft {
     fn put<T>(
         &mut self,
         kind: proto::ResourceKind,
+        encoded: &Bytes,
         id: String,
         read: Result<T, String>,
         insert: impl FnOnce(&mut Self, String, T) -> bool,
@@ -166,11 +192,22 @@ impl Draft {
         let name = ResourceName { kind, id: id.clone() };
         match read {
             Ok(value) => {
+                let (kind, id) = (kind.into(), id);
+                self.resources.put(Name { kind, id: id.clone() }, encoded.clone());
                 if insert(self, id, value) {
                     self.refuse(Some(name), "the id occurs twice");
                 }
             }
             Err(reason) => self.refuse(Some(name), reason),
+        }
+    }
+
+    fn put_key(&mut self, key: ApiKey, encoded: &Bytes) {
+        let id = key.id;
+        self.resources.put_key(id, encoded.clone());
+        if self.keys.insert(id, Arc::new(key)).is_some() {
+            let (kind, id) = (proto::ResourceKind::ApiKey, id.to_string());
+            self.refuse(Some(ResourceName { kind, id }), "the id occurs twice");
         }
     }
 
@@ -183,6 +220,22 @@ impl Draft {
         }
     }
 
+    /// Nothing is emptied by mistake.
+    fn check_emptied(&mut self, held: &Snapshot, is_meant: bool, has_no_providers: bool) {
+        if !is_meant && self.keys.is_empty() && !held.keys.is_empty() {
+            self.refuse(
+                None,
+                "it would remove every API key and does not say that this is meant",
+            );
+        }
+        if !is_meant && has_no_providers && !held.providers.is_empty() {
+            self.refuse(
+                None,
+                "it would remove every provider and does not say that this is meant",
+            );
+        }
+    }
+
     fn finish(
         mut self,
         version: Version,
@@ -190,19 +243,8 @@ impl Draft {
         held: Option<&Snapshot>,
         allow_empty: bool,
     ) -> Result<Snapshot, Vec<Refusal>> {
-        if let Some(held) = held.filter(|_| !allow_empty) {
-            if self.keys.is_empty() && !held.keys.is_empty() {
-                self.refuse(
-                    None,
-                    "it would remove every API key and does not say that this is meant",
-                );
-            }
-            if self.providers.is_empty() && !held.providers.is_empty() {
-                self.refuse(
-                    None,
-                    "it would remove every provider and does not say that this is meant",
-                );
-            }
+        if let Some(held) = held {
+            self.check_emptied(held, allow_empty, self.providers.is_empty());
         }
         if self.settings.is_none() && self.refusals.is_empty() {
             self.refuse(None, "the settings are missing");
@@ -224,6 +266,7 @@ impl Draft {
             rules: rules.into_iter().map(|(_, rule)| rule).collect(),
             overrides: self.overrides.into_values().collect(),
             settings,
+            resources: self.resources,
         })
     }
 }

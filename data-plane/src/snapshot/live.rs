@@ -56,8 +56,8 @@ impl Live {
         self.current.load_full()
     }
 
-    pub(crate) fn swap(&self, snapshot: Snapshot, now: Instant) {
-        self.current.store(Some(Arc::new(snapshot)));
+    pub(crate) fn swap(&self, snapshot: Arc<Snapshot>, now: Instant) {
+        self.current.store(Some(snapshot));
         self.confirm(now);
     }
 
@@ -103,7 +103,7 @@ mod tests {
 
         let mut held = snapshot();
         held.settings.stale_limit = Some(Duration::from_secs(5));
-        live.swap(held, start);
+        live.swap(Arc::new(held), start);
         let late = start + Duration::from_secs(6);
         assert!(live.current(start + Duration::from_secs(5)).is_ok());
         assert_eq!(live.current(late).err(), Some(Unavailable::Stale));
@@ -134,11 +134,11 @@ mod tests {
     fn a_request_keeps_the_configuration_it_began_with() {
         let now = Instant::now();
         let live = Live::new(now);
-        live.swap(snapshot(), now);
+        live.swap(Arc::new(snapshot()), now);
         let taken = live.current(now).unwrap();
         let mut newer = snapshot();
         newer.version.revision += 1;
-        live.swap(newer, now);
+        live.swap(Arc::new(newer), now);
         assert_eq!(
             taken.version.revision + 1,
             live.current(now).unwrap().version.revision

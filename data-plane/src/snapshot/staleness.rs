@@ -95,7 +95,7 @@ mod tests {
         );
         let mut held = snapshot();
         held.settings.stale_limit = Some(Duration::from_secs(60));
-        live.swap(held, start);
+        live.swap(Arc::new(held), start);
         for (seconds, expected) in [
             (30, Staleness::Fresh),
             (31, Staleness::Stale),

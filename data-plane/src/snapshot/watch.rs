@@ -33,7 +33,7 @@ use self::{
     link::Link,
 };
 use super::{
-    Snapshot,
+    Snapshot, Version,
     cache::{Cache, Inbox, Restored},
     decode,
 };
@@ -134,6 +134,7 @@ impl Watcher {
             watcher: self,
             up,
             incoming: Incoming::default(),
+            refused: None,
             probes: FuturesUnordered::new(),
         };
         let mut status = interval(STATUS_INTERVAL);
@@ -169,6 +170,8 @@ struct Stream<'a> {
     watcher: &'a Watcher,
     up: mpsc::Sender<proto::WatchRequest>,
     incoming: Incoming,
+    /// What this node refused last.
+    refused: Option<Version>,
     probes: FuturesUnordered<BoxFuture<'static, (String, probe::Report)>>,
 }
 
@@ -200,7 +203,7 @@ impl Stream<'_> {
                 self.step(step).await;
             }
             Down::Heartbeat(heartbeat) => self.compare(heartbeat),
-            Down::Delta(_) => self.resync("this node takes whole snapshots only"),
+            Down::Delta(delta) => self.change(delta).await,
             Down::Probe(probe) => self.probe(probe),
             Down::Drain(proto::Drain {}) => {
                 info!("the control plane asks this node to drain");
@@ -228,18 +231,41 @@ impl Stream<'_> {
             self.watcher.fleet.accept_new_cluster,
         );
         // A large one takes a while, and a panic in it must not end this node.
-        let decoded = tokio::task::spawn_blocking(move || {
-            decode::decode(&received, held.as_deref(), accept).map(|snapshot| (snapshot, received))
-        });
+        let decoded = tokio::task::spawn_blocking(move || decode::decode(&received, held.as_deref(), accept));
         let refusals = match decoded.await {
-            Ok(Ok((snapshot, received))) => return self.apply(snapshot, received),
+            Ok(Ok(snapshot)) => return self.apply(snapshot, "applied"),
             Ok(Err(refusals)) => refusals,
             Err(_panicked) => vec![decode::Refusal::whole("decoding it panicked")],
         };
         self.refuse(Some(message::version(version)), refusals);
     }
 
-    fn apply(&self, snapshot: Snapshot, received: decode::Received) {
+    /// The changes since what is held.
+    async fn change(&mut self, delta: proto::Delta) {
+        let Some(changed) = decode::Changed::of(delta) else {
+            return self.resync("a change does not say where it leads");
+        };
+        let Some(held) = self.watcher.node.live.held() else {
+            return self.resync("a change came before there was anything to change");
+        };
+        let version = changed.to;
+        if version == held.version && changed.state_hash == held.state_hash {
+            // It came twice.
+            return self.send(Up::Ack(proto::Ack {
+                version: Some(message::version(version)),
+            }));
+        }
+        let decoded = tokio::task::spawn_blocking(move || decode::apply(&changed, &held));
+        let refusals = match decoded.await {
+            Ok(Ok(snapshot)) => return self.apply(snapshot, "changed"),
+            Ok(Err(decode::Misfit::Gap(reason))) => return self.resync(reason),
+            Ok(Err(decode::Misfit::Refused(refusals))) => refusals,
+            Err(_panicked) => vec![decode::Refusal::whole("decoding it panicked")],
+        };
+        self.refuse(Some(message::version(version)), refusals);
+    }
+
+    fn apply(&self, snapshot: Snapshot, result: &'static str) {
         let Node {
             live,
             metrics,
@@ -248,17 +274,18 @@ impl Stream<'_> {
         } = &*self.watcher.node;
         let version = snapshot.version;
         let (keys, providers) = (snapshot.keys.len(), snapshot.providers.len());
+        let snapshot = Arc::new(snapshot);
         upstreams.follow(&snapshot);
-        live.swap(snapshot, Instant::now());
+        live.swap(Arc::clone(&snapshot), Instant::now());
         self.send(Up::Ack(proto::Ack {
             version: Some(message::version(version)),
         }));
-        self.watcher.inbox.put(received);
+        self.watcher.inbox.put(snapshot);
         metrics.config.revision.set(version.revision);
         metrics
             .config
             .snapshots
-            .get_or_create(&ResultLabel { result: "applied" })
+            .get_or_create(&ResultLabel { result })
             .inc();
         info!(
             snapshot.version = version.revision,
@@ -269,7 +296,7 @@ impl Stream<'_> {
         );
     }
 
-    fn refuse(&self, version: Option<proto::StoreVersion>, refusals: Vec<decode::Refusal>) {
+    fn refuse(&mut self, version: Option<proto::StoreVersion>, refusals: Vec<decode::Refusal>) {
         let revision = version.as_ref().map(|version| version.revision);
         for decode::Refusal { resource, reason } in &refusals {
             let id = resource
@@ -288,6 +315,7 @@ impl Stream<'_> {
             .snapshots
             .get_or_create(&ResultLabel { result: "refused" })
             .inc();
+        self.refused = decode::version(version.as_ref());
         self.send(Up::Nack(message::nack(version, refusals)));
     }
 
@@ -299,6 +327,7 @@ impl Stream<'_> {
             server_time,
             // Limits of keys are not enforced.
             live_nodes: _,
+            last_sent,
         } = heartbeat;
         let Node { live, clock, .. } = &*self.watcher.node;
         if let Some(Ok(server_time)) = server_time.map(SystemTime::try_from) {
@@ -308,7 +337,11 @@ impl Stream<'_> {
             return;
         };
         if decode::version(version.as_ref()) != Some(held.version) {
-            // Something newer is on its way, or was refused.
+            // Something newer is on its way, was refused, or was lost on its way.
+            let sent = decode::version(last_sent.as_ref());
+            if sent.is_some_and(|sent| self.has_lost(sent, held.version)) {
+                self.resync("what the control plane sent did not come");
+            }
             return;
         }
         if state_hash == held.state_hash {
@@ -316,6 +349,12 @@ impl Stream<'_> {
         } else {
             self.resync("the state hash differs at the same version");
         }
+    }
+
+    /// Messages come in order: what was sent before a heartbeat has been judged by then.
+    fn has_lost(&self, sent: Version, held: Version) -> bool {
+        let is_newer = (sent.epoch, sent.revision) > (held.epoch, held.revision);
+        sent.cluster == held.cluster && is_newer && self.refused != Some(sent)
     }
 
     fn resync(&self, reason: &str) {

@@ -21,7 +21,7 @@ use super::{Cache, Next, WriteError, confirm, next, write};
 use crate::{
     metrics::ResultLabel,
     node::Node,
-    snapshot::{Version, decode::Received},
+    snapshot::{Snapshot, Version, decode::Received},
 };
 
 /// Between two writes: many changes per second cost one write.
@@ -34,24 +34,24 @@ const CONFIRM_STEP_MS: i64 = 1_000;
 /// What waits to be written: one snapshot, the newest.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    waiting: Mutex<Option<Arc<Received>>>,
+    waiting: Mutex<Option<Arc<Snapshot>>>,
     arrived: Notify,
 }
 
 impl Inbox {
-    pub(crate) fn put(&self, received: Received) {
-        self.put_back(Arc::new(received), true);
+    pub(crate) fn put(&self, snapshot: Arc<Snapshot>) {
+        self.put_back(snapshot, true);
         self.arrived.notify_one();
     }
 
-    fn put_back(&self, received: Arc<Received>, is_newer: bool) {
+    fn put_back(&self, snapshot: Arc<Snapshot>, is_newer: bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if is_newer || waiting.is_none() {
-            *waiting = Some(received);
+            *waiting = Some(snapshot);
         }
     }
 
-    fn take(&self) -> Option<Arc<Received>> {
+    fn take(&self) -> Option<Arc<Snapshot>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -115,29 +115,29 @@ impl Keeper {
 
     /// What cannot be written waits for the next time.
     async fn write(&mut self) {
-        let Some(received) = self.inbox.take() else { return };
+        let Some(waiting) = self.inbox.take() else { return };
         // Without a place the snapshot was only to be let go of.
         let Some(files) = self.cache.files().cloned() else {
             return;
         };
         let (cache, known) = (self.cache.clone(), self.progress.next);
         let confirmed = self.confirmed_unix_ms();
-        let snapshot = Arc::clone(&received);
+        let snapshot = Arc::clone(&waiting);
         let written = spawn_blocking(move || {
             let sealer = cache.sealer()?;
             let place = known.unwrap_or_else(|| next(&files, &sealer));
-            write(&files, &sealer, place, &snapshot, confirmed).map(|()| place)
+            write(&files, &sealer, place, &Received::of(&snapshot), confirmed).map(|()| place)
         });
         // A panic there would be a bug; the file is judged again before it is used.
         let Ok(written) = written.await else { return };
         match written {
             Ok(place) => {
                 self.progress.next = Some(place.follow());
-                self.progress.kept = Some((received.version, confirmed));
+                self.progress.kept = Some((waiting.version, confirmed));
                 self.note(Ok(()));
             }
             Err(error) => {
-                self.inbox.put_back(received, false);
+                self.inbox.put_back(waiting, false);
                 self.note(Err(error));
             }
         }

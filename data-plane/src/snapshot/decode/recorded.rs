@@ -52,10 +52,10 @@ fn assert_means_what_it_meant(snapshot: &Snapshot) {
     assert_eq!((&*native.name, native.format), ("native", ApiFormat::Anthropic));
     let id = |text: &str| KeyId::parse(text.as_bytes()).unwrap();
     assert_eq!(snapshot.keys.len(), 2);
-    let expires = &snapshot.keys[&id("FVM2r383B6zY")];
+    let expires = snapshot.keys.get(&id("FVM2r383B6zY")).unwrap();
     let end = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
     assert_eq!(expires.expires_at, Some(end));
-    assert_eq!(snapshot.keys[&id("4M1lAu26H6M8")].expires_at, None);
+    assert_eq!(snapshot.keys.get(&id("4M1lAu26H6M8")).unwrap().expires_at, None);
     assert_eq!(snapshot.rules.len(), 1);
     let [held] = &snapshot.overrides[..] else {
         panic!("{:?}", snapshot.overrides)

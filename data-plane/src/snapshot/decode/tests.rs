@@ -268,7 +268,10 @@ fn what_is_not_known_is_read_in_the_strictest_way() {
     ));
     assert_eq!(snapshot.overrides[0].held, super::super::Held::Open);
     let id = KeyId::parse(b"losspolicy00").unwrap();
-    assert_eq!(snapshot.keys[&id].loss_policy, Some(LossPolicy::Strict));
+    assert_eq!(
+        snapshot.keys.get(&id).unwrap().loss_policy,
+        Some(LossPolicy::Strict)
+    );
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
         build: env!("CARGO_PKG_VERSION").to_owned(),
         schema_max: SCHEMA_MAX,
         capabilities: vec![
+            proto::Capability::Delta.into(),
             proto::Capability::Probe.into(),
             proto::Capability::AnthropicProviders.into(),
         ],

@@ -250,6 +250,98 @@ async fn a_broken_stream_is_opened_again_and_tells_what_is_held() {
     stage.shutdown.cancel();
 }
 
+fn key(id: &str) -> Bytes {
+    let key = proto::ApiKey {
+        id: id.into(),
+        hash_algorithm: proto::KeyHashAlgorithm::Sha256V1.into(),
+        hash: vec![1; 32],
+        ..Default::default()
+    };
+    let kind = Some(proto::resource::Kind::ApiKey(key));
+    proto::Resource { kind }.encode_to_vec().into()
+}
+
+fn hash_of(resources: &[Bytes]) -> Vec<u8> {
+    fixture::received(1, resources.to_vec()).state_hash
+}
+
+#[tokio::test]
+async fn a_change_is_in_force_before_it_is_acknowledged() {
+    let mut stage = Stage::start().await;
+    let (mut peer, subscribe) = stage.peer().await;
+    assert!(subscribe.capabilities.contains(&proto::Capability::Delta.into()));
+    peer.send_snapshot(&version(3), fixture::resources()).await;
+    assert!(matches!(peer.next().await, Up::Ack(_)));
+    let then = [fixture::resources(), vec![key("added0000000")]].concat();
+    let delta = proto::Delta {
+        from: Some(version(3)),
+        to: Some(version(5)),
+        upserts: vec![key("added0000000")],
+        state_hash: hash_of(&then),
+        ..Default::default()
+    };
+    // The second time it is what is held already.
+    for _ in 0..2 {
+        peer.send(Down::Delta(delta.clone())).await;
+        let Up::Ack(ack) = peer.next().await else {
+            panic!("it is sound")
+        };
+        assert_eq!(ack.version, Some(version(5)));
+        assert_eq!(stage.revision(), Some(5));
+    }
+    let wrong = proto::Delta {
+        from: Some(version(5)),
+        to: Some(version(6)),
+        ..delta.clone()
+    };
+    let bad = proto::Delta {
+        upserts: vec![key("short")],
+        state_hash: hash_of(&[then, vec![key("short")]].concat()),
+        ..wrong.clone()
+    };
+    peer.send(Down::Delta(proto::Delta {
+        upserts: vec![],
+        state_hash: vec![1; 32],
+        ..wrong
+    }))
+    .await;
+    assert!(matches!(peer.next().await, Up::Resync(_)), "the hash differs");
+    peer.send(Down::Delta(bad)).await;
+    let Up::Nack(nack) = peer.next().await else {
+        panic!("a key of that name cannot be")
+    };
+    assert_eq!(nack.version, Some(version(6)));
+    assert_eq!(stage.revision(), Some(5));
+    stage.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn what_was_lost_on_its_way_is_asked_for_and_what_was_refused_is_not() {
+    let mut stage = Stage::start().await;
+    let (mut peer, _) = stage.peer().await;
+    peer.send_snapshot(&version(3), fixture::resources()).await;
+    assert!(matches!(peer.next().await, Up::Ack(_)));
+    let heartbeat = |sent| proto::Heartbeat {
+        version: Some(version(9)),
+        state_hash: vec![1; 32],
+        server_time: None,
+        live_nodes: 1,
+        last_sent: Some(version(sent)),
+    };
+    peer.send_snapshot(&version(4), vec![]).await;
+    assert!(matches!(peer.next().await, Up::Nack(_)));
+    for sent in [3, 2, 4] {
+        peer.send(Down::Heartbeat(heartbeat(sent))).await;
+    }
+    peer.send(Down::Heartbeat(heartbeat(5))).await;
+    let Up::Resync(resync) = peer.next().await else {
+        panic!("it was lost")
+    };
+    assert!(resync.reason.contains("did not come"));
+    peer.send(Down::Drain(proto::Drain {})).await;
+    timeout(DEADLINE, stage.shutdown.cancelled()).await.unwrap();
+}
+
 #[tokio::test]
 async fn gaps_and_foreign_hashes_ask_for_the_whole() {
     let mut stage = Stage::start().await;
@@ -263,6 +355,7 @@ async fn gaps_and_foreign_hashes_ask_for_the_whole() {
         state_hash: hash,
         server_time: None,
         live_nodes: 1,
+        last_sent: None,
     };
     let held = stage.node.live.held().unwrap().state_hash.to_vec();
     peer.send(Down::Heartbeat(heartbeat(held))).await;

@@ -36,9 +36,9 @@ impl Kept {
     /// As the subscription does it.
     fn in_force(&self, revision: u64) {
         let received = fixture::received(revision, fixture::resources());
-        let snapshot = decode::decode(&received, None, false).unwrap();
-        self.node.live.swap(snapshot, Instant::now());
-        self.inbox.put(received);
+        let snapshot = Arc::new(decode::decode(&received, None, false).unwrap());
+        self.node.live.swap(Arc::clone(&snapshot), Instant::now());
+        self.inbox.put(snapshot);
     }
 
     async fn wait_for(&self, result: &'static str, at_least: u64) {
