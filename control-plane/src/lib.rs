@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod bootstrap;
+mod checks;
 mod config;
 pub mod domain;
 mod grpc;
@@ -36,6 +37,7 @@ use tonic_health::server::HealthReporter;
 use auth::password::Hasher;
 use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
+use checks::Checks;
 use config::{FirstStart, StoreConfig, TlsFiles};
 use grpc::AdminParts;
 use grpc::interceptor::NodeCheck;
@@ -145,13 +147,19 @@ impl Plane {
         let node_check = NodeCheck::new(&node_token(&places)?);
         let keys =
             SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), SystemTime::now()).await?;
+        let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
         let parts = AdminParts {
             store: store.clone(),
             keyring: keyring.clone(),
             sessions: Sessions::new(store.clone(), hasher.clone(), keys),
             hasher,
-            nodes: Nodes::new(metrics.nodes_connected.clone()),
-            probes: Probes::default(),
+            checks: Checks::new(
+                (store.clone(), nodes.clone(), probes.clone()),
+                tasks.clone(),
+                stopping.clone(),
+            ),
+            nodes,
+            probes,
             metrics: metrics.clone(),
         };
         let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;

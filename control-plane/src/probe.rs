@@ -12,10 +12,12 @@ use uuid::Uuid;
 
 use crate::snapshot::nodes::{NoProber, NodeId, Nodes};
 
-/// Probes that run at the same time, over all nodes.
-const PROBES_MAX: usize = 4;
-/// Probes that may begin within a minute.
-const PROBES_PER_MINUTE: u32 = 30;
+/// Single tests that run at the same time, over all nodes.
+const TESTS_MAX: usize = 4;
+/// Calls of health checks that run at the same time, over all nodes.
+pub(crate) const CHECKS_MAX: usize = 4;
+/// Single tests that may begin within a minute.
+const TESTS_PER_MINUTE: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How much longer than the call itself its answer may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
@@ -50,7 +52,8 @@ pub(crate) struct Probes {
 
 struct Shared {
     pending: Mutex<HashMap<Uuid, oneshot::Sender<fleet::ProbeResult>>>,
-    running: Semaphore,
+    tests: Semaphore,
+    checks: Semaphore,
     started: Mutex<Window>,
 }
 
@@ -64,7 +67,8 @@ impl Default for Probes {
     fn default() -> Self {
         let shared = Shared {
             pending: Mutex::default(),
-            running: Semaphore::new(PROBES_MAX),
+            tests: Semaphore::new(TESTS_MAX),
+            checks: Semaphore::new(CHECKS_MAX),
             started: Mutex::new(Window {
                 began: Instant::now(),
                 starts: 0,
@@ -77,7 +81,7 @@ impl Default for Probes {
 }
 
 impl Probes {
-    /// Has a node call the provider once.
+    /// Has a node call the provider once, now or not at all.
     pub(crate) async fn run(
         &self,
         nodes: &Nodes,
@@ -86,10 +90,31 @@ impl Probes {
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
         let _running = self
             .shared
-            .running
+            .tests
             .try_acquire()
             .map_err(|_| Error::TooMany { retry_after: timeout })?;
         self.count_start()?;
+        self.ask(nodes, target, timeout).await
+    }
+
+    /// The same when it is this call's turn; whoever asks bounds how many wait.
+    pub(crate) async fn run_in_turn(
+        &self,
+        nodes: &Nodes,
+        target: Target,
+        timeout: Duration,
+    ) -> Result<(NodeId, fleet::ProbeResult), Error> {
+        // It is never closed.
+        let _turn = self.shared.checks.acquire().await.ok();
+        self.ask(nodes, target, timeout).await
+    }
+
+    async fn ask(
+        &self,
+        nodes: &Nodes,
+        target: Target,
+        timeout: Duration,
+    ) -> Result<(NodeId, fleet::ProbeResult), Error> {
         let deadline = Instant::now() + timeout + ANSWER_GRACE;
         let (node, sender) =
             nodes
@@ -136,7 +161,7 @@ impl Probes {
                 starts: 0,
             };
         }
-        if window.starts >= PROBES_PER_MINUTE {
+        if window.starts >= TESTS_PER_MINUTE {
             return Err(Error::TooMany {
                 retry_after: MINUTE.saturating_sub(age),
             });
@@ -242,7 +267,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tests_are_limited_by_the_minute() {
         let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
-        for _ in 0..PROBES_PER_MINUTE {
+        for _ in 0..TESTS_PER_MINUTE {
             assert!(matches!(
                 probes.run(&nodes, target(1), TIMEOUT).await,
                 Err(Error::NoNode)

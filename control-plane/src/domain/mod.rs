@@ -10,6 +10,7 @@ mod base_url;
 mod dialect;
 mod endpoint;
 mod extra_body;
+pub mod health;
 mod knobs;
 mod loss_policy;
 pub mod model;
@@ -27,11 +28,20 @@ mod text;
 pub mod user;
 mod violation;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use loss_policy::LossPolicy;
 pub use text::{DisplayName, Email};
 pub use violation::{FieldViolation, Invalid, Violations};
+
+/// As the store keeps times: what is answered to a change and what is read later are
+/// the same.
+#[must_use]
+pub fn to_the_millisecond(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let sub_millis = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+    SystemTime::UNIX_EPOCH + since.saturating_sub(sub_millis)
+}
 
 /// When a thing was made and last changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! Who calls, from where and when: what every service needs of a request.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tonic::Request;
 
 use crate::auth::session::Caller;
 use crate::domain::audit::{Actor, AuditEntry, Origin};
+use crate::domain::to_the_millisecond;
 use crate::domain::user::{Role, UserId};
 use crate::grpc::status::Error;
 
@@ -19,14 +20,8 @@ pub(crate) struct Call {
     pub(crate) now: SystemTime,
 }
 
-/// To the millisecond, as the store keeps times: what is answered to a change and
-/// what is read later are the same.
 pub(crate) fn now() -> SystemTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let sub_millis = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
-    SystemTime::UNIX_EPOCH + since.saturating_sub(sub_millis)
+    to_the_millisecond(SystemTime::now())
 }
 
 impl Call {

@@ -28,6 +28,8 @@ mod summary;
 mod user;
 pub(crate) mod watch;
 
+use std::sync::Arc;
+
 use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
 use bridge_proto::admin::v1::audit_service_server::{self, AuditServiceServer};
 use bridge_proto::admin::v1::auth_service_server::{self, AuthServiceServer};
@@ -42,11 +44,13 @@ use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServ
 use bridge_proto::admin::v1::stats_service_server::{self, StatsServiceServer};
 use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{self, Health, HealthServer};
 
 use crate::auth::password::Hasher;
 use crate::auth::session::Sessions;
+use crate::checks::Checks;
 use crate::probe::Probes;
 use crate::secrets::Keyring;
 use crate::snapshot::nodes::Nodes;
@@ -82,10 +86,11 @@ pub(crate) struct AdminParts {
     pub(crate) sessions: Sessions,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
+    pub(crate) checks: Checks,
     pub(crate) metrics: Metrics,
 }
 
-pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>) -> Routes {
+pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H>) -> Routes {
     let AdminParts {
         store,
         keyring,
@@ -93,6 +98,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
         sessions,
         nodes,
         probes,
+        checks,
         metrics,
     } = parts;
     let commits = commits::Commits::new(store.clone(), metrics.clone());
@@ -111,6 +117,12 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
         commits: commits.clone(),
         nodes: nodes.clone(),
     };
+    let health = health::Health {
+        checks,
+        runs: Arc::new(Semaphore::new(health::RUNS_MAX)),
+        store: store.clone(),
+        nodes: nodes.clone(),
+    };
     let providers = provider::Providers {
         store: store.clone(),
         commits: commits.clone(),
@@ -123,7 +135,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
         commits: commits.clone(),
     };
     let settings = settings::Settings { store, commits };
-    Routes::new(health)
+    Routes::new(serving)
         .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(ApiKeyServiceServer::new(api_keys).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
@@ -135,9 +147,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, health: HealthServer<H>
                 .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
         )
         .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
-        .add_service(
-            HealthServiceServer::new(health::Health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
-        )
+        .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats::Stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(
             RoutingServiceServer::new(routing::Routing).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),

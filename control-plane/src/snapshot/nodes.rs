@@ -151,6 +151,11 @@ impl Nodes {
         }
     }
 
+    /// Whether any node can probe, whatever it holds.
+    pub(crate) fn has_prober(&self) -> bool {
+        self.prober(0).err() != Some(NoProber::NotConnected)
+    }
+
     fn prober(&self, revision: u64) -> Result<(NodeId, mpsc::Sender<fleet::Probe>), NoProber> {
         let nodes = self.lock();
         let mut able = nodes

@@ -26,6 +26,7 @@ families! {
     ModelRules = "model_rules",
     Settings = "settings",
     Sealed = "sealed",
+    HealthChecks = "health_checks",
     ChangeLog = "change_log",
     Audit = "audit",
     Idempotency = "idempotency",
@@ -33,12 +34,13 @@ families! {
 
 impl Family {
     /// Whether the store's digest covers it. The logs have heads of their own in
-    /// `Meta`, and what makes a retry harmless may be lost.
+    /// `Meta`, and what makes a retry harmless or is checked again may be lost.
     pub(super) fn is_digested(self) -> bool {
         match self {
             Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
+            Self::HealthChecks => false,
         }
     }
 }

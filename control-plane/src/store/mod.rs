@@ -9,6 +9,7 @@ mod audit_log;
 mod backend;
 mod change;
 mod change_log;
+mod checks;
 mod digest;
 mod error;
 mod family;
@@ -48,6 +49,8 @@ use head::Installation;
 use idempotency::Sweep;
 use plan::Request;
 use writer::{Message, Writer};
+
+use crate::domain::health::Check;
 
 /// Requests that wait for the writer; beyond it callers wait.
 const QUEUE_MAX: usize = 256;
@@ -145,6 +148,11 @@ impl Store {
     /// Carries out bookkeeping that needs no audit, as durably as a commit.
     pub async fn keep_sessions(&self, changes: Vec<SessionChange>) -> Result<(), CommitError> {
         self.write(Request::Sessions(changes)).await.map(drop)
+    }
+
+    /// Keeps what checks have shown of providers as these revisions left them.
+    pub async fn keep_checks(&self, checks: Vec<(Check, u64)>) -> Result<(), CommitError> {
+        self.write(Request::Checks(checks)).await.map(drop)
     }
 
     async fn write(&self, request: Request) -> Result<Committed, CommitError> {

@@ -6,7 +6,7 @@
 use super::{
     Change, Commit, CommitError, Expect, Kind, SessionChange, Stored, audit_log,
     change::LoggedChange,
-    change_log,
+    change_log, checks,
     family::Family,
     head::Head,
     idempotency::{self, Sweep},
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::domain::{
     api_key::{ApiKey, is_revocation},
+    health::Check,
     model::{self, ModelRule, RuleId},
     provider::{Provider, ProviderName},
     session::Session,
@@ -30,6 +31,8 @@ pub(super) enum Request {
     Commit(Box<Commit>),
     /// Bookkeeping alone: no audit, no revision.
     Sessions(Vec<SessionChange>),
+    /// Bookkeeping too, each check with the revision of the provider that it is about.
+    Checks(Vec<(Check, u64)>),
 }
 
 /// A request that can be carried out.
@@ -55,6 +58,11 @@ pub(super) fn plan(
     let mut next_sweep = sweep;
     match request {
         Request::Sessions(changes) => changes.iter().try_for_each(|change| planner.session(change))?,
+        Request::Checks(made) => {
+            for (check, of_revision) in made {
+                checks::keep(&mut planner.writes, check, *of_revision, planner.revision)?;
+            }
+        }
         Request::Commit(commit) => {
             planner.revision += u64::from(commit.changes.iter().any(is_configuration));
             if let Some(idempotency) = &commit.idempotency {
@@ -110,13 +118,16 @@ impl Planner<'_> {
             Change::DeleteUser(id, expect) => self.delete_user(id, *expect),
             Change::PutProvider(provider, expect) => {
                 let id = provider.spec.name.to_string();
-                self.put(Kind::Provider, &id, provider, *expect)?;
+                if let Some(before) = self.put(Kind::Provider, &id, provider, *expect)? {
+                    checks::forget_outdated(&mut self.writes, &before, provider)?;
+                }
                 self.note(Kind::Provider, id, false);
                 Ok(())
             }
             Change::DeleteProvider(name, expect) => {
                 self.check_no_rule_leads_to(name)?;
                 self.delete::<Provider>(Kind::Provider, name.as_str(), name.as_str().as_bytes(), *expect)?;
+                checks::forget_all(&mut self.writes, name)?;
                 self.note(Kind::Provider, name.to_string(), false);
                 Ok(())
             }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::domain::{
     api_key::{ApiKey, KeyId},
+    health::Check,
     model::ModelRule,
     provider::{Provider, ProviderName},
     session::{Session, SessionId},
@@ -107,6 +108,18 @@ impl Store {
     /// `None` only before the first start is complete.
     pub async fn settings(&self) -> Result<Option<Stored<Settings>>, Error> {
         self.get(SETTINGS_KEY).await
+    }
+
+    /// What checks have shown, by provider.
+    pub async fn checks(&self) -> Result<Vec<Check>, Error> {
+        let checks: Vec<Stored<Check>> = self.blocking(scan).await?;
+        Ok(checks.into_iter().map(|stored| stored.value).collect())
+    }
+
+    pub async fn checks_of(&self, provider: &ProviderName) -> Result<Vec<Check>, Error> {
+        let prefix = record::checks_of(provider);
+        let checks: Vec<Stored<Check>> = self.blocking(move |rows| scan_prefix(rows, &prefix)).await?;
+        Ok(checks.into_iter().map(|stored| stored.value).collect())
     }
 
     pub async fn session(&self, user_id: &UserId, id: &SessionId) -> Result<Option<Session>, Error> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod dialects;
+mod health;
 mod models;
 mod requests;
 mod services;

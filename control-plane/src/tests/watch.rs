@@ -1,6 +1,6 @@
 //! The stream of a data plane, from the data plane's side.
 
-mod node;
+pub(super) mod node;
 mod stuck;
 
 use std::time::{Duration, Instant};

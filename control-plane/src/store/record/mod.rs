@@ -4,6 +4,7 @@
 mod api_key;
 mod audit;
 mod dialect;
+mod health;
 mod log;
 mod provider;
 mod rule_and_settings;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub(super) use audit::AuditRecord;
+pub(super) use health::checks_of;
 pub(super) use log::{ChangeRecord, IdempotencyRecord};
 pub(super) use rule_and_settings::SETTINGS_KEY;
 pub(super) use user::session_key;

@@ -1,5 +1,6 @@
 //! Tests of the store, by what could go wrong.
 
+mod checks;
 mod commit;
 mod damage;
 mod durability;

@@ -14,20 +14,20 @@ use tonic::{Status, Streaming};
 
 use super::super::{Bearer, Bridge, DEADLINE, NODE_TOKEN};
 
-pub(super) struct Node {
+pub(in crate::tests) struct Node {
     up: mpsc::UnboundedSender<fleet::WatchRequest>,
     down: Streaming<fleet::WatchResponse>,
 }
 
-pub(super) struct Snapshot {
-    pub(super) version: fleet::StoreVersion,
-    pub(super) hash: Vec<u8>,
-    pub(super) allow_empty: bool,
-    pub(super) resources: Vec<fleet::Resource>,
+pub(in crate::tests) struct Snapshot {
+    pub(in crate::tests) version: fleet::StoreVersion,
+    pub(in crate::tests) hash: Vec<u8>,
+    pub(in crate::tests) allow_empty: bool,
+    pub(in crate::tests) resources: Vec<fleet::Resource>,
 }
 
 impl Snapshot {
-    pub(super) fn key_ids(&self) -> Vec<&str> {
+    pub(in crate::tests) fn key_ids(&self) -> Vec<&str> {
         self.resources
             .iter()
             .filter_map(|resource| match resource.kind.as_ref()? {
@@ -39,11 +39,11 @@ impl Snapshot {
 }
 
 impl Node {
-    pub(super) async fn open(bridge: &Bridge, token: &str) -> Result<Self, Status> {
+    pub(in crate::tests) async fn open(bridge: &Bridge, token: &str) -> Result<Self, Status> {
         Self::open_on(bridge.channel(bridge.fleet).await, token).await
     }
 
-    pub(super) async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
+    pub(in crate::tests) async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
         let (up, requests) = mpsc::unbounded_channel();
         let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
         let down = client
@@ -53,13 +53,13 @@ impl Node {
         Ok(Self { up, down })
     }
 
-    pub(super) async fn subscribed(bridge: &Bridge, subscribe: fleet::Subscribe) -> Self {
+    pub(in crate::tests) async fn subscribed(bridge: &Bridge, subscribe: fleet::Subscribe) -> Self {
         let node = Self::open(bridge, NODE_TOKEN).await.unwrap();
         node.send(Up::Subscribe(subscribe));
         node
     }
 
-    pub(super) async fn named(bridge: &Bridge, name: &str) -> Self {
+    pub(in crate::tests) async fn named(bridge: &Bridge, name: &str) -> Self {
         let capabilities = vec![fleet::Capability::Probe.into()];
         let node_id = name.to_owned();
         Self::subscribed(
@@ -73,7 +73,7 @@ impl Node {
         .await
     }
 
-    pub(super) fn send(&self, message: Up) {
+    pub(in crate::tests) fn send(&self, message: Up) {
         self.up
             .send(fleet::WatchRequest {
                 message: Some(message),
@@ -81,13 +81,13 @@ impl Node {
             .unwrap();
     }
 
-    pub(super) fn ack(&self, version: &fleet::StoreVersion) {
+    pub(in crate::tests) fn ack(&self, version: &fleet::StoreVersion) {
         self.send(Up::Ack(fleet::Ack {
             version: Some(version.clone()),
         }));
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Down>, Status> {
+    pub(in crate::tests) async fn next(&mut self) -> Result<Option<Down>, Status> {
         let next = timeout(DEADLINE, self.down.message())
             .await
             .expect("the stream is silent");
@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// The next message that is no heartbeat.
-    pub(super) async fn next_news(&mut self) -> Down {
+    pub(in crate::tests) async fn next_news(&mut self) -> Down {
         loop {
             match self.next().await.unwrap().expect("the stream ended") {
                 Down::Heartbeat(_) => {}
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    pub(super) async fn snapshot(&mut self) -> Snapshot {
+    pub(in crate::tests) async fn snapshot(&mut self) -> Snapshot {
         let Down::SnapshotBegin(begin) = self.next_news().await else {
             panic!("no snapshot begins")
         };
@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// The first snapshot with this revision in it; earlier ones are acknowledged.
-    pub(super) async fn snapshot_since(&mut self, revision: u64) -> Snapshot {
+    pub(in crate::tests) async fn snapshot_since(&mut self, revision: u64) -> Snapshot {
         loop {
             let snapshot = self.snapshot().await;
             if snapshot.version.revision >= revision {
