@@ -7,6 +7,7 @@
 //! of an upstream that takes no time are the opposite, and measured as well: they cost little
 //! more than reading the prompt, which a refusal costs, too.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,6 +17,8 @@ use bridge_tests::load::tally::SHED_STATUS;
 use bridge_tests::load::{Ask, Client, LoadStage, Protocol, Sample, Tally, closed_loop, open_loop};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::report::{Plan, Report, Run};
@@ -40,6 +43,10 @@ const LOAD: f64 = 3.0;
 const GOODPUT_MIN: f64 = 0.9;
 const REFUSAL_MAX: Duration = Duration::from_millis(20);
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
+/// In which the node finds its limit.
+const SETTLING: Duration = Duration::from_secs(2);
+/// What a client that is not busy itself sends during the storm.
+const WATCHED_PER_SECOND: f64 = 20.0;
 /// How often the node is looked at after the storm, and when it counts as quiet again.
 const PROBES_PER_SECOND: f64 = 10.0;
 const QUIET_FACTOR: u32 = 3;
@@ -114,10 +121,22 @@ impl Load {
 
         let before = stage.vitals(0)?;
         let end = Instant::now() + self.storm;
+        let watcher = self.watch(stage.client(0, Protocol::Http1)?)?;
         let storm = self.open_loop(&client, peak * LOAD, self.storm).await;
+        let settled = end - self.storm + SETTLING;
+        let (first, watched): (Vec<_>, Vec<_>) = watcher
+            .await?
+            .into_iter()
+            .partition(|sample| sample.sent_at < settled);
+        let watched = Tally::of(&watched)?;
         let (goodput, tally) = (good_by(end, &storm, self.storm), Tally::of(&storm)?);
         let after = stage.vitals(0)?;
         report.figure(format!("{name}, storm"), &tally);
+        report.figure(format!("{name}, refused as the generator saw it"), &tally.refused);
+        report.figure(
+            format!("{name}, refused in the first {SETTLING:?}"),
+            Tally::of(&first)?.refused,
+        );
         report.figure(format!("{name}, node before the storm"), before);
         report.figure(format!("{name}, node after the storm"), after);
 
@@ -144,8 +163,8 @@ impl Load {
         report.should(
             "F49",
             format!("{name}: refused within {REFUSAL_MAX:?} (p99)"),
-            format!("{} refused, {}", tally.refused.count(), tally.refused),
-            tally.refused.count() > 0 && tally.refused.p99() <= REFUSAL_MAX,
+            format!("{} refused, {}", watched.refused.count(), watched.refused),
+            watched.refused.count() > 0 && watched.refused.p99() <= REFUSAL_MAX,
         );
         report.should(
             "F49",
@@ -188,6 +207,19 @@ impl Load {
             async move { client.send_due(&self.ask(number), due).await }
         })
         .await
+    }
+
+    /// Some requests each second during the storm, from a thread that has nothing else to do:
+    /// the generator is late itself.
+    fn watch(self, client: Client) -> Result<oneshot::Receiver<Vec<Sample>>> {
+        let (done, samples) = oneshot::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().spawn(move || {
+            let watched = runtime.block_on(self.open_loop(&client, WATCHED_PER_SECOND, self.storm));
+            // Whoever waits may have given up.
+            done.send(watched).ok();
+        })?;
+        Ok(samples)
     }
 
     /// A few requests each second, which disturb nobody.
