@@ -133,7 +133,8 @@ pub async fn first_start(
     let imported = read_file(provider_config_path, lookup)?;
     let settings = imported
         .settings
-        .on(settings)
+        .clone()
+        .on(&settings)
         .map_err(|violations| Error::Import {
             path: provider_config_path.to_owned(),
             violations,

@@ -15,6 +15,7 @@ pub mod secrets;
 mod server;
 mod snapshot;
 pub mod store;
+mod sweeper;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use checks::Checks;
 use config::{FirstStart, StoreConfig, TlsFiles};
 use grpc::AdminParts;
 use grpc::interceptor::NodeCheck;
+use grpc::usage::Usage;
 use grpc::watch::{StreamParts, Turns, Watch};
 use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
@@ -48,6 +50,7 @@ use server::{AdminRules, BindError, Listening, Protocols};
 use snapshot::hub::Hub;
 use snapshot::nodes::Nodes;
 use store::{OpenError, Store};
+use sweeper::Sweeper;
 use telemetry::Metrics;
 
 pub use config::{Cli, Config, Mistakes};
@@ -116,6 +119,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// What is served, wired together but not started.
 struct Plane {
     hub: Hub,
+    sweeper: Sweeper,
     health: HealthReporter,
     admin: Listening,
     fleet: Listening,
@@ -171,7 +175,10 @@ impl Plane {
             shutdown: stopping.clone(),
             turns: Turns::default(),
         };
-        let fleet_services = grpc::fleet_routes(Watch::new(streams, tasks.clone()));
+        let fleet_services = grpc::fleet_routes(
+            Watch::new(streams, tasks.clone()),
+            Usage::new(store.clone(), metrics.clone()),
+        );
         let (health, health_server) = tonic_health::server::health_reporter();
         let (sessions, rules) = (
             parts.sessions.clone(),
@@ -183,6 +190,10 @@ impl Plane {
         }
         Ok(Self {
             hub,
+            sweeper: Sweeper {
+                store: store.clone(),
+                metrics: metrics.clone(),
+            },
             health,
             admin: Listening {
                 app: server::admin_app(admin_services, sessions, rules, metrics.clone()),
@@ -211,6 +222,7 @@ impl Plane {
     ) -> mpsc::Receiver<Error> {
         let Self {
             hub,
+            sweeper,
             health: _,
             admin,
             fleet,
@@ -223,6 +235,7 @@ impl Plane {
             failures,
         };
         tasks.spawn(hub.run(stopping.clone()));
+        tasks.spawn(sweeper.run(stopping.clone()));
         let connections_max = server::connections_max();
         let serve = |socket, listening| server::serve(socket, connections_max, listening, stopping.clone());
         listeners.start("admin", serve(sockets.admin, admin));

@@ -39,6 +39,31 @@ impl EncodeLabelValue for CommitResult {
     }
 }
 
+/// What became of a report of usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ReportResult {
+    Counted,
+    /// It makes no sense.
+    Refused,
+    Failed,
+}
+
+impl EncodeLabelValue for ReportResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Self::Counted => "counted",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        };
+        name.encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReportLabels {
+    result: ReportResult,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CommitLabels {
     pub(crate) result: CommitResult,
@@ -54,6 +79,8 @@ pub(crate) struct Metrics {
     pub(crate) commits: Family<CommitLabels, Counter>,
     pub(crate) logins_failed: Counter,
     pub(crate) panics: Counter,
+    usage_reports: Family<ReportLabels, Counter>,
+    pub(crate) usage_swept: Counter,
     registry: Arc<Registry>,
 }
 
@@ -65,6 +92,7 @@ impl Metrics {
         let (acks, nacks) = (Counter::default(), Counter::default());
         let (logins_failed, panics) = (Counter::default(), Counter::default());
         let commits = Family::default();
+        let (usage_reports, usage_swept) = (Family::default(), Counter::default());
         registry.register(
             "nodes_connected",
             "Data planes with an open stream",
@@ -88,6 +116,16 @@ impl Metrics {
         registry.register("commits", "Changes by their result", commits.clone());
         registry.register("logins_failed", "Logins that were refused", logins_failed.clone());
         registry.register("panics", "Calls that ended in a panic", panics.clone());
+        registry.register(
+            "usage_reports",
+            "Reports of usage by data planes, by result",
+            usage_reports.clone(),
+        );
+        registry.register(
+            "usage_swept",
+            "Rows of usage that were dropped because of their age or number",
+            usage_swept.clone(),
+        );
         let registry = Arc::new(registry);
         Self {
             nodes_connected,
@@ -97,8 +135,14 @@ impl Metrics {
             commits,
             logins_failed,
             panics,
+            usage_reports,
+            usage_swept,
             registry,
         }
+    }
+
+    pub(crate) fn reported(&self, result: ReportResult) {
+        self.usage_reports.get_or_create(&ReportLabels { result }).inc();
     }
 
     /// All metrics in the text format.

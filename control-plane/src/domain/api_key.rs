@@ -6,8 +6,11 @@ mod form;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    DisplayName, Email, FieldViolation, LossPolicy, Times, Violations, model::ModelPattern,
-    provider::ProviderName, user::UserId,
+    DisplayName, Email, FieldViolation, LossPolicy, Times, Violations,
+    limits::{self, Limits},
+    model::ModelPattern,
+    provider::ProviderName,
+    user::UserId,
 };
 
 pub use form::{KeyHash, KeyId, Minted, mint};
@@ -28,6 +31,7 @@ pub struct Draft {
     pub allowed_providers: Vec<String>,
     /// `None`: as the settings say.
     pub loss_policy: Option<LossPolicy>,
+    pub limits: limits::Draft,
 }
 
 impl Draft {
@@ -41,6 +45,7 @@ impl Draft {
             allowed_models,
             allowed_providers,
             loss_policy,
+            limits,
         } = self;
         let mut violations = Violations::default();
         let name = violations.check("name", DisplayName::parse(name));
@@ -69,7 +74,14 @@ impl Draft {
             allowed_models,
             allowed_providers,
         };
-        let spec = name.map(|name| Spec {
+        let limits = match limits.check() {
+            Ok(limits) => Some(limits),
+            Err(part) => {
+                violations.nest("limits", part);
+                None
+            }
+        };
+        let spec = name.zip(limits).map(|(name, limits)| Spec {
             name,
             email,
             owner: *owner,
@@ -77,6 +89,7 @@ impl Draft {
             expires_at: *expires_at,
             scope,
             loss_policy: *loss_policy,
+            limits,
         });
         violations.finish(spec)
     }
@@ -99,6 +112,7 @@ pub struct Spec {
     pub expires_at: Option<SystemTime>,
     pub scope: Scope,
     pub loss_policy: Option<LossPolicy>,
+    pub limits: Limits,
 }
 
 impl Spec {
@@ -112,6 +126,7 @@ impl Spec {
             expires_at,
             scope,
             loss_policy,
+            limits,
         } = self;
         Draft {
             name: name.as_str().to_owned(),
@@ -133,6 +148,7 @@ impl Spec {
                 .map(|name| name.as_str().to_owned())
                 .collect(),
             loss_policy: *loss_policy,
+            limits: limits.to_draft(),
         }
     }
 
@@ -196,7 +212,12 @@ pub fn is_revocation(before: &ApiKey, after: Option<&ApiKey>) -> bool {
         (Some(old), Some(new)) => new < old,
     };
     let is_disabled = before.spec.enabled && !after.spec.enabled;
-    is_disabled || ends_earlier || before.spec.scope != after.spec.scope || before.hash != after.hash
+    let is_limited = before.spec.limits != after.spec.limits && !after.spec.limits.is_unlimited();
+    is_disabled
+        || ends_earlier
+        || is_limited
+        || before.spec.scope != after.spec.scope
+        || before.hash != after.hash
 }
 
 #[cfg(test)]
@@ -214,6 +235,7 @@ mod tests {
             allowed_models: vec![],
             allowed_providers: vec![],
             loss_policy: None,
+            limits: limits::Draft::default(),
         };
         let key = |draft: &Draft| ApiKey {
             id: KeyId::parse("abcdefghijkl").unwrap(),

@@ -1,6 +1,11 @@
 //! What holds for all requests.
 
-use super::{FieldViolation, LossPolicy, Violations, model::Tier};
+use super::{
+    FieldViolation, Invalid, LossPolicy, Violations,
+    model::Tier,
+    price::{PRICES_MAX, Price},
+    retention::Retention,
+};
 
 /// Bounds of each setting.
 const TOKENS_MAX: u32 = 100_000_000;
@@ -12,6 +17,8 @@ const REQUEST_DEADLINE_S_MAX: u32 = 3_600;
 const STALE_LIMIT_S_MIN: u32 = 30;
 const STALE_LIMIT_S_MAX: u32 = 30 * 24 * 60 * 60;
 const STALE_LIMIT_S_DEFAULT: u32 = 24 * 60 * 60;
+const CURRENCY_CHARS_MAX: usize = 8;
+const CURRENCY_DEFAULT: &str = "USD";
 
 /// How the candidates of a request are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +57,7 @@ pub struct Breaker {
 }
 
 /// Settings that are not yet checked, and what they are at first start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub fallback_strategy: FallbackStrategy,
     pub breaker: Breaker,
@@ -65,6 +72,10 @@ pub struct Draft {
     pub default_tier: Option<Tier>,
     /// How long a data plane serves on without having heard of us; 0: for ever.
     pub stale_limit_s: u32,
+    /// The first that fits counts.
+    pub prices: Vec<Price>,
+    pub currency: String,
+    pub retention: Retention,
 }
 
 impl Default for Draft {
@@ -84,6 +95,9 @@ impl Default for Draft {
             loss_policy: LossPolicy::Report,
             default_tier: None,
             stale_limit_s: STALE_LIMIT_S_DEFAULT,
+            prices: Vec::new(),
+            currency: CURRENCY_DEFAULT.to_owned(),
+            retention: Retention::default(),
         }
     }
 }
@@ -123,18 +137,47 @@ impl Draft {
         if self.min_tokens_limit > self.max_tokens_limit {
             violations.add("min_tokens_limit", "must not be above max_tokens_limit");
         }
+        self.check_accounts(&mut violations);
         violations.finish(Some(Settings(self)))
     }
 }
 
+impl Draft {
+    /// What is charged, and how long it is remembered.
+    fn check_accounts(&self, violations: &mut Violations) {
+        if self.prices.len() > PRICES_MAX {
+            violations.add("prices", format!("must have at most {PRICES_MAX} entries"));
+        }
+        for (index, price) in self.prices.iter().enumerate() {
+            if let Err(part) = price.check() {
+                violations.nest(&format!("prices[{index}]"), part);
+            }
+        }
+        violations.check("currency", check_currency(&self.currency));
+        if let Err(part) = self.retention.check() {
+            violations.nest("retention", part);
+        }
+    }
+}
+
+fn check_currency(text: &str) -> Result<(), Invalid> {
+    let is_word = text.chars().all(char::is_alphanumeric);
+    if (1..=CURRENCY_CHARS_MAX).contains(&text.chars().count()) && is_word {
+        return Ok(());
+    }
+    Err(Invalid::new(format!(
+        "must be an ISO 4217 code or a word of 1 to {CURRENCY_CHARS_MAX} letters and digits"
+    )))
+}
+
 /// Settings that have been checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings(Draft);
 
 impl Settings {
     #[must_use]
-    pub fn to_draft(self) -> Draft {
-        self.0
+    pub fn to_draft(&self) -> Draft {
+        self.0.clone()
     }
 }
 
@@ -160,9 +203,15 @@ mod tests {
             max_attempts: 21,
             request_deadline_s: 0,
             stale_limit_s: STALE_LIMIT_S_MAX + 1,
+            prices: vec![Price::default(); PRICES_MAX + 1],
+            currency: "a dollar".into(),
+            retention: Retention {
+                minute_hours: 0,
+                ..Retention::default()
+            },
             ..Draft::default()
         };
-        assert_eq!(draft.check().unwrap_err().len(), 7);
+        assert_eq!(draft.check().unwrap_err().len(), 7 + 1 + (PRICES_MAX + 1) + 1 + 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `ApiKeyService`. A `user` sees and manages their own keys only; somebody else's
 //! key does not exist for them.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
@@ -16,11 +17,12 @@ use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::mask::{self, UnknownPath};
 use crate::grpc::page::{Ask, matches_query, place_of_time};
 use crate::grpc::status::Error;
-use crate::grpc::{convert, duration, summary};
+use crate::grpc::{accounts, convert, duration, summary};
 use crate::snapshot::nodes::{NodeId, Nodes};
 use crate::store::{Change, Expect, Kind, Store, Stored};
 
-const ORDERS: [&str; 3] = ["created_at", "name", "last_used_at"];
+const ORDER_BY_USE: &str = "last_used_at";
+const ORDERS: [&str; 3] = ["created_at", "name", ORDER_BY_USE];
 /// How long a rotated key goes on if the caller does not say.
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 const OVERLAP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -45,17 +47,24 @@ impl ApiKeyService for ApiKeys {
         let ask = Ask::parse(request.page_size, &request.page_token, &request.order_by, &ORDERS)?;
         let mut keys = self.store.api_keys().await.map_err(Error::from)?;
         keys.retain(|key| call.reaches(key.value.spec.owner) && is_asked_for(&key.value, &request));
+        let usage = if ask.field() == ORDER_BY_USE {
+            self.store.key_usages().await.map_err(Error::from)?
+        } else {
+            BTreeMap::new()
+        };
         let page = ask.cut(keys, |Stored { value: key, .. }| {
             let place = match ask.field() {
                 "name" => key.spec.name.as_str().to_lowercase(),
-                // Data planes do not report usage yet: no key was ever used.
-                "last_used_at" => place_of_time(None),
+                ORDER_BY_USE => {
+                    let used = usage.get(key.id.as_str());
+                    place_of_time(used.map(|used| UNIX_EPOCH + Duration::from_secs(used.last_used_s)))
+                }
                 _ => place_of_time(Some(key.times.created_at)),
             };
             (place, key.id.as_str().to_owned())
         });
         Ok(Response::new(admin::ListApiKeysResponse {
-            api_keys: page.items.into_iter().map(convert::api_key).collect(),
+            api_keys: self.shown(&call, page.items).await?,
             next_page_token: page.next_page_token,
             total_size: page.total_size,
         }))
@@ -68,7 +77,7 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let key = self.reached(&call, &request.into_inner().id).await?;
         Ok(Response::new(admin::GetApiKeyResponse {
-            api_key: Some(convert::api_key(key)),
+            api_key: self.shown(&call, vec![key]).await?.pop(),
         }))
     }
 
@@ -94,7 +103,7 @@ impl ApiKeyService for ApiKeys {
         let request = request.into_inner();
         let key = commits::update(request.revision, || self.update(&call, request.clone())).await?;
         Ok(Response::new(admin::UpdateApiKeyResponse {
-            api_key: Some(convert::api_key(key)),
+            api_key: self.shown(&call, vec![key]).await?.pop(),
         }))
     }
 
@@ -147,7 +156,7 @@ impl ApiKeyService for ApiKeys {
         let acks = self.nodes.wait_acked(revision, timeout).await;
         let names = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
         Ok(Response::new(admin::RevokeApiKeyResponse {
-            api_key: Some(convert::api_key(key)),
+            api_key: self.shown(&call, vec![key]).await?.pop(),
             revision,
             acknowledged_nodes: names(acks.acknowledged),
             pending_nodes: names(acks.pending),
@@ -189,7 +198,7 @@ impl ApiKeys {
             allowed_providers,
             idempotency_key: _,
             loss_policy,
-            limits: _,
+            limits,
         } = request;
         let owner = self.owner(call, &owner_user_id).await?;
         let mut violations = Violations::default();
@@ -205,6 +214,7 @@ impl ApiKeys {
             allowed_models,
             allowed_providers,
             loss_policy,
+            limits: accounts::limits_draft(limits),
         };
         let key = ApiKey::new(&minted, draft.check()?, call.now);
         let audit = call
@@ -294,6 +304,17 @@ impl ApiKeys {
         }
     }
 
+    /// Keys as they are answered, with what was used of them.
+    async fn shown(&self, call: &Call, keys: Vec<Stored<ApiKey>>) -> Result<Vec<admin::ApiKey>, Error> {
+        let ids = keys.iter().map(|key| key.value.id.clone()).collect();
+        let usage = self.store.key_usage(ids).await?;
+        let shown = |key: Stored<ApiKey>| {
+            let used = usage.get(key.value.id.as_str());
+            accounts::with_usage(convert::api_key(key), used, call.now)
+        };
+        Ok(keys.into_iter().map(shown).collect())
+    }
+
     /// The key, if the caller reaches it; otherwise it is as if it were not there.
     async fn reached(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
         let missing = || Error::NotFound {
@@ -368,6 +389,7 @@ fn set(
                 draft.loss_policy = policy;
             }
         }
+        "limits" => draft.limits = accounts::limits_draft(wire.limits.clone()),
         _ => return Err(UnknownPath),
     }
     Ok(())

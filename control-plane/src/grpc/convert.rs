@@ -12,7 +12,8 @@ use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::domain::user::{self, Role, User};
 use crate::domain::{Invalid, LossPolicy, Times};
-use crate::snapshot::dialect;
+use crate::grpc::accounts;
+use crate::snapshot::{dialect, limits};
 use crate::store::Stored;
 
 // === users ===
@@ -90,6 +91,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         revision,
     } = stored;
     let display = id.display();
+    let limits = limits::limits(&spec.limits);
     let api_key::Draft {
         name,
         email,
@@ -99,6 +101,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         allowed_models,
         allowed_providers,
         loss_policy,
+        limits: _,
     } = spec.to_draft();
     let Times {
         created_at,
@@ -120,7 +123,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         revision,
         display,
         loss_policy: loss_policy.map_or(0, |policy| loss_policy_to_proto(policy).into()),
-        limits: None,
+        limits,
     }
 }
 
@@ -317,6 +320,9 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         loss_policy,
         default_tier,
         stale_limit_s,
+        prices,
+        currency,
+        retention,
     } = value.to_draft();
     let settings::Breaker {
         enabled,
@@ -343,9 +349,9 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         loss_policy: loss_policy_to_proto(loss_policy).into(),
         default_tier: default_tier.map_or(0, |tier| tier_to_proto(tier).into()),
         stale_limit: stale_limit_s,
-        prices: Vec::new(),
-        currency: String::new(),
-        retention: None,
+        prices: accounts::prices(prices),
+        currency,
+        retention: Some(accounts::retention(retention)),
     }
 }
 

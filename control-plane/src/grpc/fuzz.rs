@@ -102,6 +102,7 @@ fn key(input: &[u8]) -> Result<()> {
         return Ok(());
     };
     let draft = api_key::Draft {
+        limits: crate::domain::limits::Draft::default(),
         name: request.name,
         email: request.email,
         owner: UserId::from_bytes([1; 16]),

@@ -2,6 +2,7 @@
 //! answer. `status` is the only way from an error to a status,
 //! and `interceptor` decides who gets as far as a service.
 
+mod accounts;
 mod api_key;
 mod audit;
 mod auth;
@@ -25,6 +26,7 @@ mod settings;
 mod stats;
 mod status;
 mod summary;
+pub(crate) mod usage;
 mod user;
 pub(crate) mod watch;
 
@@ -43,6 +45,7 @@ use bridge_proto::admin::v1::service_token_service_server::{self, ServiceTokenSe
 use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServer};
 use bridge_proto::admin::v1::stats_service_server::{self, StatsServiceServer};
 use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
+use bridge_proto::fleet::v1::usage_service_server::UsageServiceServer;
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -134,6 +137,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
     };
+    let stats = stats::Stats::new(store.clone());
     let settings = settings::Settings { store, commits };
     Routes::new(serving)
         .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
@@ -148,7 +152,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         )
         .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
-        .add_service(StatsServiceServer::new(stats::Stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(
             RoutingServiceServer::new(routing::Routing).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
         )
@@ -172,7 +176,8 @@ pub(crate) fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection
         .add_service(configure().build_v1alpha()?))
 }
 
-pub(crate) fn fleet_routes(watch: watch::Watch) -> Routes {
+pub(crate) fn fleet_routes(watch: watch::Watch, usage: usage::Usage) -> Routes {
     let watch = WatchServiceServer::new(watch).max_decoding_message_size(watch::WATCH_REQUEST_BYTES_MAX);
-    Routes::new(watch)
+    let usage = UsageServiceServer::new(usage).max_decoding_message_size(usage::REPORT_BYTES_MAX);
+    Routes::new(watch).add_service(usage)
 }

@@ -46,16 +46,7 @@ impl Ask {
         fields: &[&'static str],
     ) -> Result<Self, Error> {
         let order = Order::parse(order_by, fields)?;
-        let size = match usize::try_from(page_size) {
-            Ok(0) => PAGE_SIZE_DEFAULT,
-            Ok(size) if size <= PAGE_SIZE_MAX => size,
-            Ok(_) | Err(_) => {
-                return Err(Error::invalid(
-                    "page_size",
-                    format!("must be 1 to {PAGE_SIZE_MAX}"),
-                ));
-            }
-        };
+        let size = self::page_size(page_size)?;
         let after = if page_token.is_empty() {
             None
         } else {
@@ -85,6 +76,18 @@ impl Ask {
             next_page_token,
             total_size,
         }
+    }
+}
+
+/// How many items a page has.
+pub(crate) fn page_size(wire: u32) -> Result<usize, Error> {
+    match usize::try_from(wire) {
+        Ok(0) => Ok(PAGE_SIZE_DEFAULT),
+        Ok(size) if size <= PAGE_SIZE_MAX => Ok(size),
+        Ok(_) | Err(_) => Err(Error::invalid(
+            "page_size",
+            format!("must be 1 to {PAGE_SIZE_MAX}"),
+        )),
     }
 }
 

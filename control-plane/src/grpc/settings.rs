@@ -11,7 +11,7 @@ use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits};
 use crate::grpc::mask::{self, UnknownPath};
 use crate::grpc::status::Error;
-use crate::grpc::{convert, summary};
+use crate::grpc::{accounts, convert, summary};
 use crate::store::{Change, Kind, Store, Stored};
 
 const TARGET: &str = "settings";
@@ -80,10 +80,10 @@ impl Settings {
         }
         let after = draft.check().map_err(|part| Error::nested("settings", part))?;
         let audit = call.audit(TARGET).with_summaries(
-            Some(summary::settings(before.value)),
-            Some(summary::settings(after)),
+            Some(summary::settings(&before.value)),
+            Some(summary::settings(&after)),
         );
-        let change = Change::PutSettings(after, commits::expect(revision, before.revision));
+        let change = Change::PutSettings(after.clone(), commits::expect(revision, before.revision));
         let revision = self.commits.commit(vec![change], audit).await?;
         Ok(Stored {
             value: after,
@@ -99,6 +99,7 @@ fn set(
     violations: &mut Violations,
 ) -> Result<(), UnknownPath> {
     let breaker = wire.circuit_breaker.unwrap_or_default();
+    let retention = wire.retention.unwrap_or_default();
     match path {
         "fallback_strategy" => {
             let strategy = convert::fallback_strategy(wire.fallback_strategy);
@@ -137,6 +138,14 @@ fn set(
                 draft.default_tier = tier;
             }
         }
+        "prices" => draft.prices = accounts::prices_draft(&wire.prices),
+        "currency" => draft.currency.clone_from(&wire.currency),
+        "retention" => draft.retention = accounts::retention_draft(&retention),
+        "retention.minute_hours" => draft.retention.minute_hours = retention.minute_hours,
+        "retention.hour_days" => draft.retention.hour_days = retention.hour_days,
+        "retention.day_days" => draft.retention.day_days = retention.day_days,
+        "retention.request_hours" => draft.retention.request_hours = retention.request_hours,
+        "retention.request_entries" => draft.retention.request_entries = retention.request_entries,
         _ => return Err(UnknownPath),
     }
     Ok(())

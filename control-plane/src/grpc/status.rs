@@ -42,6 +42,8 @@ pub(crate) enum Error {
     UnknownMethod,
     #[error("{kind} {id} does not exist")]
     NotFound { kind: store::Kind, id: String },
+    #[error("request {id} is not in the log, or not yet")]
+    NoSuchRequest { id: String },
     #[error("{kind} {id} already exists")]
     Exists { kind: store::Kind, id: String },
     #[error("the idempotency key was used for another request")]
@@ -95,7 +97,7 @@ impl Error {
             | Self::RefreshRefused => Code::Unauthenticated,
             Self::PasswordChangeRequired | Self::RoleRefused { .. } => Code::PermissionDenied,
             Self::UnknownMethod => Code::Unimplemented,
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoSuchRequest { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
             Self::Conflict { .. } => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
@@ -121,6 +123,7 @@ impl Error {
             Self::Invalid(_)
             | Self::UnknownMethod
             | Self::NotFound { .. }
+            | Self::NoSuchRequest { .. }
             | Self::Exists { .. }
             | Self::Conflict { .. }
             | Self::Precondition(_)

@@ -4,9 +4,13 @@
 use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::audit::Summary;
+use crate::domain::limits::{self, Amount, Period};
 use crate::domain::model::{ModelRule, Target, Tier};
+use crate::domain::price::Price;
 use crate::domain::provider::{self, Provider};
+use crate::domain::retention::Retention;
 use crate::domain::settings::{self, Settings};
+use crate::domain::usage::Tokens;
 use crate::domain::user::{self, User};
 use crate::store::Stored;
 
@@ -41,14 +45,40 @@ pub(crate) fn api_key(key: &ApiKey) -> Summary {
         allowed_models,
         allowed_providers,
         loss_policy,
+        limits,
     } = key.spec.to_draft();
     let expires_s = expires_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let expires_s = expires_s.map_or_else(|| "never".to_owned(), |since| since.as_secs().to_string());
     Summary::new(format!(
         "name={name:?} email={email} owner={owner} enabled={enabled} expires_s={expires_s} \
-         allowed_models={allowed_models:?} allowed_providers={allowed_providers:?} loss_policy={}",
+         allowed_models={allowed_models:?} allowed_providers={allowed_providers:?} loss_policy={} {}",
         loss_policy.map_or("of the settings", LossPolicy::as_str),
+        limits_text(&limits),
     ))
+}
+
+fn limits_text(limits: &limits::Draft) -> String {
+    let limits::Draft {
+        requests_per_minute,
+        tokens_per_minute,
+        concurrent_requests,
+        budgets,
+    } = limits;
+    let budgets: Vec<_> = budgets
+        .iter()
+        .map(|limits::BudgetDraft { period, amount }| {
+            let period = period.map(Period::as_str).unwrap_or_default();
+            match amount {
+                Some(Amount::Tokens(tokens)) => format!("{period}:{tokens} tokens"),
+                Some(Amount::CostMicros(micros)) => format!("{period}:{micros} micros"),
+                None => period.to_owned(),
+            }
+        })
+        .collect();
+    format!(
+        "requests_per_minute={requests_per_minute:?} tokens_per_minute={tokens_per_minute:?} \
+         concurrent_requests={concurrent_requests:?} budgets={budgets:?}"
+    )
 }
 
 pub(crate) fn provider(provider: &Provider) -> Summary {
@@ -150,7 +180,7 @@ fn knobs(overrides: &provider::OverridesDraft) -> String {
     knobs.collect::<Vec<_>>().join(" ")
 }
 
-pub(crate) fn settings(settings: Settings) -> Summary {
+pub(crate) fn settings(settings: &Settings) -> Summary {
     let settings::Draft {
         fallback_strategy,
         breaker:
@@ -167,17 +197,44 @@ pub(crate) fn settings(settings: Settings) -> Summary {
         loss_policy,
         default_tier,
         stale_limit_s,
+        prices,
+        currency,
+        retention:
+            Retention {
+                minute_hours,
+                hour_days,
+                day_days,
+                request_hours,
+                request_entries,
+            },
     } = settings.to_draft();
+    let prices: Vec<_> = prices.iter().map(price_text).collect();
     Summary::new(format!(
         "fallback_strategy={} breaker.enabled={enabled} breaker.failure_threshold={failure_threshold} \
          breaker.recovery_timeout_s={recovery_timeout_s} min_tokens_limit={min_tokens_limit} \
          max_tokens_limit={max_tokens_limit} max_attempts={max_attempts} request_deadline_s={request_deadline_s} \
          allow_query_api_key={allow_query_api_key} loss_policy={} default_tier={} \
-         stale_limit_s={stale_limit_s}",
+         stale_limit_s={stale_limit_s} currency={currency} prices={prices:?} minute_hours={minute_hours} \
+         hour_days={hour_days} day_days={day_days} request_hours={request_hours} request_entries={request_entries}",
         fallback_strategy.as_str(),
         loss_policy.as_str(),
         default_tier.map_or("none", Tier::as_str),
     ))
+}
+
+fn price_text(price: &Price) -> String {
+    let Price {
+        provider,
+        model,
+        rates:
+            Tokens {
+                input,
+                output,
+                cache_read,
+                cache_creation,
+            },
+    } = price;
+    format!("{provider}/{model}:{input}/{output}/{cache_read}/{cache_creation}")
 }
 
 #[cfg(test)]

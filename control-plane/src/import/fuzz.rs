@@ -99,7 +99,7 @@ fn run(input: &[u8]) -> Result<()> {
         .check()
         .ok()
         .context("the first settings")?;
-    if let Ok(changed) = settings.on(base) {
+    if let Ok(changed) = settings.on(&base) {
         let again = changed
             .to_draft()
             .check()

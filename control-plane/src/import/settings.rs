@@ -4,13 +4,16 @@ use super::{object::Object, variables::Variables};
 use crate::domain::{
     FieldViolation, Invalid, LossPolicy, Violations,
     model::Tier,
+    price::Price,
     settings::{Breaker, Draft, FallbackStrategy, Settings},
+    usage::Tokens,
 };
 
 const BREAKER: &str = "circuit_breaker";
+const PRICES: &str = "prices";
 
 /// Settings that the file names; the rest stays as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportedSettings {
     fallback_strategy: Option<FallbackStrategy>,
     breaker_enabled: Option<bool>,
@@ -18,6 +21,8 @@ pub struct ImportedSettings {
     recovery_timeout_s: Option<u32>,
     loss_policy: Option<LossPolicy>,
     default_tier: Option<Tier>,
+    prices: Option<Vec<Price>>,
+    currency: Option<String>,
 }
 
 impl ImportedSettings {
@@ -39,6 +44,8 @@ impl ImportedSettings {
             ),
             loss_policy: word("loss_policy", LossPolicy::parse, file, variables, violations),
             default_tier: word("default_tier", Tier::parse, file, variables, violations),
+            prices: prices(file, violations, unknown),
+            currency: file.text("currency", violations),
             ..Self::default()
         };
         let breaker = file.take(BREAKER);
@@ -53,7 +60,7 @@ impl ImportedSettings {
     }
 
     /// The settings, as the file changes them.
-    pub fn on(self, base: Settings) -> Result<Settings, Vec<FieldViolation>> {
+    pub fn on(self, base: &Settings) -> Result<Settings, Vec<FieldViolation>> {
         let Self {
             fallback_strategy,
             breaker_enabled,
@@ -61,6 +68,8 @@ impl ImportedSettings {
             recovery_timeout_s,
             loss_policy,
             default_tier,
+            prices,
+            currency,
         } = self;
         let base = base.to_draft();
         Draft {
@@ -72,10 +81,38 @@ impl ImportedSettings {
             },
             loss_policy: loss_policy.unwrap_or(base.loss_policy),
             default_tier: default_tier.or(base.default_tier),
+            prices: prices.unwrap_or(base.prices),
+            currency: currency.unwrap_or(base.currency),
             ..base
         }
         .check()
     }
+}
+
+/// `None`: the file says nothing of prices.
+fn prices(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<String>) -> Option<Vec<Price>> {
+    file.names().contains(&PRICES.to_owned()).then(|| {
+        let items = file.list(PRICES, violations).into_iter().enumerate();
+        let rows =
+            items.filter_map(|(index, item)| Object::of(format!("{PRICES}[{index}]"), item, violations));
+        let rows: Vec<Object> = rows.collect();
+        rows.into_iter()
+            .map(|mut row| {
+                let price = Price {
+                    provider: row.text("provider", violations).unwrap_or_default(),
+                    model: row.text("model", violations).unwrap_or_default(),
+                    rates: Tokens {
+                        input: row.integer("input", violations).unwrap_or_default(),
+                        output: row.integer("output", violations).unwrap_or_default(),
+                        cache_read: row.integer("cache_read", violations).unwrap_or_default(),
+                        cache_creation: row.integer("cache_creation", violations).unwrap_or_default(),
+                    },
+                };
+                unknown.extend(row.into_unknown());
+                price
+            })
+            .collect()
+    })
 }
 
 fn word<T>(

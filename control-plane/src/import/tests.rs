@@ -48,7 +48,7 @@ fn the_files_of_existing_installations_are_accepted() {
     assert_eq!((spec.limits.timeout_s, spec.limits.max_retries), (60, Some(1)));
     let settings = imported
         .settings
-        .on(settings::Draft::default().check().unwrap())
+        .on(&settings::Draft::default().check().unwrap())
         .unwrap()
         .to_draft();
     assert_eq!(settings, settings::Draft::default());
@@ -69,7 +69,8 @@ fn everything_that_is_ours_is_read_too() {
         {"match": "gpt-*", "provider": "Local LLM", "model": "*"}
       ],
       "fallback_strategy": "random", "circuit_breaker": {"enabled": false, "recovery_timeout": 5},
-      "loss_policy": "strict", "default_tier": "middle", "version": 3
+      "loss_policy": "strict", "default_tier": "middle", "version": 3,
+      "currency": "EUR", "prices": [{"provider": "a", "model": "m-*", "input": 1, "output": 2, "cache_read": 3, "cache_creation": 4, "per": "token"}]
     }"#;
     let imported = import(text).unwrap();
     let provider = &imported.providers[0];
@@ -83,13 +84,21 @@ fn everything_that_is_ours_is_read_too() {
     assert_eq!(imported.rules.len(), 2);
     let settings = imported
         .settings
-        .on(settings::Draft::default().check().unwrap())
+        .on(&settings::Draft::default().check().unwrap())
         .unwrap()
         .to_draft();
     assert_eq!(settings.fallback_strategy, FallbackStrategy::Random);
     assert_eq!(
         (settings.loss_policy, settings.default_tier),
         (LossPolicy::Strict, Some(Tier::Middle))
+    );
+    assert_eq!(settings.currency, "EUR");
+    assert_eq!(
+        (
+            &*settings.prices[0].model,
+            settings.prices[0].rates.cache_creation
+        ),
+        ("m-*", 4)
     );
     assert_eq!(
         settings.breaker,
@@ -104,6 +113,7 @@ fn everything_that_is_ours_is_read_too() {
         "providers[0].dialect_overrides.shape",
         "providers[0].model_options[0].size",
         "providers[0].colour",
+        "prices[0].per",
         "version",
     ] {
         assert!(
@@ -112,7 +122,7 @@ fn everything_that_is_ours_is_read_too() {
             imported.warnings
         );
     }
-    assert_eq!(imported.warnings.len(), 5);
+    assert_eq!(imported.warnings.len(), 6);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::domain::provider::{self, ApiFormat, PlainSecrets, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::snapshot::dialect;
 use crate::snapshot::index::Key;
+use crate::snapshot::limits;
 use crate::store::Stored;
 
 pub(crate) fn provider_key(name: &str) -> Key {
@@ -118,6 +119,7 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         expires_at,
         scope,
         loss_policy,
+        limits,
     } = spec;
     let api_key::Scope {
         allowed_models,
@@ -141,7 +143,7 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         loss_policy: loss_policy
             .map_or(fleet::LossPolicy::Unspecified, self::loss_policy)
             .into(),
-        limits: None,
+        limits: limits::limits(limits),
     };
     enabled.then_some(fleet::Resource {
         kind: Some(Kind::ApiKey(key)),
@@ -173,7 +175,7 @@ pub(crate) fn model_rule(rule: &ModelRule) -> fleet::Resource {
     }
 }
 
-pub(crate) fn settings(settings: Settings) -> fleet::Resource {
+pub(crate) fn settings(settings: &Settings) -> fleet::Resource {
     let settings::Draft {
         fallback_strategy,
         breaker,
@@ -185,6 +187,10 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         loss_policy,
         default_tier,
         stale_limit_s,
+        prices,
+        currency,
+        // Kept here alone.
+        retention: _,
     } = settings.to_draft();
     let settings::Breaker {
         enabled,
@@ -210,8 +216,8 @@ pub(crate) fn settings(settings: Settings) -> fleet::Resource {
         allow_query_api_key,
         stale_limit: Some(seconds(stale_limit_s)),
         default_tier: default_tier.map_or(fleet::Tier::Unspecified, tier).into(),
-        prices: Vec::new(),
-        currency: String::new(),
+        prices: prices.into_iter().map(limits::price).collect(),
+        currency,
     };
     fleet::Resource {
         kind: Some(Kind::Settings(settings)),
@@ -313,6 +319,7 @@ mod tests {
     fn key(enabled: bool) -> ApiKey {
         let minted = api_key::mint([9; 32], [1; 12]);
         let draft = api_key::Draft {
+            limits: crate::domain::limits::Draft::default(),
             name: "ci".into(),
             email: String::new(),
             owner: UserId::mint([1; 16]),

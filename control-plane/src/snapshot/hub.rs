@@ -180,7 +180,7 @@ impl State {
             state.put(key, Some(build::model_rule(&rule.value)));
         }
         if let Some(settings) = settings {
-            state.put(build::settings_key(), Some(build::settings(settings.value)));
+            state.put(build::settings_key(), Some(build::settings(&settings.value)));
         }
         state
     }
@@ -199,7 +199,7 @@ impl State {
                 self.put(build::model_rule_key(&id), Some(build::model_rule(&rule.value)));
             }
             Some(Resource::Settings(settings)) => {
-                self.put(build::settings_key(), Some(build::settings(settings.value)));
+                self.put(build::settings_key(), Some(build::settings(&settings.value)));
             }
             None => match kind {
                 Kind::Provider => self.put(build::provider_key(&id), None),

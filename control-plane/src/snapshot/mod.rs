@@ -7,4 +7,5 @@ pub(crate) mod dialect;
 mod gather;
 pub(crate) mod hub;
 pub(crate) mod index;
+pub(crate) mod limits;
 pub(crate) mod nodes;

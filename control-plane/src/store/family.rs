@@ -30,6 +30,10 @@ families! {
     ChangeLog = "change_log",
     Audit = "audit",
     Idempotency = "idempotency",
+    UsageSums = "usage_sums",
+    UsageMeta = "usage_meta",
+    KeyUsage = "key_usage",
+    RequestLog = "request_log",
 }
 
 impl Family {
@@ -41,6 +45,8 @@ impl Family {
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
             Self::HealthChecks => false,
+            // Traffic is no configuration.
+            Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,
         }
     }
 }

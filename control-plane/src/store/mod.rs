@@ -22,6 +22,7 @@ mod rows;
 mod sled;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verify;
 mod write_set;
 mod writer;
@@ -43,6 +44,7 @@ pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedNam
 pub use error::{CommitError, Error, OpenError};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
 pub use record::Stored;
+pub use usage::{Cursor, KeyUsage, LogAsk, LogPage, Spent, Swept, UsageAsk};
 
 use backend::{Backend, Parts};
 use head::Installation;

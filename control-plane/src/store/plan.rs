@@ -12,6 +12,7 @@ use super::{
     idempotency::{self, Sweep},
     record::{self, Persist, session_key},
     rows::Rows,
+    usage::{self, Outdated},
     write_set::{WriteSet, Writes},
 };
 use crate::domain::{
@@ -20,6 +21,7 @@ use crate::domain::{
     model::{self, ModelRule, RuleId},
     provider::{Provider, ProviderName},
     session::Session,
+    usage::Report,
     user::{User, UserId},
 };
 
@@ -33,6 +35,9 @@ pub(super) enum Request {
     Sessions(Vec<SessionChange>),
     /// Bookkeeping too, each check with the revision of the provider that it is about.
     Checks(Vec<(Check, u64)>),
+    /// A report of a node, and when it came, in seconds since 1970.
+    Usage(Box<Report>, u64),
+    ForgetUsage(Outdated),
 }
 
 /// A request that can be carried out.
@@ -63,6 +68,8 @@ pub(super) fn plan(
                 checks::keep(&mut planner.writes, check, *of_revision, planner.revision)?;
             }
         }
+        Request::Usage(report, now) => usage::count(&mut planner.writes, report, head.revision, *now)?,
+        Request::ForgetUsage(outdated) => usage::forget(&mut planner.writes, outdated, head.revision)?,
         Request::Commit(commit) => {
             planner.revision += u64::from(commit.changes.iter().any(is_configuration));
             if let Some(idempotency) = &commit.idempotency {

@@ -6,6 +6,7 @@ mod health;
 mod models;
 mod requests;
 mod services;
+mod usage;
 mod violations;
 mod watch;
 

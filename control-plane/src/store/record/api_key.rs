@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Persist, TimesRecord, from_ms, hash_from_base64, reason, reasons, to_base64, to_ms};
+use super::{
+    LimitsRecord, Persist, TimesRecord, from_ms, hash_from_base64, reason, reasons, to_base64, to_ms,
+};
 use crate::{
     domain::{
         LossPolicy,
@@ -25,6 +27,8 @@ pub(in crate::store) struct ApiKeyRecord {
     allowed_providers: Vec<String>,
     #[serde(default)]
     loss_policy: Option<String>,
+    #[serde(default)]
+    limits: Option<LimitsRecord>,
     times: TimesRecord,
 }
 
@@ -52,6 +56,7 @@ impl Persist for ApiKey {
             allowed_models,
             allowed_providers,
             loss_policy,
+            limits,
         } = spec.to_draft();
         ApiKeyRecord {
             id: id.to_string(),
@@ -64,6 +69,7 @@ impl Persist for ApiKey {
             allowed_models,
             allowed_providers,
             loss_policy: loss_policy.map(|policy| policy.as_str().to_owned()),
+            limits: LimitsRecord::of(limits),
             times: TimesRecord::of(*times),
         }
     }
@@ -80,6 +86,7 @@ impl Persist for ApiKey {
             allowed_models,
             allowed_providers,
             loss_policy,
+            limits,
             times,
         } = record;
         let owner = UserId::parse(&owner).map_err(reason)?;
@@ -95,6 +102,7 @@ impl Persist for ApiKey {
             loss_policy: loss_policy
                 .map(|policy| LossPolicy::parse(&policy).map_err(reason))
                 .transpose()?,
+            limits: limits.map(LimitsRecord::into_draft).unwrap_or_default(),
         };
         Ok(Self {
             id: KeyId::parse(&id).map_err(reason)?,

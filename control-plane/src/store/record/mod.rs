@@ -5,6 +5,7 @@ mod api_key;
 mod audit;
 mod dialect;
 mod health;
+mod limits;
 mod log;
 mod provider;
 mod rule_and_settings;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 pub(super) use audit::AuditRecord;
 pub(super) use health::checks_of;
+use limits::LimitsRecord;
 pub(super) use log::{ChangeRecord, IdempotencyRecord};
 pub(super) use rule_and_settings::SETTINGS_KEY;
 pub(super) use user::session_key;

@@ -7,7 +7,10 @@ use crate::{
     domain::{
         LossPolicy,
         model::{self, ModelRule, RuleId, Tier},
+        price::Price,
+        retention::Retention,
         settings::{Breaker, Draft, FallbackStrategy, Settings},
+        usage::Tokens,
     },
     store::family::Family,
 };
@@ -101,6 +104,113 @@ pub(in crate::store) struct SettingsRecord {
     /// Absent in what was written before it could be chosen: the default.
     #[serde(default)]
     stale_limit_s: Option<u32>,
+    #[serde(default)]
+    prices: Vec<PriceRecord>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    retention: Option<RetentionRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PriceRecord {
+    #[serde(default)]
+    provider: String,
+    model: String,
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_creation: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RetentionRecord {
+    minute_hours: u32,
+    hour_days: u32,
+    day_days: u32,
+    request_hours: u32,
+    request_entries: u32,
+}
+
+impl PriceRecord {
+    fn of(price: Price) -> Self {
+        let Price {
+            provider,
+            model,
+            rates:
+                Tokens {
+                    input,
+                    output,
+                    cache_read,
+                    cache_creation,
+                },
+        } = price;
+        Self {
+            provider,
+            model,
+            input,
+            output,
+            cache_read,
+            cache_creation,
+        }
+    }
+
+    fn into_price(self) -> Price {
+        let Self {
+            provider,
+            model,
+            input,
+            output,
+            cache_read,
+            cache_creation,
+        } = self;
+        Price {
+            provider,
+            model,
+            rates: Tokens {
+                input,
+                output,
+                cache_read,
+                cache_creation,
+            },
+        }
+    }
+}
+
+impl RetentionRecord {
+    fn of(retention: Retention) -> Self {
+        let Retention {
+            minute_hours,
+            hour_days,
+            day_days,
+            request_hours,
+            request_entries,
+        } = retention;
+        Self {
+            minute_hours,
+            hour_days,
+            day_days,
+            request_hours,
+            request_entries,
+        }
+    }
+
+    fn into_retention(self) -> Retention {
+        let Self {
+            minute_hours,
+            hour_days,
+            day_days,
+            request_hours,
+            request_entries,
+        } = self;
+        Retention {
+            minute_hours,
+            hour_days,
+            day_days,
+            request_hours,
+            request_entries,
+        }
+    }
 }
 
 impl Persist for Settings {
@@ -128,6 +238,9 @@ impl Persist for Settings {
             loss_policy,
             default_tier,
             stale_limit_s,
+            prices,
+            currency,
+            retention,
         } = self.to_draft();
         SettingsRecord {
             fallback_strategy: fallback_strategy.as_str().to_owned(),
@@ -142,6 +255,9 @@ impl Persist for Settings {
             loss_policy: Some(loss_policy.as_str().to_owned()),
             default_tier: default_tier.map(|tier| tier.as_str().to_owned()),
             stale_limit_s: Some(stale_limit_s),
+            prices: prices.into_iter().map(PriceRecord::of).collect(),
+            currency: Some(currency),
+            retention: Some(RetentionRecord::of(retention)),
         }
     }
 
@@ -159,7 +275,11 @@ impl Persist for Settings {
             loss_policy,
             default_tier,
             stale_limit_s,
+            prices,
+            currency,
+            retention,
         } = record;
+        let defaults = Draft::default();
         let draft = Draft {
             fallback_strategy: FallbackStrategy::parse(&fallback_strategy).map_err(reason)?,
             breaker: Breaker {
@@ -178,7 +298,10 @@ impl Persist for Settings {
             default_tier: default_tier
                 .map(|tier| Tier::parse(&tier).map_err(reason))
                 .transpose()?,
-            stale_limit_s: stale_limit_s.unwrap_or(Draft::default().stale_limit_s),
+            stale_limit_s: stale_limit_s.unwrap_or(defaults.stale_limit_s),
+            prices: prices.into_iter().map(PriceRecord::into_price).collect(),
+            currency: currency.unwrap_or(defaults.currency),
+            retention: retention.map_or(defaults.retention, RetentionRecord::into_retention),
         };
         draft.check().map_err(reasons)
     }

@@ -8,6 +8,7 @@ mod logs;
 mod model;
 mod records;
 mod rules;
+mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,9 +27,13 @@ use crate::domain::{
     DisplayName, Email, LossPolicy, Times,
     api_key::{self, ApiKey, KeyHash, KeyId},
     audit::{Actor, AuditEntry, Origin},
+    limits,
     model::{self as models, ModelRule, RuleId, Tier},
+    price::Price,
     provider::{self, ApiFormat, Credentials, KnobValue, ModelOptionsDraft, ModelsDraft, Provider},
+    retention::Retention,
     settings::{self, Settings},
+    usage::Tokens,
     user::{self, PasswordHash, Role, User, UserId},
 };
 
@@ -132,6 +137,21 @@ fn api_key(n: u8, owner: u8) -> ApiKey {
         allowed_models: vec!["claude-*".into()],
         allowed_providers: vec!["a".into()],
         loss_policy: Some(LossPolicy::Strict),
+        limits: limits::Draft {
+            requests_per_minute: Some(60),
+            tokens_per_minute: Some(1_000),
+            concurrent_requests: Some(3),
+            budgets: vec![
+                limits::BudgetDraft {
+                    period: Some(limits::Period::Day),
+                    amount: Some(limits::Amount::Tokens(7)),
+                },
+                limits::BudgetDraft {
+                    period: Some(limits::Period::Month),
+                    amount: Some(limits::Amount::CostMicros(9)),
+                },
+            ],
+        },
     };
     ApiKey {
         id: key_id(n),
@@ -185,6 +205,24 @@ fn settings(max_attempts: u32) -> Settings {
         max_attempts,
         loss_policy: LossPolicy::Silent,
         default_tier: Some(Tier::Middle),
+        prices: vec![Price {
+            provider: "a".into(),
+            model: "m-*".into(),
+            rates: Tokens {
+                input: 1,
+                output: 2,
+                cache_read: 3,
+                cache_creation: 4,
+            },
+        }],
+        currency: "EUR".into(),
+        retention: Retention {
+            minute_hours: 1,
+            hour_days: 2,
+            day_days: 3,
+            request_hours: 4,
+            request_entries: 5,
+        },
         ..settings::Draft::default()
     }
     .check()
