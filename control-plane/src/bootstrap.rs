@@ -227,7 +227,9 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
+    use crate::auth::default_admin::DefaultAdmin;
     use crate::domain::settings::Draft;
+    use crate::domain::user::DEFAULT_ADMIN_PASSWORD;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const FILE: &str = r#"{"providers": [{"name": "a", "base_url": "http://a.example", "api_key": "canary-of-the-provider",
@@ -293,6 +295,26 @@ mod tests {
         let keyring = unlock(&home.store, &home.key(), NOW).await.unwrap();
         let secrets = keyring.open_provider(&configuration.providers[0].value).unwrap();
         assert_eq!(secrets.api_key.unwrap().expose_secret(), "canary-of-the-provider");
+    }
+
+    #[tokio::test]
+    async fn the_first_account_is_told_of_while_it_has_the_documented_password() {
+        for (password, expected) in [
+            (DEFAULT_ADMIN_PASSWORD, true),
+            ("changeme", false),
+            ("correct horse battery", false),
+        ] {
+            let home = Home::new();
+            home.start(password, None).await.unwrap();
+            let default_admin = DefaultAdmin::new(home.store.clone(), Hasher::default());
+            for again in 0..2 {
+                assert_eq!(
+                    default_admin.is_active().await.unwrap(),
+                    expected,
+                    "{password}, asked {again}"
+                );
+            }
+        }
     }
 
     #[tokio::test]

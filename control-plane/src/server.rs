@@ -1,10 +1,11 @@
 //! The three listeners: what is routed where, and under which limits.
 //!
-//! The admin listener speaks gRPC and grpc-web on one port. Whatever else arrives
-//! there gets a plain answer that a browser cannot be tricked with.
+//! The admin listener speaks gRPC and grpc-web on one port and serves the admin's pages
+//! (`web`). Whatever else arrives there gets a plain answer that a browser cannot be tricked with.
 
 mod incoming;
 mod panics;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,7 +215,10 @@ async fn identify(State(rules): State<AdminRules>, mut request: Request, next: N
         request_id: Some(id),
     });
     let mut response = next.run(request).instrument(span).await;
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(NO_STORE);
     if !is_grpc(response.headers()) {
         response.headers_mut().extend(BROWSER_HEADERS);
     }
@@ -271,7 +275,8 @@ async fn no_such_path(request: Request) -> Response {
         return grpc_answer(&request, Status::unimplemented("there is no such service"));
     }
     match *request.method() {
-        Method::GET | Method::HEAD => (StatusCode::NOT_FOUND, HOME_TEXT).into_response(),
+        Method::GET | Method::HEAD => web::answer(web::embedded, request.uri().path(), request.headers())
+            .unwrap_or_else(|| (StatusCode::NOT_FOUND, HOME_TEXT).into_response()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response(),
     }
 }

@@ -4,6 +4,7 @@
 //! says which role a method needs. Role and state of a user are read from the store
 //! at every call: a token only says who it is.
 
+pub mod default_admin;
 pub mod password;
 pub(crate) mod policy;
 pub mod session;

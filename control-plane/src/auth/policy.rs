@@ -28,6 +28,7 @@ const ADMIN_READ: Access = Only(&[Role::Admin, Role::Auditor]);
 const OWN: Access = Only(&[Role::Admin, Role::Operator, Role::User]);
 
 const TABLE: &[(&str, Access)] = &[
+    ("/bridge.admin.v1.AuthService/GetSignInInfo", Open),
     ("/bridge.admin.v1.AuthService/Login", Open),
     ("/bridge.admin.v1.AuthService/Refresh", Open),
     ("/bridge.admin.v1.AuthService/Logout", ANY),
@@ -65,6 +66,7 @@ const TABLE: &[(&str, Access)] = &[
     ("/bridge.admin.v1.ModelService/ListModels", READ),
     ("/bridge.admin.v1.SettingsService/GetSettings", READ),
     ("/bridge.admin.v1.SettingsService/UpdateSettings", OPERATE),
+    ("/bridge.admin.v1.SettingsService/GetServerInfo", READ),
     (
         "/bridge.admin.v1.ServiceTokenService/ListServiceTokens",
         ADMIN_READ,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::domain::user::DEFAULT_ADMIN_EMAIL;
+
 const SECRETS_HELP: &str = "Secrets are read from the environment only:
   ADMIN_PASSWORD   password of the first admin [default: admin123, which opens nothing but ChangePassword]
   JWT_SECRET_KEY   key that signs access tokens, at least 32 bytes [default: made at first start, kept sealed]
@@ -82,7 +84,7 @@ pub(super) struct Flags {
     #[arg(global = true, long, env = "NODE_TOKEN_FILE")]
     pub(super) node_token_file: Option<String>,
     /// E-mail of the first admin.
-    #[arg(global = true, long, env = "ADMIN_EMAIL", default_value = "admin@example.com")]
+    #[arg(global = true, long, env = "ADMIN_EMAIL", default_value = DEFAULT_ADMIN_EMAIL)]
     pub(super) admin_email: String,
     /// Providers to import at first start.
     #[arg(

@@ -9,7 +9,7 @@ use super::args::{Cli, Command, Flags};
 use super::{
     AdminListener, Config, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig, TlsFiles,
 };
-use crate::domain::user::is_well_known_password;
+use crate::domain::user::{DEFAULT_ADMIN_PASSWORD, is_well_known_password};
 use crate::domain::{Email, settings};
 
 /// Least length of a key that signs tokens.
@@ -20,8 +20,6 @@ pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
     "change-this-secret-key-in-production-please",
     "your-secret-key-at-least-32-characters-long",
 ];
-/// The first admin's password if nothing else is said.
-const ADMIN_PASSWORD_DEFAULT: &str = "admin123";
 
 impl Cli {
     /// Checks everything. Secrets come from `environment`.
@@ -211,7 +209,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
     fn admin_password(&mut self, admin: Option<&Listener>) -> SecretString {
         let password = self
             .secret("ADMIN_PASSWORD")
-            .unwrap_or_else(|| ADMIN_PASSWORD_DEFAULT.into());
+            .unwrap_or_else(|| DEFAULT_ADMIN_PASSWORD.into());
         if is_well_known_password(&password) && admin.is_some_and(|admin| !admin.is_loopback()) {
             self.mistake(
                 "ADMIN_PASSWORD: everybody tries this password first, and ADMIN_LISTEN is not loopback; choose another",

@@ -12,11 +12,14 @@ pub const PASSWORD_CHARS_MIN: usize = 12;
 /// Longest password, in bytes: hashing must not become a way to keep us busy.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
+/// The first account, if nothing else is said. It opens nothing but a change of the password.
+pub const DEFAULT_ADMIN_EMAIL: &str = "admin@example.com";
+pub const DEFAULT_ADMIN_PASSWORD: &str = "admin123";
 /// What everybody tries first. Compared without case; the short ones matter for
 /// passwords that come from the environment.
 const WELL_KNOWN_PASSWORDS: &[&str] = &[
     "admin",
-    "admin123",
+    DEFAULT_ADMIN_PASSWORD,
     "admin1234",
     "admin12345",
     "admin123456",

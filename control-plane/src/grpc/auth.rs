@@ -5,8 +5,10 @@ use bridge_proto::admin::v1::auth_service_server::AuthService;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
+use crate::auth::default_admin::DefaultAdmin;
 use crate::auth::session::{self, Sessions, SignedIn, TokenPair};
 use crate::domain::audit::Origin;
+use crate::domain::user::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
 use crate::grpc::call::{self, Call};
 use crate::grpc::convert;
 use crate::grpc::status::Error;
@@ -16,11 +18,24 @@ use crate::telemetry::Metrics;
 pub(crate) struct Auth {
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
+    pub(crate) default_admin: DefaultAdmin,
     pub(crate) metrics: Metrics,
 }
 
 #[tonic::async_trait]
 impl AuthService for Auth {
+    async fn get_sign_in_info(
+        &self,
+        _request: Request<admin::GetSignInInfoRequest>,
+    ) -> Result<Response<admin::GetSignInInfoResponse>, Status> {
+        let is_active = self.default_admin.is_active().await.map_err(Error::from)?;
+        let default_admin = is_active.then(|| admin::DefaultAdmin {
+            email: DEFAULT_ADMIN_EMAIL.to_owned(),
+            password: DEFAULT_ADMIN_PASSWORD.to_owned(),
+        });
+        Ok(Response::new(admin::GetSignInInfoResponse { default_admin }))
+    }
+
     async fn login(
         &self,
         request: Request<admin::LoginRequest>,

@@ -31,6 +31,7 @@ mod user;
 pub(crate) mod watch;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
 use bridge_proto::admin::v1::audit_service_server::{self, AuditServiceServer};
@@ -51,6 +52,7 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{self, Health, HealthServer};
 
+use crate::auth::default_admin::DefaultAdmin;
 use crate::auth::password::Hasher;
 use crate::auth::session::Sessions;
 use crate::checks::Checks;
@@ -108,6 +110,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
     let auth = auth::Auth {
         store: store.clone(),
         sessions,
+        default_admin: DefaultAdmin::new(store.clone(), hasher.clone()),
         metrics,
     };
     let users = user::Users {
@@ -138,7 +141,11 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         commits: commits.clone(),
     };
     let stats = stats::Stats::new(store.clone());
-    let settings = settings::Settings { store, commits };
+    let settings = settings::Settings {
+        store,
+        commits,
+        started_at: SystemTime::now(),
+    };
     Routes::new(serving)
         .add_service(AuthServiceServer::new(auth).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))

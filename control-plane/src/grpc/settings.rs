@@ -1,5 +1,7 @@
 //! `SettingsService`.
 
+use std::time::SystemTime;
+
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::settings_service_server::SettingsService;
 use tonic::{Request, Response, Status};
@@ -19,6 +21,7 @@ const TARGET: &str = "settings";
 pub(crate) struct Settings {
     pub(crate) store: Store,
     pub(crate) commits: Commits,
+    pub(crate) started_at: SystemTime,
 }
 
 #[tonic::async_trait]
@@ -29,6 +32,16 @@ impl SettingsService for Settings {
     ) -> Result<Response<admin::GetSettingsResponse>, Status> {
         let settings = Some(convert::settings(self.stored().await?));
         Ok(Response::new(admin::GetSettingsResponse { settings }))
+    }
+
+    async fn get_server_info(
+        &self,
+        _: Request<admin::GetServerInfoRequest>,
+    ) -> Result<Response<admin::GetServerInfoResponse>, Status> {
+        Ok(Response::new(admin::GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: Some(self.started_at.into()),
+        }))
     }
 
     async fn update_settings(

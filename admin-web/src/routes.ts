@@ -1,0 +1,14 @@
+/** Which page is shown at which address. Every page is a file of its own, loaded when it is asked for. */
+import type { RouteDefinition } from 'svelte-spa-router';
+import wrap from 'svelte-spa-router/wrap';
+import PageLoading from './shell/PageLoading.svelte';
+
+type Page = Parameters<typeof wrap>[0]['asyncComponent'];
+
+const page = (load: NonNullable<Page>) => wrap({ asyncComponent: load, loadingComponent: PageLoading });
+
+export const routes: RouteDefinition = {
+  '/keys': page(() => import('./pages/keys/Keys.svelte')),
+  '/account': page(() => import('./pages/account/Account.svelte')),
+  '*': page(() => import('./pages/NotFound.svelte')),
+};
