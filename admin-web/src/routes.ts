@@ -9,6 +9,8 @@ const page = (load: NonNullable<Page>) => wrap({ asyncComponent: load, loadingCo
 
 export const routes: RouteDefinition = {
   '/keys': page(() => import('./pages/keys/Keys.svelte')),
+  '/providers': page(() => import('./pages/providers/Providers.svelte')),
+  '/providers/:name': page(() => import('./pages/providers/ProviderPage.svelte')),
   '/account': page(() => import('./pages/account/Account.svelte')),
   '*': page(() => import('./pages/NotFound.svelte')),
 };

@@ -1,6 +1,8 @@
 import type { Dictionary } from './en';
 import * as common from './texts/common';
 import * as keys from './texts/keys';
+import * as providers from './texts/providers';
+import * as health from './texts/health';
 import * as signIn from './texts/sign_in';
 
-export const zh: Dictionary = { ...common.zh, ...keys.zh, ...signIn.zh };
+export const zh: Dictionary = { ...common.zh, ...keys.zh, ...providers.zh, ...health.zh, ...signIn.zh };
