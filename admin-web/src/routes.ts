@@ -11,6 +11,10 @@ export const routes: RouteDefinition = {
   '/keys': page(() => import('./pages/keys/Keys.svelte')),
   '/providers': page(() => import('./pages/providers/Providers.svelte')),
   '/providers/:name': page(() => import('./pages/providers/ProviderPage.svelte')),
+  '/models': page(() => import('./pages/models/Models.svelte')),
+  '/health': page(() => import('./pages/health/Health.svelte')),
+  '/settings': page(() => import('./pages/settings/Settings.svelte')),
+  '/users': page(() => import('./pages/users/Users.svelte')),
   '/account': page(() => import('./pages/account/Account.svelte')),
   '*': page(() => import('./pages/NotFound.svelte')),
 };

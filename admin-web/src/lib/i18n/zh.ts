@@ -3,6 +3,8 @@ import * as common from './texts/common';
 import * as keys from './texts/keys';
 import * as providers from './texts/providers';
 import * as health from './texts/health';
+import * as models from './texts/models';
+import * as govern from './texts/govern';
 import * as signIn from './texts/sign_in';
 
-export const zh: Dictionary = { ...common.zh, ...keys.zh, ...providers.zh, ...health.zh, ...signIn.zh };
+export const zh: Dictionary = { ...common.zh, ...keys.zh, ...providers.zh, ...health.zh, ...models.zh, ...govern.zh, ...signIn.zh };
