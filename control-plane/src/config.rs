@@ -52,10 +52,18 @@ pub(crate) struct AdminListener {
     pub(crate) serves_reflection: bool,
 }
 
-/// The folder and the keys to it.
+/// Where everything is kept.
+#[derive(Debug)]
+pub(crate) enum Database {
+    Folder(PathBuf),
+    /// With a password in it.
+    Postgres(SecretString),
+}
+
+/// The database and the keys to it.
 #[derive(Debug)]
 pub(crate) struct StoreConfig {
-    pub(crate) database_path: PathBuf,
+    pub(crate) database: Database,
     pub(crate) master_key: Option<SecretString>,
     pub(crate) master_key_file: Option<PathBuf>,
     pub(crate) node_token: Option<SecretString>,
@@ -103,9 +111,13 @@ impl std::error::Error for Mistakes {}
 
 impl StoreConfig {
     /// Where a file is made that nobody named: beside the folder of the database,
-    /// never in it.
+    /// never in it. Beside PostgreSQL there is nothing, and everything is named.
     pub(crate) fn beside_database(&self, name: &str) -> PathBuf {
-        self.database_path.parent().unwrap_or(Path::new("")).join(name)
+        let beside = match &self.database {
+            Database::Folder(path) => path.parent(),
+            Database::Postgres(_) => None,
+        };
+        beside.unwrap_or(Path::new("")).join(name)
     }
 }
 
@@ -230,6 +242,25 @@ mod tests {
             );
         }
         assert!(check(&[], &[("JWT_SECRET_KEY", &"0123456789abcdef".repeat(4))]).is_ok());
+    }
+
+    #[test]
+    fn there_is_one_database_and_control_planes_that_share_it_share_their_keys() {
+        const URL: (&str, &str) = ("DATABASE_URL", "postgres://a:canary@db.example/b");
+        let keys = [("MASTER_KEY", "k"), ("NODE_TOKEN", "t")];
+        let config = check(&[], &[URL, keys[0], keys[1]]).unwrap();
+        assert!(matches!(config.store.database, Database::Postgres(_)));
+        assert!(!format!("{config:?}").contains("canary"));
+        let mistakes = mistakes(&["--database-path=here"], &[URL]);
+        let subjects: Vec<_> = mistakes
+            .iter()
+            .map(|it| it.split([':', ' ']).next().unwrap())
+            .collect();
+        assert_eq!(subjects, ["DATABASE_URL", "MASTER_KEY", "NODE_TOKEN"]);
+        let config = check(&["--database-path=", "--master-key-file=m"], &[]).unwrap();
+        assert!(
+            matches!(config.store.database, Database::Folder(path) if path.ends_with("data/control-plane"))
+        );
     }
 
     #[test]

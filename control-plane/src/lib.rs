@@ -39,7 +39,7 @@ use auth::password::Hasher;
 use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
 use checks::Checks;
-use config::{FirstStart, StoreConfig, TlsFiles};
+use config::{Database, FirstStart, StoreConfig, TlsFiles};
 use grpc::AdminParts;
 use grpc::interceptor::NodeCheck;
 use grpc::usage::Usage;
@@ -90,7 +90,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     telemetry::start_logs(config.log_level, config.log_format);
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let sockets = Sockets::bind(&config).await?;
-    let store = open_store(&config.store.database_path).await?;
+    let store = open_store(&config.store.database).await?;
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let plane = Plane::wire(config, &store, &stopping, &tasks).await?;
     let health = plane.health.clone();
@@ -147,10 +147,13 @@ impl Plane {
             identity(fleet.tls.as_ref())?,
         );
         let (metrics, hasher) = (Metrics::new(), Hasher::default());
+        // Two that start side by side must not both find a new store.
+        let alone = store.alone().await?;
         let keyring = prepare(store, &hasher, &places, first_start).await?;
         let node_check = NodeCheck::new(&node_token(&places)?);
         let keys =
             SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), SystemTime::now()).await?;
+        drop(alone);
         let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
         let parts = AdminParts {
             store: store.clone(),
@@ -284,9 +287,18 @@ impl Sockets {
     }
 }
 
-async fn open_store(path: &Path) -> Result<Store, Error> {
-    let path = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await;
+async fn open_store(database: &Database) -> Result<Store, Error> {
+    let open: Box<dyn FnOnce() -> Result<Store, OpenError> + Send> = match database {
+        Database::Folder(path) => {
+            let path = path.clone();
+            Box::new(move || Store::open(&path))
+        }
+        Database::Postgres(url) => {
+            let url = url.clone();
+            Box::new(move || Store::connect(&url))
+        }
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
     Ok(opened.map_err(|_| Error::OpenInterrupted)??)
 }
 

@@ -125,6 +125,12 @@ const RULES: &[Rule] = &[
         reason: "one module knows sled; the rest of the store knows rows",
     },
     Rule {
+        places: &["control-plane/src"],
+        except: &["control-plane/src/store/postgres"],
+        banned: &["sqlx"],
+        reason: "one module knows SQL",
+    },
+    Rule {
         places: &["control-plane/src/store"],
         except: &[],
         banned: &["tonic", "prost", "bridge_proto"],

@@ -1,14 +1,14 @@
 //! The command line, as it is written: nothing is checked here, so that all mistakes
 //! can be reported together.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 
 use crate::domain::user::DEFAULT_ADMIN_EMAIL;
 
 const SECRETS_HELP: &str = "Secrets are read from the environment only:
   ADMIN_PASSWORD   password of the first admin [default: admin123, which opens nothing but ChangePassword]
+  DATABASE_URL     PostgreSQL database in place of a folder, for any number of control planes;
+                   postgres://user:password@host:5432/database, encrypted off this machine unless ?sslmode= says otherwise
   JWT_SECRET_KEY   key that signs access tokens, at least 32 bytes [default: made at first start, kept sealed]
   MASTER_KEY       key that seals provider secrets [default: a file, see --master-key-file]
   NODE_TOKEN       what a data plane proves itself with [default: a file, see --node-token-file]";
@@ -67,14 +67,9 @@ pub(super) struct Flags {
     /// Serve reflection to callers with a token.
     #[arg(global = true, long, env = "REFLECTION", default_value = "true", action = clap::ArgAction::Set)]
     pub(super) reflection: bool,
-    /// Folder of the database.
-    #[arg(
-        global = true,
-        long,
-        env = "DATABASE_PATH",
-        default_value = "./data/control-plane"
-    )]
-    pub(super) database_path: PathBuf,
+    /// Folder of the database [default: ./data/control-plane, unless DATABASE_URL is set].
+    #[arg(global = true, long, env = "DATABASE_PATH")]
+    pub(super) database_path: Option<String>,
     /// File with the key that seals secrets; made at first start, beside the folder
     /// of the database.
     #[arg(global = true, long, env = "MASTER_KEY_FILE")]

@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::args::{Cli, Command, Flags};
 use super::{
-    AdminListener, Config, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig, TlsFiles,
+    AdminListener, Config, Database, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig,
+    TlsFiles,
 };
 use crate::domain::user::{DEFAULT_ADMIN_PASSWORD, is_well_known_password};
 use crate::domain::{Email, settings};
@@ -20,6 +21,7 @@ pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
     "change-this-secret-key-in-production-please",
     "your-secret-key-at-least-32-characters-long",
 ];
+const DATABASE_PATH_DEFAULT: &str = "./data/control-plane";
 
 impl Cli {
     /// Checks everything. Secrets come from `environment`.
@@ -91,14 +93,17 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         let jwt_secret = self.jwt_secret();
         let log_level = self.log_level(&log_level);
         let log_format = self.log_format(&log_format);
-        let store = StoreConfig {
-            database_path,
-            master_key: self.secret("MASTER_KEY"),
-            master_key_file: named(master_key_file),
-            node_token: self.secret("NODE_TOKEN"),
-            node_token_file: named(node_token_file),
-            jwt_secret,
-        };
+        let store = self.store(
+            StoreConfig {
+                database: Database::Folder(DATABASE_PATH_DEFAULT.into()),
+                master_key: self.secret("MASTER_KEY"),
+                master_key_file: named(master_key_file),
+                node_token: self.secret("NODE_TOKEN"),
+                node_token_file: named(node_token_file),
+                jwt_secret,
+            },
+            named(database_path),
+        );
         let hosts = admin_hosts.iter().map(|host| host.trim().to_ascii_lowercase());
         let hosts = hosts.filter(|host| !host.is_empty()).collect();
         Some(Config {
@@ -216,6 +221,36 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             );
         }
         password
+    }
+
+    fn store(&mut self, mut store: StoreConfig, path: Option<PathBuf>) -> StoreConfig {
+        match (self.secret("DATABASE_URL"), path) {
+            (None, None) => {}
+            (None, Some(path)) => store.database = Database::Folder(path),
+            (Some(_), Some(_)) => {
+                self.mistake("DATABASE_URL and DATABASE_PATH are two databases; give one of them");
+                self.needs_named_keys(&store);
+            }
+            (Some(url), None) => {
+                store.database = Database::Postgres(url);
+                self.needs_named_keys(&store);
+            }
+        }
+        store
+    }
+
+    /// Keys that each control plane would make for itself do not open what others sealed.
+    fn needs_named_keys(&mut self, store: &StoreConfig) {
+        if store.master_key.is_none() && store.master_key_file.is_none() {
+            self.mistake(
+                "MASTER_KEY or MASTER_KEY_FILE must be given with DATABASE_URL, the same for every control plane",
+            );
+        }
+        if store.node_token.is_none() && store.node_token_file.is_none() {
+            self.mistake(
+                "NODE_TOKEN or NODE_TOKEN_FILE must be given with DATABASE_URL, the same for every control plane",
+            );
+        }
     }
 
     fn jwt_secret(&mut self) -> Option<SecretString> {

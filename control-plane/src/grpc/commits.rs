@@ -93,7 +93,11 @@ fn result_of(error: &CommitError) -> CommitResult {
         | CommitError::Replayed { .. }
         | CommitError::IdempotencyMismatch
         | CommitError::TooLarge { .. } => CommitResult::Refused,
-        CommitError::Full | CommitError::Broken | CommitError::Read(_) => CommitResult::Failed,
+        CommitError::Full
+        | CommitError::Broken
+        | CommitError::Unavailable
+        | CommitError::Unknown
+        | CommitError::Read(_) => CommitResult::Failed,
     }
 }
 

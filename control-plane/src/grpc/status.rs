@@ -64,6 +64,12 @@ pub(crate) enum Error {
     DiskFull,
     #[error("the control plane takes no changes until it is restarted")]
     Broken,
+    #[error("the database cannot be reached, and nothing was changed; try again")]
+    DatabaseAway,
+    #[error(
+        "the database was lost while it committed: the change was made or not; look before you repeat it"
+    )]
+    OutcomeUnknown,
     #[error("something went wrong inside the control plane")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -103,7 +109,8 @@ impl Error {
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::TooMany { .. } | Self::DiskFull => Code::ResourceExhausted,
             Self::NoAnswer { .. } => Code::DeadlineExceeded,
-            Self::Broken => Code::Unavailable,
+            Self::Broken | Self::DatabaseAway => Code::Unavailable,
+            Self::OutcomeUnknown => Code::Unknown,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -120,6 +127,8 @@ impl Error {
             Self::RoleRefused { .. } => Some("ROLE_REFUSED"),
             Self::IdempotencyMismatch => Some("IDEMPOTENCY_KEY_REUSED"),
             Self::DiskFull => Some("DISK_FULL"),
+            Self::DatabaseAway => Some("DATABASE_AWAY"),
+            Self::OutcomeUnknown => Some("OUTCOME_UNKNOWN"),
             Self::Invalid(_)
             | Self::UnknownMethod
             | Self::NotFound { .. }
@@ -176,7 +185,13 @@ impl From<Vec<FieldViolation>> for Error {
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
-        Self::internal(error)
+        match error {
+            store::Error::Unavailable { .. } => Self::DatabaseAway,
+            store::Error::Unreadable(_)
+            | store::Error::Damaged { .. }
+            | store::Error::NewerRecord { .. }
+            | store::Error::Interrupted => Self::internal(error),
+        }
     }
 }
 
@@ -194,6 +209,8 @@ impl From<CommitError> for Error {
             CommitError::TooLarge { .. } => Self::invalid("", "is larger than the control plane can keep"),
             CommitError::Full => Self::DiskFull,
             CommitError::Broken => Self::Broken,
+            CommitError::Unavailable => Self::DatabaseAway,
+            CommitError::Unknown => Self::OutcomeUnknown,
             // Only creates carry an idempotency key, and they look at this first.
             CommitError::Replayed { .. } | CommitError::Read(_) => Self::internal(error),
         }

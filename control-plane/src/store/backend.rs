@@ -14,8 +14,16 @@ pub(super) trait Backend: Send + Sync {
     /// One row as it is, of a state that survives a crash.
     fn get<'a>(&'a self, family: Family, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
 
+    /// Waits until no other control plane sets up the same store.
+    fn alone(&self) -> BoxFuture<'_, Result<Alone, Error>>;
+
     /// A moment of the store that survives a crash.
     fn view(&self) -> BoxFuture<'_, Result<View, Error>>;
+}
+
+/// Others wait for as long as this lives.
+pub struct Alone {
+    pub(super) _held: Option<Box<dyn Send>>,
 }
 
 /// What was opened and found whole.
@@ -43,7 +51,7 @@ pub(super) trait Ledger: Send {
 pub(super) trait Batch {
     fn rows(&self) -> &dyn Rows;
 
-    /// Writes all of it or nothing. `Ok` means that it survives a crash, is read by
+    /// Writes all of it or nothing, and lets others write. `Ok` means that it survives a crash, is read by
     /// everybody, and the revision is told.
     fn write(self: Box<Self>, writes: Writes, revision: u64) -> Result<(), WriteError>;
 }
@@ -57,6 +65,12 @@ pub(super) enum WriteError {
     /// Nothing was written, because what is there could not be read.
     #[error("{reason}")]
     Unread { reason: String },
+    /// Nothing was written; it may work if everything is done again from the start.
+    #[error("{reason}")]
+    NotNow { reason: String },
+    /// It may be there or not; what is written later is not affected.
+    #[error("{reason}")]
+    Unknown { reason: String },
     /// Nothing is written any more.
     #[error("the store takes no more changes")]
     Closed,

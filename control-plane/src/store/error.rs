@@ -17,6 +17,8 @@ pub enum Error {
         found: u32,
         known: u32,
     },
+    #[error("the database cannot be reached: {reason}")]
+    Unavailable { reason: String },
     #[error("a read of the store was interrupted")]
     Interrupted,
 }
@@ -35,7 +37,7 @@ impl Error {
 }
 
 /// Why a commit did not happen. Nothing of it is in the store then, except after
-/// `Broken`, when it may or may not be.
+/// `Broken` and `Unknown`, when it may or may not be.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     #[error("{kind} {id} already exists")]
@@ -67,6 +69,12 @@ pub enum CommitError {
     Full,
     #[error("the store takes no changes until the control plane restarts")]
     Broken,
+    #[error("the database cannot be reached, and nothing was changed; try again")]
+    Unavailable,
+    #[error(
+        "the database was lost while it committed: the change was made or not; look before you repeat it"
+    )]
+    Unknown,
     #[error("the store cannot be read")]
     Read(#[from] Error),
 }
@@ -78,12 +86,19 @@ pub enum OpenError {
     InUse { path: PathBuf },
     #[error("{} cannot be used: {source}; check that it exists, is writable and has space", .path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("the writer of the store cannot be started: {source}")]
+    Thread { source: io::Error },
+    #[error("DATABASE_URL cannot be used: {reason}")]
+    DatabaseUrl { reason: String },
     #[error(
-        "{} has schema {found} and this build knows {known}: it was written by a newer version; \
-         start that version, or restore a backup of this one",
-        .path.display()
+        "{database} cannot be used: {reason}; check DATABASE_URL, and that the server runs and lets this control plane in"
     )]
-    NewerSchema { path: PathBuf, found: u32, known: u32 },
+    Database { database: String, reason: String },
+    #[error(
+        "{place} has schema {found} and this build knows {known}: it was written by a newer version; \
+         start that version, or restore a backup of this one"
+    )]
+    NewerSchema { place: String, found: u32, known: u32 },
     #[error(
         "{} should hold installation {cluster} but its data is gone; restore a backup. \
          It is never replaced by an empty one; to begin anew on purpose, move the folder away",
@@ -107,8 +122,8 @@ pub enum OpenError {
         .marker.display()
     )]
     MarkerDamaged { marker: PathBuf },
-    #[error("{} is damaged ({reason}); restore a backup. Nothing in it was changed", .path.display())]
-    Damaged { path: PathBuf, reason: String },
+    #[error("{place} is damaged ({reason}); restore a backup. Nothing in it was changed")]
+    Damaged { place: String, reason: String },
     #[error("{} did not open within {seconds} s: it is damaged or its disk hangs; check the disk, or restore a backup", .path.display())]
     Hung { path: PathBuf, seconds: u64 },
 }

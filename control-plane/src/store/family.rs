@@ -34,6 +34,7 @@ families! {
     UsageMeta = "usage_meta",
     KeyUsage = "key_usage",
     RequestLog = "request_log",
+    Writers = "writers",
 }
 
 impl Family {
@@ -44,7 +45,7 @@ impl Family {
             Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
-            Self::HealthChecks => false,
+            Self::HealthChecks | Self::Writers => false,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,
         }

@@ -18,7 +18,7 @@ pub(super) const SCHEMA: u32 = 1;
 
 const SCHEMA_KEY: &[u8] = b"schema";
 const INSTALLATION_KEY: &[u8] = b"installation";
-const HEAD_KEY: &[u8] = b"head";
+pub(super) const HEAD_KEY: &[u8] = b"head";
 
 /// Which installation this is; made once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +44,12 @@ struct HeadRecord {
 
 impl Head {
     pub(super) fn load(rows: &dyn Rows) -> Result<Option<Self>, Error> {
-        let Some(bytes) = rows.get(Family::Meta, HEAD_KEY)? else {
-            return Ok(None);
-        };
-        let (record, revision) = record::decode_row(Family::Meta, &bytes)?;
+        let row = rows.get(Family::Meta, HEAD_KEY)?;
+        row.map(|row| Self::decode(&row)).transpose()
+    }
+
+    pub(super) fn decode(row: &[u8]) -> Result<Self, Error> {
+        let (record, revision) = record::decode_row(Family::Meta, row)?;
         let HeadRecord {
             digest,
             audit_sequence,
@@ -57,11 +59,11 @@ impl Head {
             sequence: audit_sequence,
             hash: audit_hash,
         };
-        Ok(Some(Self {
+        Ok(Self {
             revision,
             digest: StateDigest::from_bytes(digest),
             audit,
-        }))
+        })
     }
 
     pub(super) fn write(&self, writes: &mut WriteSet<'_>) -> Result<(), CommitError> {

@@ -16,6 +16,7 @@ mod family;
 mod head;
 mod idempotency;
 mod plan;
+mod postgres;
 mod read;
 mod record;
 mod rows;
@@ -37,9 +38,11 @@ use std::{
     thread,
 };
 
+use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit_log::AuditRow;
+pub use backend::Alone;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
@@ -88,6 +91,13 @@ impl Store {
         })
     }
 
+    /// Opens or creates the store in a PostgreSQL database. Blocks, at most for half a
+    /// minute and for as long as it takes to verify what is there.
+    pub fn connect(url: &SecretString) -> Result<Self, OpenError> {
+        let parts = postgres::open(url)?;
+        Self::start(parts).map_err(|source| OpenError::Thread { source })
+    }
+
     fn start(parts: Parts) -> io::Result<Self> {
         let Parts {
             backend,
@@ -101,6 +111,7 @@ impl Store {
             ledger,
             sweep: Sweep::default(),
             is_writable: Arc::clone(&is_writable),
+            patience: writer::PATIENCE,
         };
         thread::Builder::new()
             .name("store-writer".to_owned())
@@ -112,6 +123,11 @@ impl Store {
             revision,
             is_writable,
         })
+    }
+
+    /// Keeps other control planes on the same store from setting it up meanwhile.
+    pub async fn alone(&self) -> Result<Alone, Error> {
+        self.backend.alone().await
     }
 
     /// The version that survives a crash.

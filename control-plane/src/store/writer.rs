@@ -5,9 +5,13 @@
 //! answered only after it. When what keeps the rows fails that promise, nothing more
 //! is written until the control plane restarts; reads go on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,12 +23,14 @@ use super::{
     idempotency::Sweep,
     plan::{Request, plan},
     rows::Rows,
-    verify,
     write_set::WriteSet,
 };
 
 /// Requests that share one write, at most.
 const GROUP_MAX: usize = 64;
+/// How long a write that did not happen is tried again, and how often.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) type Answer = Result<Committed, CommitError>;
 
@@ -38,6 +44,8 @@ pub(super) struct Writer {
     pub(super) ledger: Box<dyn Ledger>,
     pub(super) sweep: Sweep,
     pub(super) is_writable: Arc<AtomicBool>,
+    /// What is left of [`PATIENCE`].
+    pub(super) patience: Duration,
 }
 
 impl Writer {
@@ -77,11 +85,33 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[&Request]) -> Vec<Answer> {
-        let failure = match self.write_together(group) {
+        let failure = match self.write_patiently(group) {
             Ok(answers) => return answers,
             Err(error) => self.judge(error),
         };
         group.iter().map(|_| Err(failure.again())).collect()
+    }
+
+    /// Tries again what was not written, for as long as whoever asked may wait. Once
+    /// that was in vain it is not waited for again until it has worked.
+    fn write_patiently(&mut self, group: &[&Request]) -> Result<Vec<Answer>, WriteError> {
+        let give_up = Instant::now() + self.patience;
+        let mut is_told = false;
+        loop {
+            match self.write_together(group) {
+                Err(WriteError::NotNow { reason }) if Instant::now() < give_up => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%reason, "nothing was written; trying again");
+                    }
+                    thread::sleep(RETRY_PAUSE);
+                }
+                settled => {
+                    let is_away = matches!(settled, Err(WriteError::NotNow { .. }));
+                    self.patience = if is_away { Duration::ZERO } else { PATIENCE };
+                    return settled;
+                }
+            }
+        }
     }
 
     fn write_together(&mut self, group: &[&Request]) -> Result<Vec<Answer>, WriteError> {
@@ -101,12 +131,13 @@ impl Writer {
                     revision: head.revision,
                 }
             });
+            if let Err(CommitError::Read(Error::Unavailable { reason })) = answer {
+                return Err(WriteError::NotNow { reason });
+            }
             answers.push(answer);
         }
         let writes = together.into_writes();
-        if !writes.is_empty() {
-            batch.write(writes, head.revision)?;
-        }
+        batch.write(writes, head.revision)?;
         self.sweep = sweep;
         Ok(answers)
     }
@@ -117,6 +148,14 @@ impl Writer {
             WriteError::Full => Failure::Full,
             WriteError::Closed => Failure::Broken,
             WriteError::Unread { reason } => Failure::Unread(reason),
+            WriteError::NotNow { reason } => {
+                tracing::error!(%reason, "nothing was written, and whoever asked has to try again");
+                Failure::Unavailable
+            }
+            WriteError::Unknown { reason } => {
+                tracing::error!(%reason, "nobody knows whether it was written; whoever asked has to look");
+                Failure::Unknown
+            }
             WriteError::Broken { reason, is_full } => {
                 // From here on nothing is written: what is in memory may not be on disk.
                 self.is_writable.store(false, Ordering::Release);
@@ -128,12 +167,23 @@ impl Writer {
 }
 
 fn head(rows: &dyn Rows) -> Result<Head, WriteError> {
-    verify::head(rows).map_err(|reason| WriteError::Unread { reason })
+    match Head::load(rows) {
+        Ok(Some(head)) => Ok(head),
+        Ok(None) => Err(WriteError::Unread {
+            reason: "its head is missing".to_owned(),
+        }),
+        Err(Error::Unavailable { reason }) => Err(WriteError::NotNow { reason }),
+        Err(error) => Err(WriteError::Unread {
+            reason: error.to_string(),
+        }),
+    }
 }
 
 enum Failure {
     Full,
     Broken,
+    Unavailable,
+    Unknown,
     Unread(String),
 }
 
@@ -142,6 +192,8 @@ impl Failure {
         match self {
             Self::Full => CommitError::Full,
             Self::Broken => CommitError::Broken,
+            Self::Unavailable => CommitError::Unavailable,
+            Self::Unknown => CommitError::Unknown,
             Self::Unread(reason) => CommitError::Read(Error::Unreadable(reason.clone().into())),
         }
     }

@@ -82,7 +82,7 @@ impl Bridge {
             sockets.admin.local_addr().unwrap(),
             sockets.fleet.local_addr().unwrap(),
         );
-        let store = open_store(&config.store.database_path).await.unwrap();
+        let store = open_store(&config.store.database).await.unwrap();
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let plane = Plane::wire(config, &store, &stopping, &tasks).await.unwrap();
         plane.start(sockets, &stopping, &tasks);

@@ -49,11 +49,6 @@ impl Disk {
         })
     }
 
-    #[cfg(test)]
-    pub(in crate::store) fn trees(&self) -> &Trees {
-        &self.trees
-    }
-
     /// Large records side by side make a page of sled's large enough for a file of its
     /// own. sled never changes such a file, but does not sync it either.
     fn sync_blobs(&mut self) -> io::Result<()> {

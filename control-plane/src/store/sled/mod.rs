@@ -16,7 +16,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard, watch};
 
 use super::{
     Error, OpenError,
-    backend::{Backend, Batch, Ledger, Parts, View, WriteError},
+    backend::{Alone, Backend, Batch, Ledger, Parts, View, WriteError},
     family::Family,
     rows::{Order, RowIter, Rows, Span},
     write_set::Writes,
@@ -96,6 +96,11 @@ impl Backend for Folder {
         .boxed()
     }
 
+    /// Nobody else can have opened the folder.
+    fn alone(&self) -> BoxFuture<'_, Result<Alone, Error>> {
+        async { Ok(Alone { _held: None }) }.boxed()
+    }
+
     fn view(&self) -> BoxFuture<'_, Result<View, Error>> {
         async move {
             let durable = Arc::clone(&self.durable).read_owned().await;
@@ -167,6 +172,9 @@ impl<D: Durability> Batch for FolderBatch<'_, D> {
             reason: error.to_string(),
             is_full: disk::is_full(&error),
         };
+        if writes.is_empty() {
+            return Ok(());
+        }
         self.trees.apply(&writes).map_err(broken)?;
         self.disk.make_durable(revision).map_err(broken)?;
         self.told

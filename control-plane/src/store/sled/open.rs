@@ -246,7 +246,7 @@ fn identify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Installati
     match head::load_schema(trees).map_err(|error| damaged(path, error))? {
         Some(found) if found > SCHEMA => {
             return Err(OpenError::NewerSchema {
-                path: path.to_owned(),
+                place: path.display().to_string(),
                 found,
                 known: SCHEMA,
             });
@@ -305,7 +305,7 @@ fn verify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Head, OpenEr
 
 fn damaged(path: &Path, reason: impl ToString) -> OpenError {
     OpenError::Damaged {
-        path: path.to_owned(),
+        place: path.display().to_string(),
         reason: reason.to_string(),
     }
 }

@@ -6,9 +6,17 @@ use crate::{
     store::{Kind, SessionChange},
 };
 
-#[tokio::test]
-async fn expectations_are_checked_against_the_stored_revision() {
-    let home = Home::new();
+on_each_store!(
+    expectations_are_checked_against_the_stored_revision,
+    a_commit_that_fails_leaves_nothing,
+    an_email_belongs_to_one_user,
+    the_last_enabled_admin_stays_one,
+    a_key_has_an_owner_who_is_there,
+    sessions_are_kept_without_raising_the_revision,
+    a_repeated_request_is_recognised_for_a_day,
+);
+
+async fn expectations_are_checked_against_the_stored_revision(home: Home) {
     let store = home.open();
     let put = |model: &str, expect| vec![Change::PutProvider(provider("a", model), expect)];
     let missing = commit(&store, put("m", Expect::Present)).await;
@@ -43,9 +51,7 @@ async fn expectations_are_checked_against_the_stored_revision() {
     assert_eq!(store.version().revision, 3);
 }
 
-#[tokio::test]
-async fn a_commit_that_fails_leaves_nothing() {
-    let home = Home::new();
+async fn a_commit_that_fails_leaves_nothing(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -65,9 +71,7 @@ async fn a_commit_that_fails_leaves_nothing() {
     assert_eq!(store.audit(0, 10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn an_email_belongs_to_one_user() {
-    let home = Home::new();
+async fn an_email_belongs_to_one_user(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -99,9 +103,7 @@ async fn an_email_belongs_to_one_user() {
     assert_eq!(by_email("u1@example.com").await, None);
 }
 
-#[tokio::test]
-async fn the_last_enabled_admin_stays_one() {
-    let home = Home::new();
+async fn the_last_enabled_admin_stays_one(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -126,9 +128,7 @@ async fn the_last_enabled_admin_stays_one() {
     commit(&store, with_successor).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_key_has_an_owner_who_is_there() {
-    let home = Home::new();
+async fn a_key_has_an_owner_who_is_there(home: Home) {
     let store = home.open();
     commit(
         &store,
@@ -156,9 +156,7 @@ async fn a_key_has_an_owner_who_is_there() {
     commit(&store, both).await.unwrap();
 }
 
-#[tokio::test]
-async fn sessions_are_kept_without_raising_the_revision() {
-    let home = Home::new();
+async fn sessions_are_kept_without_raising_the_revision(home: Home) {
     let store = home.open();
     commit(
         &store,
@@ -214,9 +212,7 @@ async fn sessions_are_kept_without_raising_the_revision() {
     assert_eq!(store.sessions_of(&id(2)).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_repeated_request_is_recognised_for_a_day() {
-    let home = Home::new();
+async fn a_repeated_request_is_recognised_for_a_day(home: Home) {
     let store = home.open();
     let create = |name: &str| vec![Change::PutProvider(provider(name, "m"), Expect::Absent)];
     let hours = |hours: u64| NOW + Duration::from_secs(hours * 3600);

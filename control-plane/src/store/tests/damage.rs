@@ -53,7 +53,7 @@ async fn a_broken_snapshot_does_not_hide_the_log() {
         let store = home.open();
         assert_eq!(store.users().await.unwrap().len(), usize::from(USERS));
         assert_eq!(store.version().revision, u64::from(USERS));
-        let copies = fs::read_dir(home.dir.path()).unwrap().filter(|entry| {
+        let copies = fs::read_dir(home.dir()).unwrap().filter(|entry| {
             entry
                 .as_ref()
                 .unwrap()

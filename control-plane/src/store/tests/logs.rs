@@ -4,9 +4,15 @@ use super::*;
 use crate::store::{
     Kind, Resource,
     change_log::CHANGE_LOG_REVISIONS,
-    family::Family,
     rows::{Order, Span},
 };
+
+on_each_store!(
+    changes_are_told_once_per_thing_as_it_is_now,
+    only_what_takes_rights_away_is_urgent,
+    the_change_log_keeps_what_it_promises_and_no_more,
+    every_commit_has_its_audit_row,
+);
 
 fn names(changes: &crate::store::Changes) -> Vec<(Kind, &str, bool, bool)> {
     changes
@@ -23,9 +29,7 @@ fn names(changes: &crate::store::Changes) -> Vec<(Kind, &str, bool, bool)> {
         .collect()
 }
 
-#[tokio::test]
-async fn changes_are_told_once_per_thing_as_it_is_now() {
-    let home = Home::new();
+async fn changes_are_told_once_per_thing_as_it_is_now(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -82,9 +86,7 @@ async fn changes_are_told_once_per_thing_as_it_is_now() {
     );
 }
 
-#[tokio::test]
-async fn only_what_takes_rights_away_is_urgent() {
-    let home = Home::new();
+async fn only_what_takes_rights_away_is_urgent(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -114,10 +116,8 @@ async fn only_what_takes_rights_away_is_urgent() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_change_log_keeps_what_it_promises_and_no_more() {
+async fn the_change_log_keeps_what_it_promises_and_no_more(home: Home) {
     const BEYOND: u64 = 5;
-    let home = Home::new();
     let store = home.open();
     let commits = (0..CHANGE_LOG_REVISIONS + BEYOND).map(|n| {
         let changes = vec![Change::PutSettings(settings(1 + (n % 20) as u32), Expect::Any)];
@@ -140,9 +140,7 @@ async fn the_change_log_keeps_what_it_promises_and_no_more() {
     assert_eq!(kept as u64, CHANGE_LOG_REVISIONS);
 }
 
-#[tokio::test]
-async fn every_commit_has_its_audit_row() {
-    let home = Home::new();
+async fn every_commit_has_its_audit_row(home: Home) {
     let store = home.open();
     for n in 1..=5 {
         commit(&store, vec![Change::PutSettings(settings(n), Expect::Any)])

@@ -6,22 +6,34 @@ mod damage;
 mod durability;
 mod logs;
 mod model;
+mod postgres;
 mod records;
+mod rows;
 mod rules;
 mod usage;
 
 use std::{
+    cell::RefCell,
     path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    thread,
     time::{Duration, SystemTime},
 };
 
+use bridge_throwaway_postgres::Server;
+use tempfile::TempDir;
+
 use super::{
-    Change, Commit, CommitError, Committed, Expect, Idempotency, Store,
+    Change, Commit, CommitError, Committed, Expect, Idempotency, OpenError, Store,
+    backend::Parts,
+    family::Family,
+    head::Head,
+    postgres as postgres_store,
     sled::{
         self,
         disk::{Disk, Durability},
-        trees::Trees,
     },
+    write_set::WriteSet,
 };
 use crate::domain::{
     DisplayName, Email, LossPolicy, Times,
@@ -39,38 +51,109 @@ use crate::domain::{
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-/// A store in a folder of its own.
-struct Home {
-    dir: tempfile::TempDir,
+/// The same tests for whatever keeps the rows.
+macro_rules! on_each_store {
+    ($($test:ident),* $(,)?) => {
+        mod on_sled {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(super::Home::new()).await;
+                }
+            )*
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    if let Some(home) = super::Home::in_database() {
+                        super::$test(home).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+use on_each_store;
+
+/// A store of its own, which can be opened again.
+enum Home {
+    Folder(TempDir),
+    Database { server: Arc<Server>, url: String },
+}
+
+thread_local! {
+    /// One server for all databases of a test.
+    static SERVER: RefCell<Weak<Server>> = const { RefCell::new(Weak::new()) };
 }
 
 impl Home {
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
+        Self::Folder(tempfile::tempdir().unwrap())
+    }
+
+    /// `None` where there is no PostgreSQL.
+    fn in_database() -> Option<Self> {
+        let running = SERVER.with_borrow(Weak::upgrade);
+        let server = match running {
+            Some(server) => server,
+            None => Arc::new(Server::start().unwrap()?),
+        };
+        SERVER.set(Arc::downgrade(&server));
+        let url = server.new_database().unwrap();
+        Some(Self::Database { server, url })
+    }
+
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Folder(dir) => dir.path(),
+            Self::Database { .. } => panic!("a database has no folder of ours"),
         }
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.dir().join("store")
+    }
+
+    fn try_open(&self) -> Result<Store, OpenError> {
+        match self {
+            Self::Folder(_) => Store::open(&self.path()),
+            // It blocks, which it must not where tests run.
+            Self::Database { url, .. } => on_a_thread(|| Store::connect(&url.as_str().into())),
+        }
     }
 
     fn open(&self) -> Store {
-        Store::open(&self.path()).unwrap()
+        self.try_open().unwrap()
     }
 
     fn open_on<D: Durability + 'static>(&self, wrap: impl FnOnce(Disk) -> D) -> Store {
         Store::start(sled::open(&self.path(), wrap).unwrap()).unwrap()
     }
 
-    /// The store, and a way behind its back.
-    fn open_with_trees(&self) -> (Store, Trees) {
-        let mut trees = None;
-        let store = self.open_on(|disk| {
-            trees = Some(disk.trees().clone());
-            disk
+    /// What every store stands on, without the store.
+    fn parts(&self) -> Parts {
+        match self {
+            Self::Folder(_) => sled::open(&self.path(), |disk| disk).unwrap(),
+            Self::Database { url, .. } => on_a_thread(|| postgres_store::open(&url.as_str().into())).unwrap(),
+        }
+    }
+
+    /// Puts rows into a closed store as another build would.
+    fn write_rows(&self, rows: Vec<(Family, Vec<u8>, Vec<u8>)>) {
+        let Parts { mut ledger, .. } = self.parts();
+        on_a_thread(move || {
+            let batch = ledger.begin().unwrap();
+            let mut head = Head::load(batch.rows()).unwrap().unwrap();
+            let mut writes = WriteSet::on(batch.rows());
+            for (family, key, value) in rows {
+                writes.put(family, &key, value).unwrap();
+            }
+            head.digest = writes.digest_after(head.digest).unwrap();
+            head.write(&mut writes).unwrap();
+            let writes = writes.into_writes();
+            batch.write(writes, head.revision).unwrap();
         });
-        (store, trees.unwrap())
     }
 
     /// What a crash would leave behind right now.
@@ -79,6 +162,10 @@ impl Home {
         copy_dir(&self.path(), &image.path());
         image
     }
+}
+
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
-    proptest,
-    test_runner::Config,
+    test_runner::{Config, TestRunner},
 };
 
 use super::*;
@@ -235,36 +234,57 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 24, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn the_store_does_what_the_model_does(steps in vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let home = Home::new();
-            let mut store = home.open();
-            let mut model = Model::default();
-            for step in &steps {
-                match step {
-                    Step::Reopen => {
-                        store.close().await;
-                        drop(store);
-                        store = home.open();
-                    }
-                    Step::Commit(ops) => {
-                        let result = commit(&store, model.to_changes(ops)).await;
-                        match model.after(ops) {
-                            Some(next) => {
-                                assert_eq!(result.unwrap().revision, next.revision);
-                                model = next;
-                            }
-                            None => assert!(result.is_err(), "{ops:?} on {model:?}"),
+/// Carries out the steps on both and compares after each.
+fn follow(home: &Home, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut store = home.open();
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Reopen => {
+                    store.close().await;
+                    drop(store);
+                    store = home.open();
+                }
+                Step::Commit(ops) => {
+                    let result = commit(&store, model.to_changes(ops)).await;
+                    match model.after(ops) {
+                        Some(next) => {
+                            assert_eq!(result.unwrap().revision, next.revision);
+                            model = next;
                         }
+                        None => assert!(result.is_err(), "{ops:?} on {model:?}"),
                     }
                 }
-                assert_eq!(Model::of(&store).await, model);
             }
-        });
+            assert_eq!(Model::of(&store).await, model);
+        }
+    });
+}
+
+fn check(cases: u32, home: impl Fn() -> Home) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&vec(step(), 1..60), |steps| {
+            follow(&home(), &steps);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn sled_does_what_the_model_does() {
+    check(24, Home::new);
+}
+
+#[test]
+fn postgres_does_what_the_model_does() {
+    if let Some(_keeps_the_server) = Home::in_database() {
+        check(8, || Home::in_database().unwrap());
     }
 }

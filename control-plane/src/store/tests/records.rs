@@ -3,12 +3,18 @@
 use super::*;
 use crate::{
     domain::audit::{SUMMARY_BYTES_MAX, Summary},
-    store::{SealedName, family::Family},
+    store::SealedName,
 };
 
-#[tokio::test]
-async fn everything_is_read_back_as_it_was_written() {
-    let home = Home::new();
+on_each_store!(
+    everything_is_read_back_as_it_was_written,
+    what_another_build_wrote_into_a_record_survives_a_change_by_this_one,
+    a_record_that_is_too_large_is_refused,
+    the_longest_audit_entry_fits,
+    the_largest_valid_records_fit_and_survive,
+);
+
+async fn everything_is_read_back_as_it_was_written(home: Home) {
     let store = home.open();
     let (pattern, target) = models::Draft {
         pattern: "gpt-*".into(),
@@ -75,12 +81,10 @@ async fn value_on_disk(
 }
 
 /// As when an older build runs for a while between two runs of a newer one.
-#[tokio::test]
-async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() {
+async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one(home: Home) {
     const UNKNOWN: &str = "of_a_later_build";
     const OF_ANOTHER: &str = r#"{"a":[1,2.5]}"#;
-    let home = Home::new();
-    let (store, trees) = home.open_with_trees();
+    let store = home.open();
     let changes = |attempts| {
         vec![
             Change::PutUser(user(1), Expect::Any),
@@ -98,13 +102,18 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
         (Family::ModelRules, b"r1".to_vec()),
         (Family::Settings, b"settings".to_vec()),
     ];
+    let mut changed = Vec::new();
     for (family, key) in &rows {
         let mut value = value_on_disk(&store, *family, key).await;
         value.insert(UNKNOWN.to_owned(), json(OF_ANOTHER));
         let value = serde_json::to_string(&value).unwrap();
         let row = format!(r#"{{"v":1,"revision":1,"value":{value}}}"#);
-        trees.tree(*family).insert(key, row.as_bytes()).unwrap();
+        changed.push((*family, key.clone(), row.into_bytes()));
     }
+    store.close().await;
+    drop(store);
+    home.write_rows(changed);
+    let store = home.open();
     let read = store.configuration().await.unwrap();
     assert_eq!(
         read.settings.unwrap().value,
@@ -130,18 +139,14 @@ async fn what_another_build_wrote_into_a_record_survives_a_change_by_this_one() 
     );
 }
 
-#[tokio::test]
-async fn a_record_that_is_too_large_is_refused() {
-    let home = Home::new();
+async fn a_record_that_is_too_large_is_refused(home: Home) {
     let store = home.open();
     let sealed = vec![0; crate::store::rows::RECORD_BYTES_MAX + 1];
     let refused = commit(&store, vec![Change::PutSealed(SealedName::KeyCheck, sealed)]).await;
     assert!(matches!(refused, Err(CommitError::TooLarge { .. })));
 }
 
-#[tokio::test]
-async fn the_longest_audit_entry_fits() {
-    let home = Home::new();
+async fn the_longest_audit_entry_fits(home: Home) {
     let store = home.open();
     let longest = || Some(Summary::new("\"".repeat(SUMMARY_BYTES_MAX)));
     let commit = Commit {
@@ -152,9 +157,7 @@ async fn the_longest_audit_entry_fits() {
     store.commit(commit).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_largest_valid_records_fit_and_survive() {
-    let home = Home::new();
+async fn the_largest_valid_records_fit_and_survive(home: Home) {
     let store = home.open();
     commit(&store, vec![Change::PutUser(user(1), Expect::Absent)])
         .await
@@ -204,16 +207,16 @@ async fn the_largest_valid_records_fit_and_survive() {
         changes.push(Change::PutApiKey(key, Expect::Absent));
     }
     commit(&store, changes).await.unwrap();
-    assert_ne!(
-        std::fs::read_dir(home.path().join("blobs")).unwrap().count(),
-        0,
-        "sled puts these into files"
-    );
-    let image = home.crash_image();
-    let survivor = image.open();
-    assert_eq!(
-        survivor.providers().await.unwrap(),
-        store.providers().await.unwrap()
-    );
+    let providers = store.providers().await.unwrap();
+    let survivor = match &home {
+        Home::Folder(_) => {
+            let blobs = std::fs::read_dir(home.path().join("blobs")).unwrap();
+            assert_ne!(blobs.count(), 0, "sled puts these into files");
+            home.crash_image()
+        }
+        Home::Database { .. } => home,
+    };
+    let survivor = survivor.open();
+    assert_eq!(survivor.providers().await.unwrap(), providers);
     assert_eq!(survivor.api_keys().await.unwrap().len(), 40);
 }

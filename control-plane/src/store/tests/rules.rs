@@ -3,9 +3,12 @@
 use super::*;
 use crate::store::Kind;
 
-#[tokio::test]
-async fn a_rule_leads_to_a_provider_that_is_there_and_stays() {
-    let home = Home::new();
+on_each_store!(
+    a_rule_leads_to_a_provider_that_is_there_and_stays,
+    rules_are_placed_whatever_others_do,
+);
+
+async fn a_rule_leads_to_a_provider_that_is_there_and_stays(home: Home) {
     let store = home.open();
     let put = |rule: ModelRule| vec![Change::PutModelRule(rule, Expect::Any)];
     let refused = commit(&store, put(rule("r", "gpt-*", "a"))).await;
@@ -27,9 +30,7 @@ async fn a_rule_leads_to_a_provider_that_is_there_and_stays() {
     assert!(store.providers().await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn rules_are_placed_whatever_others_do() {
-    let home = Home::new();
+async fn rules_are_placed_whatever_others_do(home: Home) {
     let store = home.open();
     commit(
         &store,
