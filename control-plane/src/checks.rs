@@ -138,6 +138,7 @@ mod tests {
     use prometheus_client::metrics::gauge::Gauge;
 
     use super::*;
+    use crate::snapshot::nodes::Ask;
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -154,7 +155,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let (nodes, probes) = (Nodes::new(Gauge::default()), Probes::default());
-        let mut member = nodes.join(NodeId::parse("a").unwrap(), true, Some(9));
+        let mut member = nodes.join(
+            NodeId::parse("a").unwrap(),
+            &[fleet::Capability::Probe.into()],
+            Some(9),
+        );
         let tasks = TaskTracker::new();
         let parts = (store, nodes, probes.clone());
         let checks = Checks::new(parts, tasks.clone(), CancellationToken::new());
@@ -165,7 +170,9 @@ mod tests {
         assert!(!other.ptr_eq(&one), "it is about another configuration");
         drop((one, other));
         for _ in 0..2 {
-            let probe = member.probes.recv().await.unwrap();
+            let Some(Ask::Probe(probe)) = member.asks.recv().await else {
+                panic!("no probe")
+            };
             probes.answered(fleet::ProbeResult {
                 probe_id: probe.probe_id,
                 ok: true,
@@ -174,7 +181,7 @@ mod tests {
         }
         tasks.close();
         tasks.wait().await;
-        assert!(member.probes.try_recv().is_err(), "nobody was called twice");
+        assert!(member.asks.try_recv().is_err(), "nobody was called twice");
         let next = checks.run(&subject(1), TIMEOUT);
         assert!(next.peek().is_none(), "what is over is not joined");
     }

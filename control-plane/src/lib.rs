@@ -8,6 +8,7 @@ pub mod bootstrap;
 mod checks;
 mod config;
 pub mod domain;
+mod explain;
 mod grpc;
 pub mod import;
 mod probe;
@@ -40,6 +41,7 @@ use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
 use checks::Checks;
 use config::{Database, FirstStart, StoreConfig, TlsFiles};
+use explain::Explains;
 use grpc::AdminParts;
 use grpc::interceptor::NodeCheck;
 use grpc::usage::Usage;
@@ -167,6 +169,7 @@ impl Plane {
             ),
             nodes,
             probes,
+            explains: Explains::default(),
             metrics: metrics.clone(),
         };
         let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
@@ -174,6 +177,7 @@ impl Plane {
             published: hub.subscribe(),
             nodes: parts.nodes.clone(),
             probes: parts.probes.clone(),
+            explains: parts.explains.clone(),
             metrics: metrics.clone(),
             shutdown: stopping.clone(),
             turns: Turns::default(),

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use crate::snapshot::nodes::{NoProber, NodeId, Nodes};
+use crate::snapshot::nodes::{Ask, Lacking, NodeId, Nodes, Wanted};
 
 /// Single tests that run at the same time, over all nodes.
 const TESTS_MAX: usize = 4;
@@ -116,14 +116,13 @@ impl Probes {
         timeout: Duration,
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
         let deadline = Instant::now() + timeout + ANSWER_GRACE;
-        let (node, sender) =
-            nodes
-                .wait_prober(target.revision, deadline)
-                .await
-                .map_err(|reason| match reason {
-                    NoProber::NotConnected => Error::NoNode,
-                    NoProber::NotYet => Error::NotYetHeld,
-                })?;
+        let (node, asks) = nodes
+            .wait_able(wanted(target.revision), deadline)
+            .await
+            .map_err(|lacking| match lacking {
+                Lacking::Node => Error::NoNode,
+                Lacking::Revision => Error::NotYetHeld,
+            })?;
         let (pending, answer) = self.expect_answer();
         let probe = fleet::Probe {
             probe_id: pending.id.to_string(),
@@ -132,7 +131,7 @@ impl Probes {
             timeout: prost_types::Duration::try_from(timeout).ok(),
         };
         let asked = async {
-            sender.send(probe).await.ok()?;
+            asks.send(Ask::Probe(probe)).await.ok()?;
             answer.await.ok()
         };
         match timeout_at(deadline, asked).await {
@@ -182,6 +181,20 @@ impl Probes {
     }
 }
 
+/// A node that can probe and holds this revision.
+fn wanted(revision: u64) -> Wanted<'static> {
+    Wanted {
+        capability: fleet::Capability::Probe,
+        revision,
+        node: None,
+    }
+}
+
+/// Whether anybody could make a call, whatever they hold.
+pub(crate) fn is_possible(nodes: &Nodes) -> bool {
+    nodes.able(wanted(0)).err() != Some(Lacking::Node)
+}
+
 /// Forgets a probe when nobody waits for it any more.
 struct Pending<'a> {
     probes: &'a Probes,
@@ -211,7 +224,11 @@ mod tests {
     }
 
     fn node(nodes: &Nodes, acked: u64) -> crate::snapshot::nodes::Membership {
-        nodes.join(NodeId::parse("a").unwrap(), true, Some(acked))
+        nodes.join(
+            NodeId::parse("a").unwrap(),
+            &[fleet::Capability::Probe.into()],
+            Some(acked),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,7 +236,9 @@ mod tests {
         let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
         let mut member = node(&nodes, 3);
         let answering = async {
-            let probe = member.probes.recv().await.unwrap();
+            let Ask::Probe(probe) = member.asks.recv().await.unwrap() else {
+                panic!("no probe")
+            };
             assert_eq!(
                 (probe.provider.as_str(), probe.model.as_str()),
                 ("qwen", "qwen-max")

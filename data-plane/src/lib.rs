@@ -12,6 +12,7 @@ pub mod check;
 mod clock;
 pub mod config;
 mod error;
+mod explain;
 mod handler;
 mod life;
 mod metrics;

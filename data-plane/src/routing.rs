@@ -15,7 +15,8 @@ use bridge_translate::{dialect::Dialect, request::Target};
 use rand::{Rng, seq::SliceRandom};
 
 use crate::snapshot::{
-    ApiFormat, ApiKey, Fallback, ModelTraits, Provider, RuleTarget, Snapshot, Tier, TierModels, TokenLimits,
+    ApiFormat, ApiKey, Fallback, ModelRule, ModelTraits, Provider, RuleTarget, Snapshot, Tier, TierModels,
+    TokenLimits,
 };
 
 pub(crate) use abilities::{Abilities, Efforts};
@@ -191,13 +192,38 @@ pub(crate) fn may_use(key: &ApiKey, name: &Name) -> bool {
     key.allowed_models.is_empty() || key.allowed_models.iter().any(|pattern| matches(pattern, name))
 }
 
-/// Rules come first, then names that providers list, then the words for tiers.
-fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
-    let first = snapshot
+/// What decides where a name leads, for who wants to know why.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lead<'a> {
+    /// The id of the rule that matched.
+    pub(crate) rule: Option<&'a str>,
+    /// Where it leads to a whole tier.
+    pub(crate) tier: Option<Tier>,
+}
+
+pub(crate) fn lead<'a>(snapshot: &'a Snapshot, asked: &str) -> Lead<'a> {
+    let name = Name::new(asked);
+    let tier = match destination(snapshot, &name) {
+        Some(Destination::Tier(tier)) => Some(tier),
+        Some(Destination::Upstream { .. } | Destination::Listed(_)) | None => None,
+    };
+    Lead {
+        rule: matching(snapshot, &name).map(|(rule, _)| &*rule.id),
+        tier,
+    }
+}
+
+/// The first rule that matches, and what of the name it keeps.
+fn matching<'a, 'n>(snapshot: &'a Snapshot, name: &'n Name) -> Option<(&'a ModelRule, &'n str)> {
+    snapshot
         .rules
         .iter()
-        .find_map(|rule| Some((rule, name::matched(&rule.pattern, name)?)));
-    if let Some((rule, matched)) = first {
+        .find_map(|rule| Some((rule, name::matched(&rule.pattern, name)?)))
+}
+
+/// Rules come first, then names that providers list, then the words for tiers.
+fn destination<'a>(snapshot: &'a Snapshot, name: &Name) -> Option<Destination<'a>> {
+    if let Some((rule, matched)) = matching(snapshot, name) {
         return match &rule.target {
             RuleTarget::Tier(tier) => Some(Destination::Tier(*tier)),
             RuleTarget::Upstream { provider, model } => Some(Destination::Upstream {
@@ -249,6 +275,18 @@ fn order<'a>(snapshot: &'a Snapshot, random: &mut impl Rng) -> Vec<&'a Arc<Provi
         }
     }
     providers
+}
+
+impl Reason {
+    /// For programs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::UnknownFormat => "unknown_format",
+            Self::NoModelOfTier => "no_model_of_tier",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 impl Plan {

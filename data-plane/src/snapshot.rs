@@ -66,6 +66,8 @@ pub(crate) struct KeyId([u8; KeyId::CHARS]);
 
 impl KeyId {
     pub(crate) const CHARS: usize = 12;
+    /// No key's: it is none of their characters.
+    pub(crate) const NOBODY: Self = Self([b'-'; Self::CHARS]);
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let id: [u8; Self::CHARS] = text.try_into().ok()?;
@@ -97,6 +99,20 @@ pub(crate) struct ApiKey {
     /// Empty: all.
     pub(crate) allowed_providers: Vec<String>,
     pub(crate) loss_policy: Option<LossPolicy>,
+}
+
+impl ApiKey {
+    /// A key that nothing is kept from and that opens nothing, for requests of nobody.
+    pub(crate) fn of_nobody() -> Self {
+        Self {
+            id: KeyId::NOBODY,
+            hash: None,
+            expires_at: None,
+            allowed_models: Vec::new(),
+            allowed_providers: Vec::new(),
+            loss_policy: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -259,6 +275,7 @@ impl TierModels {
 /// Where a model name goes; the first rule that matches wins.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelRule {
+    pub(crate) id: Box<str>,
     pub(crate) position: u32,
     pub(crate) pattern: String,
     pub(crate) target: RuleTarget,

@@ -3,8 +3,10 @@
 use anyhow::{Context, Result};
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::health_service_client::HealthServiceClient;
 use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
+use bridge_proto::admin::v1::routing_service_client::RoutingServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{
@@ -77,6 +79,14 @@ impl Admin {
 
     pub fn models(&self) -> ModelServiceClient<Authorized> {
         ModelServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn health(&self) -> HealthServiceClient<Authorized> {
+        HealthServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn routing(&self) -> RoutingServiceClient<Authorized> {
+        RoutingServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn settings(&self) -> SettingsServiceClient<Authorized> {

@@ -14,6 +14,7 @@ mod durability;
 mod encoded_bodies;
 mod endpoints;
 mod examples;
+mod explain;
 mod failover;
 mod faultd;
 mod faults;

@@ -18,7 +18,7 @@ use crate::domain::model::ModelName;
 use crate::domain::provider::{Provider, ProviderName, Spec};
 use crate::grpc::duration;
 use crate::grpc::status::Error;
-use crate::probe::CHECKS_MAX;
+use crate::probe::{self, CHECKS_MAX};
 use crate::snapshot::nodes::Nodes;
 use crate::store::{Kind, Store, Stored};
 
@@ -135,7 +135,7 @@ impl Health {
     }
 
     async fn begin(&self, providers: &[Stored<Provider>]) -> Result<Run, Error> {
-        if !self.nodes.has_prober() {
+        if !probe::is_possible(&self.nodes) {
             return Err(Error::Precondition(
                 "no data plane that can check a provider is connected".to_owned(),
             ));

@@ -56,6 +56,7 @@ use crate::auth::default_admin::DefaultAdmin;
 use crate::auth::password::Hasher;
 use crate::auth::session::Sessions;
 use crate::checks::Checks;
+use crate::explain::Explains;
 use crate::probe::Probes;
 use crate::secrets::Keyring;
 use crate::snapshot::nodes::Nodes;
@@ -91,6 +92,7 @@ pub(crate) struct AdminParts {
     pub(crate) sessions: Sessions,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
+    pub(crate) explains: Explains,
     pub(crate) checks: Checks,
     pub(crate) metrics: Metrics,
 }
@@ -103,6 +105,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         sessions,
         nodes,
         probes,
+        explains,
         checks,
         metrics,
     } = parts;
@@ -128,6 +131,11 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         runs: Arc::new(Semaphore::new(health::RUNS_MAX)),
         store: store.clone(),
         nodes: nodes.clone(),
+    };
+    let routing = routing::Routing {
+        store: store.clone(),
+        nodes: nodes.clone(),
+        explains,
     };
     let providers = provider::Providers {
         store: store.clone(),
@@ -160,9 +168,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
-        .add_service(
-            RoutingServiceServer::new(routing::Routing).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
-        )
+        .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
         .add_service(
             ConfigServiceServer::new(config::Config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
         )

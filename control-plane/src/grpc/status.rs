@@ -11,9 +11,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::auth::{Throttled, password, session};
 use crate::domain::user::Role;
 use crate::domain::{FieldViolation, Violations};
-use crate::probe;
 use crate::secrets::SealError;
 use crate::store::{self, CommitError};
+use crate::{explain, probe};
 
 /// `ErrorInfo.domain` of every refusal.
 const ERROR_DOMAIN: &str = "bridge.admin.v1";
@@ -258,6 +258,18 @@ impl From<probe::Error> for Error {
             probe::Error::NoNode | probe::Error::NotYetHeld => Self::Precondition(error.to_string()),
             probe::Error::TooMany { retry_after } => Self::TooMany { retry_after },
             probe::Error::NoAnswer { node } => Self::NoAnswer {
+                node: node.to_string(),
+            },
+        }
+    }
+}
+
+impl From<explain::Error> for Error {
+    fn from(error: explain::Error) -> Self {
+        match error {
+            explain::Error::NoNode | explain::Error::NotThere(_) => Self::Precondition(error.to_string()),
+            explain::Error::TooMany { retry_after } => Self::TooMany { retry_after },
+            explain::Error::NoAnswer { node } => Self::NoAnswer {
                 node: node.to_string(),
             },
         }

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::explain::Explains;
 use crate::probe::Probes;
 use crate::snapshot::delivery::Delivery;
 use crate::snapshot::index::Published;
-use crate::snapshot::nodes::{Membership, NodeId, Nodes};
+use crate::snapshot::nodes::{Ask, Membership, NodeId, Nodes};
 use crate::telemetry::Metrics;
 
 /// The contract's interval.
@@ -38,7 +39,8 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Messages that wait for the connection to take them.
 const OUTBOUND_QUEUE: usize = 1;
 /// Largest message from a node.
-pub(crate) const WATCH_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// An explanation is the largest: it holds bodies of 3 MiB.
+pub(crate) const WATCH_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 type Outbound = mpsc::Sender<Result<fleet::WatchResponse, Status>>;
 type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
@@ -55,6 +57,7 @@ pub(crate) struct StreamParts {
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
+    pub(crate) explains: Explains,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
     pub(crate) turns: Turns,
@@ -111,8 +114,7 @@ async fn serve(
         .held
         .filter(|held| holds_newest || is_older(held, &newest.version));
     let acked = held.as_ref().map(|held| held.revision);
-    let can_probe = subscribe.capabilities.contains(&fleet::Capability::Probe.into());
-    let member = parts.nodes.join(id, can_probe, acked);
+    let member = parts.nodes.join(id, &subscribe.capabilities, acked);
     tracing::info!(
         node.id = %member.id(), build = subscribe.build, boot.id = subscribe.boot_id,
         address = subscribe.public_address, held.revision = acked, "data plane connected"
@@ -121,7 +123,7 @@ async fn serve(
         delivery: Delivery::new(held.filter(|_| holds_newest)),
         turn: None,
         held_turn: None,
-        probe: None,
+        ask: None,
         is_heartbeat_due: true,
         parts,
         member,
@@ -154,7 +156,7 @@ struct Session {
     /// The place in the queue for a full send.
     turn: Option<Turn>,
     held_turn: Option<OwnedSemaphorePermit>,
-    probe: Option<fleet::Probe>,
+    ask: Option<Ask>,
     is_heartbeat_due: bool,
 }
 
@@ -194,7 +196,7 @@ impl Session {
                     self.delivery.start(newest);
                 }
                 () = sleep_until(stalled_at), if self.held_turn.is_some() => self.held_turn = None,
-                Some(probe) = self.member.probes.recv(), if self.probe.is_none() => self.probe = Some(probe),
+                Some(ask) = self.member.asks.recv(), if self.ask.is_none() => self.ask = Some(ask),
                 _ = heartbeat.tick() => self.is_heartbeat_due = true,
                 permit = outbound.reserve(), if self.has_message() => {
                     let Ok(permit) = permit else { return Ok(()) };
@@ -215,10 +217,10 @@ impl Session {
     }
 
     fn has_message(&self) -> bool {
-        self.delivery.is_sending() || self.probe.is_some() || self.is_heartbeat_due
+        self.delivery.is_sending() || self.ask.is_some() || self.is_heartbeat_due
     }
 
-    /// A snapshot is not interrupted: heartbeats and probes wait for its end.
+    /// A snapshot is not interrupted: heartbeats and questions wait for its end.
     fn next_message(&mut self) -> Option<Down> {
         if let Some(message) = self.delivery.next() {
             if !self.delivery.is_sending() {
@@ -226,8 +228,10 @@ impl Session {
             }
             return Some(message);
         }
-        if let Some(probe) = self.probe.take() {
-            return Some(Down::Probe(probe));
+        match self.ask.take() {
+            Some(Ask::Probe(probe)) => return Some(Down::Probe(probe)),
+            Some(Ask::Explain(explain)) => return Some(Down::Explain(explain)),
+            None => {}
         }
         self.is_heartbeat_due = false;
         let newest = self.parts.published.borrow();
@@ -251,7 +255,7 @@ impl Session {
                 tracing::warn!(node.id = %self.member.id(), reason, "data plane asks for the whole snapshot");
                 self.delivery.resync();
             }
-            Up::Explained(_) => tracing::debug!("an answer to a question that was not asked"),
+            Up::Explained(explained) => self.parts.explains.answered(explained),
         }
         Ok(())
     }

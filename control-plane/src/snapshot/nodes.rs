@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest name of a node, in characters.
 const NODE_ID_CHARS_MAX: usize = 128;
-/// Probes that may wait for one node.
-const PROBE_QUEUE: usize = 4;
+/// Questions that may wait for one node.
+const ASK_QUEUE: usize = 4;
 
 /// The name under which a data plane subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,8 +63,8 @@ struct Shared {
 struct Node {
     /// Ends the stream of this node; also tells one connection from the next.
     replaced: CancellationToken,
-    probes: mpsc::Sender<fleet::Probe>,
-    can_probe: bool,
+    asks: mpsc::Sender<Ask>,
+    capabilities: BTreeSet<i32>,
     is_draining: bool,
     acked: Option<u64>,
     refused: Option<u64>,
@@ -75,8 +75,33 @@ pub(crate) struct Membership {
     nodes: Nodes,
     id: NodeId,
     pub(crate) replaced: CancellationToken,
-    /// What the node is asked to probe.
-    pub(crate) probes: mpsc::Receiver<fleet::Probe>,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+}
+
+/// What a node is asked to find out.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Probe(fleet::Probe),
+    Explain(fleet::Explain),
+}
+
+/// What a node must be to be asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) capability: fleet::Capability,
+    /// It must hold this revision.
+    pub(crate) revision: u64,
+    /// `None`: any.
+    pub(crate) node: Option<&'a str>,
+}
+
+/// Why no node can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    /// None is connected that could.
+    Node,
+    /// Some are, but none holds the revision yet.
+    Revision,
 }
 
 // === impl Nodes ===
@@ -94,13 +119,13 @@ impl Nodes {
     }
 
     /// Takes a node in. `acked`: the revision that it already holds.
-    pub(crate) fn join(&self, id: NodeId, can_probe: bool, acked: Option<u64>) -> Membership {
-        let (sender, probes) = mpsc::channel(PROBE_QUEUE);
+    pub(crate) fn join(&self, id: NodeId, capabilities: &[i32], acked: Option<u64>) -> Membership {
+        let (sender, asks) = mpsc::channel(ASK_QUEUE);
         let replaced = CancellationToken::new();
         let node = Node {
             replaced: replaced.clone(),
-            probes: sender,
-            can_probe,
+            asks: sender,
+            capabilities: capabilities.iter().copied().collect(),
             is_draining: false,
             acked,
             refused: None,
@@ -113,7 +138,7 @@ impl Nodes {
             nodes: self.clone(),
             id,
             replaced,
-            probes,
+            asks,
         }
     }
 
@@ -132,42 +157,43 @@ impl Nodes {
         }
     }
 
-    /// Waits for a node that can probe and holds the revision.
-    pub(crate) async fn wait_prober(
+    /// Waits for a node that can be asked and holds the revision.
+    pub(crate) async fn wait_able(
         &self,
-        revision: u64,
+        wanted: Wanted<'_>,
         deadline: Instant,
-    ) -> Result<(NodeId, mpsc::Sender<fleet::Probe>), NoProber> {
+    ) -> Result<(NodeId, mpsc::Sender<Ask>), Lacking> {
         let mut changed = self.shared.changed.subscribe();
         loop {
             changed.borrow_and_update();
-            match self.prober(revision) {
-                Err(NoProber::NotYet) => {}
+            match self.able(wanted) {
+                Err(Lacking::Revision) => {}
                 settled => return settled,
             }
             if timeout_at(deadline, changed.changed()).await.is_err() {
-                return Err(NoProber::NotYet);
+                return Err(Lacking::Revision);
             }
         }
     }
 
-    /// Whether any node can probe, whatever it holds.
-    pub(crate) fn has_prober(&self) -> bool {
-        self.prober(0).err() != Some(NoProber::NotConnected)
-    }
-
-    fn prober(&self, revision: u64) -> Result<(NodeId, mpsc::Sender<fleet::Probe>), NoProber> {
+    /// A node that can be asked now: of several the one that holds the newest.
+    pub(crate) fn able(&self, wanted: Wanted<'_>) -> Result<(NodeId, mpsc::Sender<Ask>), Lacking> {
+        let Wanted {
+            capability,
+            revision,
+            node: named,
+        } = wanted;
         let nodes = self.lock();
-        let mut able = nodes
-            .iter()
-            .filter(|(_, node)| node.can_probe && !node.is_draining)
-            .peekable();
-        if able.peek().is_none() {
-            return Err(NoProber::NotConnected);
+        let able = nodes.iter().filter(|(id, node)| {
+            let is_meant = named.is_none_or(|named| named == id.0);
+            is_meant && node.capabilities.contains(&capability.into()) && !node.is_draining
+        });
+        let newest = able.rev().max_by_key(|(_, node)| node.acked);
+        let (id, node) = newest.ok_or(Lacking::Node)?;
+        if node.acked < Some(revision) {
+            return Err(Lacking::Revision);
         }
-        able.find(|(_, node)| node.acked >= Some(revision))
-            .map(|(id, node)| (id.clone(), node.probes.clone()))
-            .ok_or(NoProber::NotYet)
+        Ok((id.clone(), node.asks.clone()))
     }
 
     fn judge(&self, expected: &mut BTreeSet<NodeId>, revision: u64) -> (Acks, bool) {
@@ -198,14 +224,6 @@ impl Nodes {
             .set(i64::try_from(connected).unwrap_or(i64::MAX));
         self.shared.changed.send_replace(());
     }
-}
-
-/// Why no node can probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoProber {
-    NotConnected,
-    /// Nodes are connected, but none holds the revision yet.
-    NotYet,
 }
 
 // === impl Membership ===
@@ -261,6 +279,16 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
+    const PROBE: [i32; 1] = [fleet::Capability::Probe as i32];
+
+    fn prober(revision: u64) -> Wanted<'static> {
+        Wanted {
+            capability: fleet::Capability::Probe,
+            revision,
+            node: None,
+        }
+    }
+
     fn nodes() -> Nodes {
         Nodes::new(Gauge::default())
     }
@@ -280,10 +308,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_with_the_last_ack() {
         let nodes = nodes();
-        let (a, b) = (
-            nodes.join(id("a"), false, Some(7)),
-            nodes.join(id("b"), false, None),
-        );
+        let (a, b) = (nodes.join(id("a"), &[], Some(7)), nodes.join(id("b"), &[], None));
         let waiting = nodes.wait_acked(7, LONG);
         let acking = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -304,10 +329,10 @@ mod tests {
     async fn whoever_is_late_refuses_or_leaves_is_named() {
         let nodes = nodes();
         let (late, refusing) = (
-            nodes.join(id("late"), false, Some(6)),
-            nodes.join(id("refusing"), false, None),
+            nodes.join(id("late"), &[], Some(6)),
+            nodes.join(id("refusing"), &[], None),
         );
-        let leaving = nodes.join(id("leaving"), false, None);
+        let leaving = nodes.join(id("leaving"), &[], None);
         refusing.refused(7);
         let (acks, ()) = tokio::join!(nodes.wait_acked(7, Duration::from_secs(5)), async {
             drop(leaving)
@@ -327,7 +352,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_alone_settle_it() {
         let nodes = nodes();
-        let refusing = nodes.join(id("a"), false, None);
+        let refusing = nodes.join(id("a"), &[], None);
         refusing.refused(7);
         let before = Instant::now();
         assert_eq!(nodes.wait_acked(7, LONG).await.pending, vec![id("a")]);
@@ -337,29 +362,49 @@ mod tests {
     #[test]
     fn the_newer_stream_of_a_node_wins() {
         let nodes = nodes();
-        let older = nodes.join(id("a"), false, None);
-        let newer = nodes.join(id("a"), true, None);
+        let older = nodes.join(id("a"), &[], None);
+        let newer = nodes.join(id("a"), &PROBE, None);
         assert!(older.replaced.is_cancelled() && !newer.replaced.is_cancelled());
         older.acked(9);
         drop(older);
         assert_eq!(
-            nodes.prober(0).err(),
-            Some(NoProber::NotYet),
+            nodes.able(prober(1)).err(),
+            Some(Lacking::Revision),
             "the older stream has no say"
         );
         newer.acked(9);
-        assert_eq!(nodes.prober(9).unwrap().0, id("a"));
+        assert_eq!(nodes.able(prober(9)).unwrap().0, id("a"));
         drop(newer);
-        assert_eq!(nodes.prober(0).err(), Some(NoProber::NotConnected));
+        assert_eq!(nodes.able(prober(1)).err(), Some(Lacking::Node));
         assert_eq!(nodes.shared.connected.get(), 0);
     }
 
     #[test]
     fn a_draining_node_is_not_asked_to_probe() {
         let nodes = nodes();
-        let node = nodes.join(id("a"), true, Some(1));
-        assert!(nodes.prober(1).is_ok());
+        let node = nodes.join(id("a"), &PROBE, Some(1));
+        assert!(nodes.able(prober(1)).is_ok());
         node.set_draining(true);
-        assert_eq!(nodes.prober(1).err(), Some(NoProber::NotConnected));
+        assert_eq!(nodes.able(prober(1)).err(), Some(Lacking::Node));
+    }
+
+    #[test]
+    fn who_holds_the_newest_is_asked_or_who_is_named() {
+        let nodes = nodes();
+        let _members =
+            [("a", 2), ("b", 3), ("c", 3)].map(|(name, acked)| nodes.join(id(name), &PROBE, Some(acked)));
+        let asked = |wanted| nodes.able(wanted).map(|(id, _)| id);
+        assert_eq!(asked(prober(0)), Ok(id("b")));
+        let named = |node| Wanted {
+            node: Some(node),
+            ..prober(0)
+        };
+        assert_eq!(asked(named("a")), Ok(id("a")));
+        assert_eq!(asked(named("d")), Err(Lacking::Node));
+        let explain = Wanted {
+            capability: fleet::Capability::Explain,
+            ..prober(0)
+        };
+        assert_eq!(asked(explain), Err(Lacking::Node));
     }
 }

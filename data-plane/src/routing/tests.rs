@@ -37,6 +37,7 @@ fn route(snapshot: &Snapshot, key: &ApiKey, asked: &str, seed: u64) -> Result<Ve
 
 fn rule(pattern: &str, target: RuleTarget) -> ModelRule {
     ModelRule {
+        id: format!("rule of {pattern}").into(),
         position: 0,
         pattern: pattern.into(),
         target,
@@ -291,5 +292,33 @@ fn p63_every_spelling_of_a_name_finds_its_model() {
     ] {
         let found = route(&snapshot, &open_key(), asked, 1).unwrap();
         assert_eq!(found.first().map(String::as_str), Some(first), "{asked}");
+    }
+}
+
+#[test]
+fn what_decides_is_told() {
+    let mut snapshot = three();
+    snapshot.rules = vec![
+        rule("claude-opus-*", RuleTarget::Tier(Tier::Middle)),
+        rule(
+            "gpt-*",
+            RuleTarget::Upstream {
+                provider: "first".into(),
+                model: None,
+            },
+        ),
+    ];
+    for (asked, rule, tier) in [
+        (
+            "claude-opus-4-8",
+            Some("rule of claude-opus-*"),
+            Some(Tier::Middle),
+        ),
+        ("gpt-5", Some("rule of gpt-*"), None),
+        ("opus", None, Some(Tier::Big)),
+        ("big-1", None, None),
+        ("nothing", None, None),
+    ] {
+        assert_eq!(lead(&snapshot, asked), Lead { rule, tier }, "{asked}");
     }
 }

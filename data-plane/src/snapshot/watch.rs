@@ -8,6 +8,7 @@
 mod backoff;
 mod connect;
 mod ended;
+mod explain;
 mod incoming;
 pub(crate) mod link;
 mod message;
@@ -49,6 +50,8 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 const UPWARD_QUEUE: usize = 32;
 const PROBES_MAX: usize = 8;
+/// Explanations that are worked out at the same time. The control plane asks for no more.
+const EXPLAINS_MAX: usize = 4;
 
 /// Everything the subscription reads and moves.
 pub(crate) struct Watcher {
@@ -136,6 +139,7 @@ impl Watcher {
             incoming: Incoming::default(),
             refused: None,
             probes: FuturesUnordered::new(),
+            explains: FuturesUnordered::new(),
         };
         let mut status = interval(STATUS_INTERVAL);
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,6 +156,9 @@ impl Watcher {
                 }
                 Some(result) = stream.probes.next(), if !stream.probes.is_empty() => {
                     stream.send(Up::ProbeResult(message::probe_result(result)));
+                }
+                Some(explained) = stream.explains.next(), if !stream.explains.is_empty() => {
+                    stream.send(Up::Explained(explained));
                 }
                 message = timeout(SILENCE_MAX, down.message()) => {
                     let response = message.map_err(|_| Ended::Silent)??.ok_or(Ended::Closed)?;
@@ -173,6 +180,7 @@ struct Stream<'a> {
     /// What this node refused last.
     refused: Option<Version>,
     probes: FuturesUnordered<BoxFuture<'static, (String, probe::Report)>>,
+    explains: FuturesUnordered<BoxFuture<'static, proto::Explained>>,
 }
 
 impl Stream<'_> {
@@ -209,7 +217,8 @@ impl Stream<'_> {
                 info!("the control plane asks this node to drain");
                 self.watcher.shutdown.cancel();
             }
-            Down::TerminateStreams(_) | Down::Explain(_) | Down::KeyShares(_) => {
+            Down::Explain(question) => self.explain(question),
+            Down::TerminateStreams(_) | Down::KeyShares(_) => {
                 warn!("the control plane asks for what this node does not offer");
             }
         }
@@ -363,6 +372,14 @@ impl Stream<'_> {
         self.send(Up::Resync(proto::Resync {
             reason: reason.to_owned(),
         }));
+    }
+
+    fn explain(&self, question: proto::Explain) {
+        if self.explains.len() >= EXPLAINS_MAX {
+            return warn!("the control plane asks for more explanations at once than this node gives");
+        }
+        let node = Arc::clone(&self.watcher.node);
+        self.explains.push(Box::pin(explain::explain(node, question)));
     }
 
     fn probe(&self, probe: proto::Probe) {

@@ -121,6 +121,33 @@ impl Upstreams {
         Ok(self.admission(snapshot, candidate, request, right))
     }
 
+    /// What stands in the candidate's way, and how its breaker is. Nothing becomes of asking.
+    pub(crate) fn look(
+        &self,
+        snapshot: &Snapshot,
+        candidate: &Candidate,
+        now: Instant,
+    ) -> (Result<(), Refused>, Option<breaker::State>) {
+        let held = self.held_by_admin(snapshot, candidate, now);
+        let guards = self.guards();
+        let state = guards
+            .breakers()
+            .state(&candidate.provider.name, &candidate.model);
+        (guards.look(candidate, held, terms(snapshot, now)), state)
+    }
+
+    /// Whom [`Self::last_resort`] would choose, by its place.
+    pub(crate) fn would_be_last_resort(
+        &self,
+        snapshot: &Snapshot,
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Option<usize> {
+        let (places, free) = self.free_of_admins(snapshot, candidates, now)?;
+        let chosen = self.guards().would_be_last_resort(&free, now)?;
+        places.get(chosen).copied()
+    }
+
     /// A right to call one of those whose breakers are open, because nobody else is left.
     /// Returns its place with it.
     pub(crate) fn last_resort(
@@ -130,19 +157,26 @@ impl Upstreams {
         request: &RequestId,
         now: Instant,
     ) -> Option<(usize, Admission)> {
-        if !snapshot.settings.breaker.enabled {
-            return None;
-        }
-        let (places, free): (Vec<_>, Vec<_>) = candidates
-            .iter()
-            .enumerate()
-            .filter(|(_, candidate)| self.held_by_admin(snapshot, candidate, now) != Some(Held::Open))
-            .unzip();
+        let (places, free) = self.free_of_admins(snapshot, candidates, now)?;
         let (chosen, right) = self.guards().last_resort(&free, now)?;
         let place = *places.get(chosen)?;
         let candidate = candidates.get(place)?;
         self.metrics.guards.last_resorts(&candidate.provider.name).inc();
         Some((place, self.admission(snapshot, candidate, request, right)))
+    }
+
+    /// Those that no admin holds open, with their places; `None` if nothing is remembered.
+    fn free_of_admins<'a>(
+        &self,
+        snapshot: &Snapshot,
+        candidates: &'a [Candidate],
+        now: Instant,
+    ) -> Option<(Vec<usize>, Vec<&'a Candidate>)> {
+        let free = candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| self.held_by_admin(snapshot, candidate, now) != Some(Held::Open));
+        snapshot.settings.breaker.enabled.then(|| free.unzip())
     }
 
     fn held_by_admin(&self, snapshot: &Snapshot, candidate: &Candidate, now: Instant) -> Option<Held> {

@@ -253,6 +253,18 @@ impl Breakers {
         admission
     }
 
+    /// What [`Self::admit`] would say; nothing becomes of it.
+    pub(crate) fn look(&self, provider: &str, model: &str, terms: Terms<'_>) -> Result<Permit, Refused> {
+        self.0.get(provider, model).map_or(Ok(Permit::Normal), |state| {
+            state.admit(terms.now, terms.settings).1
+        })
+    }
+
+    /// As far as it is known.
+    pub(crate) fn state(&self, provider: &str, model: &str) -> Option<State> {
+        self.0.get(provider, model).copied()
+    }
+
     /// Whether a request would be let through then, if nothing happens before.
     pub(crate) fn would_admit(&self, provider: &str, model: &str, at: Instant) -> bool {
         match self.0.get(provider, model) {
@@ -269,6 +281,30 @@ impl Breakers {
         candidates: impl Iterator<Item = (&'a str, &'a str)>,
         now: Instant,
     ) -> Option<usize> {
+        let (place, (provider, model)) = self.find_soonest(candidates, now)?;
+        match self.0.get_mut(provider, model) {
+            Some(State::Open { last_resort, .. } | State::HalfOpen { last_resort, .. }) => {
+                *last_resort = Some(now);
+            }
+            Some(State::Closed { .. }) | None => {}
+        }
+        Some(place)
+    }
+
+    /// Whom [`Self::last_resort`] would choose; nothing becomes of it.
+    pub(crate) fn soonest<'a>(
+        &self,
+        candidates: impl Iterator<Item = (&'a str, &'a str)>,
+        now: Instant,
+    ) -> Option<usize> {
+        self.find_soonest(candidates, now).map(|(place, _)| place)
+    }
+
+    fn find_soonest<'a>(
+        &self,
+        candidates: impl Iterator<Item = (&'a str, &'a str)>,
+        now: Instant,
+    ) -> Option<(usize, (&'a str, &'a str))> {
         let mut soonest: Option<(Instant, usize, (&str, &str))> = None;
         for (place, (provider, model)) in candidates.enumerate() {
             let known = self.0.get(provider, model).and_then(|state| state.probe(now));
@@ -282,14 +318,7 @@ impl Breakers {
                 soonest = Some((probe_at, place, (provider, model)));
             }
         }
-        let (_, place, (provider, model)) = soonest?;
-        match self.0.get_mut(provider, model) {
-            Some(State::Open { last_resort, .. } | State::HalfOpen { last_resort, .. }) => {
-                *last_resort = Some(now);
-            }
-            Some(State::Closed { .. }) | None => {}
-        }
-        Some(place)
+        soonest.map(|(_, place, name)| (place, name))
     }
 
     pub(crate) fn record(

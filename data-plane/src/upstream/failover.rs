@@ -7,6 +7,7 @@
 
 mod attempt;
 mod budget;
+mod explain;
 mod order;
 
 use std::{
@@ -31,22 +32,15 @@ use crate::{
     usage::meter::Meter,
 };
 
+pub(crate) use explain::{Call, Explained, Skipped, Step, explain};
 pub(crate) use order::Order;
 
 /// Pause before the same candidate is asked again, in milliseconds.
 const RETRY_PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
-/// A cool-down that ends within this is waited for, if nobody else is left to ask.
-const COOL_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the plan to its commit point.
 pub(crate) async fn run(order: Order<'_>, plan: Plan, meter: &mut Meter) -> Result<Committed, Error> {
-    let mut walk = Walk {
-        order,
-        budget: Budget::new(order.upstreams, &order.snapshot.settings, order.arrived),
-        failures: Vec::new(),
-        soonest_probe: None,
-        unfit: None,
-    };
+    let mut walk = Walk::new(order);
     for candidate in &plan.candidates {
         if let Some(committed) = walk.ask(candidate, meter).await? {
             return Ok(committed);
@@ -68,7 +62,17 @@ struct Walk<'a> {
     unfit: Option<Error>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(order: Order<'a>) -> Self {
+        Self {
+            order,
+            budget: Budget::new(order.upstreams, &order.snapshot.settings, order.arrived),
+            failures: Vec::new(),
+            soonest_probe: None,
+            unfit: None,
+        }
+    }
+
     /// Asks one candidate until it answers, or until it is the next one's turn.
     async fn ask(&mut self, candidate: &Candidate, meter: &mut Meter) -> Result<Option<Committed>, Error> {
         match self.admit(candidate, meter) {
@@ -90,6 +94,13 @@ impl Walk<'_> {
             Ok(admission) => return Some(admission),
             Err(refused) => refused,
         };
+        self.refused(candidate, refused, now);
+        None
+    }
+
+    /// Remembers who was not asked, for the answer.
+    fn refused(&mut self, candidate: &Candidate, refused: Refused, now: Instant) {
+        let snapshot = self.order.snapshot;
         let failure = |class| Failure::new(class, Arc::clone(&candidate.provider.name));
         match refused {
             Refused::Open { probe_at } => self.may_be_probed(probe_at),
@@ -100,7 +111,6 @@ impl Walk<'_> {
             }),
             Refused::Quarantined { class } => self.failures.push(failure(class)),
         }
-        None
     }
 
     fn may_be_probed(&mut self, at: Instant) {
@@ -197,12 +207,7 @@ impl Walk<'_> {
         let Order {
             upstreams, snapshot, ..
         } = self.order;
-        let cooling = candidates
-            .iter()
-            .filter_map(|candidate| Some((upstreams.cools_until(snapshot, candidate, now)?, candidate)))
-            .min_by_key(|(until, _)| *until);
-        if let Some((until, candidate)) = cooling
-            && until <= now + COOL_DOWN_PATIENCE
+        if let Some((until, candidate)) = self.order.soon_cool(candidates, now)
             && self.budget.retry(&candidate.provider.name, until)
         {
             tokio::time::sleep_until(until.into()).await;

@@ -105,18 +105,42 @@ impl Guards {
         Ok(Right { permit, ..right })
     }
 
+    /// What [`Self::admit`] would say, without taking a right or moving a breaker.
+    pub(crate) fn look(
+        &self,
+        candidate: &Candidate,
+        held: Option<Held>,
+        terms: Terms<'_>,
+    ) -> Result<(), Refused> {
+        if held == Some(Held::Open) {
+            return Err(Refused::HeldOpen);
+        }
+        if !terms.settings.enabled {
+            return Ok(());
+        }
+        self.unbroken(candidate, terms.now)?;
+        let (provider, model) = (&*candidate.provider.name, &*candidate.model);
+        match held {
+            Some(Held::Closed) => Ok(()),
+            Some(Held::Open) | None => self
+                .breakers
+                .look(provider, model, terms)
+                .map(drop)
+                .map_err(|breaker::Refused { retry_at }| Refused::Open { probe_at: retry_at }),
+        }
+    }
+
+    /// Who of them would get a right although the breakers are open, by its place.
+    pub(crate) fn would_be_last_resort(&self, candidates: &[&Candidate], now: Instant) -> Option<usize> {
+        let open = self.unbroken_of(candidates, now);
+        let chosen = self.breakers.soonest(names_of(&open, candidates), now)?;
+        open.get(chosen).map(|(place, _)| *place)
+    }
+
     /// A right although the breakers are open: to one of the candidates, by its place.
     pub(crate) fn last_resort(&mut self, candidates: &[&Candidate], now: Instant) -> Option<(usize, Right)> {
-        let open: Vec<_> = candidates
-            .iter()
-            .enumerate()
-            .filter_map(|(place, candidate)| Some((place, self.unbroken(candidate, now).ok()?)))
-            .collect();
-        let names = open.iter().filter_map(|(place, _)| {
-            let candidate = candidates.get(*place)?;
-            Some((&*candidate.provider.name, &*candidate.model))
-        });
-        let chosen = self.breakers.last_resort(names, now)?;
+        let open = self.unbroken_of(candidates, now);
+        let chosen = self.breakers.last_resort(names_of(&open, candidates), now)?;
         let (place, right) = *open.get(chosen)?;
         if right.proves_credential {
             self.quarantines.probe(credential(candidates.get(place)?));
@@ -219,6 +243,15 @@ impl Guards {
         };
     }
 
+    /// Those that nothing but a breaker stands before, each by its place.
+    fn unbroken_of(&self, candidates: &[&Candidate], now: Instant) -> Vec<(usize, Right)> {
+        candidates
+            .iter()
+            .enumerate()
+            .filter_map(|(place, candidate)| Some((place, self.unbroken(candidate, now).ok()?)))
+            .collect()
+    }
+
     /// Asks all but the breaker, and changes nothing.
     fn unbroken(&self, candidate: &Candidate, now: Instant) -> Result<Right, Refused> {
         let proves_credential = match self.quarantines.standing(credential(candidate), now) {
@@ -235,6 +268,16 @@ impl Guards {
             }),
         }
     }
+}
+
+fn names_of<'a>(
+    open: &[(usize, Right)],
+    candidates: &'a [&'a Candidate],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    open.iter().filter_map(move |(place, _)| {
+        let candidate = candidates.get(*place)?;
+        Some((&*candidate.provider.name, &*candidate.model))
+    })
 }
 
 fn credential(candidate: &Candidate) -> quarantine::Credential<'_> {

@@ -20,7 +20,7 @@ const RECOVERY_DEFAULT: Duration = Duration::from_secs(60);
 
 pub(super) fn model_rule(message: proto::ModelRule) -> Result<ModelRule, String> {
     let proto::ModelRule {
-        id: _,
+        id,
         position,
         r#match,
         target,
@@ -41,6 +41,7 @@ pub(super) fn model_rule(message: proto::ModelRule) -> Result<ModelRule, String>
         None => RuleTarget::Unknown,
     };
     Ok(ModelRule {
+        id: id.into(),
         position,
         pattern: r#match,
         target,

@@ -44,6 +44,7 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
             proto::Capability::Delta.into(),
             proto::Capability::Probe.into(),
             proto::Capability::AnthropicProviders.into(),
+            proto::Capability::Explain.into(),
         ],
         held: held.map(|held| version(held.version)),
         held_state_hash: held.map(|held| held.state_hash.to_vec()).unwrap_or_default(),

@@ -1,6 +1,9 @@
 //! One request for the upstreams, and what is sent of it to each candidate.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bridge_translate::{loss::LossList, native::History, request::Target};
 use tracing::info;
@@ -21,6 +24,9 @@ use crate::{
     },
     usage::meter::Meter,
 };
+
+/// A cool-down that ends within this is waited for, if nobody else is left to ask.
+const COOL_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One request on its way over its plan.
 #[derive(Clone, Copy)]
@@ -47,14 +53,37 @@ pub(super) struct Sent {
 }
 
 impl Order<'_> {
+    /// The candidate that will have cooled down first, if that is worth waiting for.
+    pub(super) fn soon_cool<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        now: Instant,
+    ) -> Option<(Instant, &'c Candidate)> {
+        candidates
+            .iter()
+            .filter_map(|candidate| {
+                let until = self.upstreams.cools_until(self.snapshot, candidate, now)?;
+                Some((until, candidate))
+            })
+            .min_by_key(|(until, _)| *until)
+            .filter(|(until, _)| *until <= now + COOL_DOWN_PATIENCE)
+    }
+
     /// Makes the call for one candidate.
     pub(super) async fn prepare(&self, candidate: &Candidate, meter: &mut Meter) -> Result<Sent, Error> {
         let room = self.room().await.map_err(Error::Overloaded)?;
+        let (sent, losses) = self.make(candidate, room)?;
+        self.report(losses, meter)?;
+        Ok(sent)
+    }
+
+    /// The call as it would be made, and what is lost on the way; nobody is told.
+    pub(super) fn make(&self, candidate: &Candidate, room: Room) -> Result<(Sent, LossList), Error> {
         match candidate.provider.format {
-            ApiFormat::Anthropic => self.pass(candidate, History::Signed, room, meter),
+            ApiFormat::Anthropic => self.pass(candidate, History::Signed, room),
             ApiFormat::OpenAi | ApiFormat::Unknown => {
                 let known = self.upstreams.learnt.remedies(candidate);
-                self.translate(candidate, Changes::known(known), room, meter)
+                self.translate(candidate, Changes::known(known), room)
             }
         }
     }
@@ -74,7 +103,8 @@ impl Order<'_> {
             .is_some_and(|native| native.refuses_thinking);
         if refuses_thinking && sent.history == History::Signed {
             let room = self.room().await.ok()?;
-            return self.pass(candidate, History::WithoutThinking, room, meter).ok();
+            let (amended, losses) = self.pass(candidate, History::WithoutThinking, room).ok()?;
+            return self.report(losses, meter).is_ok().then_some(amended);
         }
         let change = failure.change?;
         let mut changes = sent.changes.clone();
@@ -82,7 +112,8 @@ impl Order<'_> {
             return None;
         }
         let room = self.room().await.ok()?;
-        let amended = self.translate(candidate, changes, room, meter).ok()?;
+        let (amended, losses) = self.translate(candidate, changes, room).ok()?;
+        self.report(losses, meter).ok()?;
         if change != Change::Again && amended.call.body == sent.call.body {
             return None;
         }
@@ -102,8 +133,7 @@ impl Order<'_> {
         candidate: &Candidate,
         changes: Changes,
         room: Room,
-        meter: &mut Meter,
-    ) -> Result<Sent, Error> {
+    ) -> Result<(Sent, LossList), Error> {
         let target = candidate.target(self.snapshot);
         let target = Target {
             dialect: &changes.apply(target.dialect),
@@ -115,7 +145,6 @@ impl Order<'_> {
             ..target
         };
         let outbound = room.run(|| bridge_translate::request::to_openai(self.asked.request, &target))?;
-        self.report(outbound.losses, meter)?;
         let rough_tokens = outbound.reply.estimate();
         let learnt = &self.upstreams.learnt;
         let reply = outbound
@@ -127,7 +156,7 @@ impl Order<'_> {
             Accept::Json
         };
         let endpoint = &candidate.provider.endpoint;
-        Ok(Sent {
+        let sent = Sent {
             call: client::Request {
                 url: endpoint.url_of(&candidate.model),
                 headers: endpoint.headers.clone(),
@@ -138,27 +167,22 @@ impl Order<'_> {
             history: History::Signed,
             changes,
             rough_tokens,
-        })
+        };
+        Ok((sent, outbound.losses))
     }
 
     /// The call for a provider that speaks the client's API.
-    fn pass(
-        &self,
-        candidate: &Candidate,
-        history: History,
-        room: Room,
-        meter: &mut Meter,
-    ) -> Result<Sent, Error> {
+    fn pass(&self, candidate: &Candidate, history: History, room: Room) -> Result<(Sent, LossList), Error> {
         let Passed { call, reply, losses } = pass(&self.asked, candidate, self.snapshot, history, room)?;
-        self.report(losses, meter)?;
-        Ok(Sent {
+        let sent = Sent {
             call,
             reply: Reply::Native(reply),
             history,
             changes: Changes::default(),
             // Whoever counts its own tokens needs no estimate.
             rough_tokens: 0,
-        })
+        };
+        Ok((sent, losses))
     }
 
     /// An answer that is here already is not refused for what it lost.
@@ -175,14 +199,20 @@ impl Order<'_> {
 
     /// Tells the client what it does not get, as its key wants it told.
     pub(crate) fn report(&self, losses: LossList, meter: &mut Meter) -> Result<(), Error> {
-        match (self.loss_policy(), losses.header()) {
-            (LossPolicy::Strict, Some(header)) => return Err(Error::Lossy(header)),
-            (LossPolicy::Strict | LossPolicy::Report, _) => {
-                meter.lost(losses);
-                meter.tells_losses();
-            }
-            (LossPolicy::Silent, _) => meter.lost(losses),
+        self.tolerates(&losses)?;
+        meter.lost(losses);
+        match self.loss_policy() {
+            LossPolicy::Strict | LossPolicy::Report => meter.tells_losses(),
+            LossPolicy::Silent => {}
         }
         Ok(())
+    }
+
+    /// Whether the key lets this be lost.
+    pub(super) fn tolerates(&self, losses: &LossList) -> Result<(), Error> {
+        match (self.loss_policy(), losses.header()) {
+            (LossPolicy::Strict, Some(header)) => Err(Error::Lossy(header)),
+            (LossPolicy::Strict | LossPolicy::Report | LossPolicy::Silent, _) => Ok(()),
+        }
     }
 }

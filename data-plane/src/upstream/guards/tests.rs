@@ -37,12 +37,17 @@ fn failed(class: Class, wait_s: Option<u64>) -> Lesson {
 
 /// One call and what comes of it.
 fn call(guards: &mut Guards, candidate: &Candidate, lesson: Lesson, now: Instant) -> Changes {
+    assert_eq!(guards.look(candidate, None, terms(now)), Ok(()));
     let right = guards.admit(candidate, None, terms(now)).unwrap();
     guards.record(candidate, right, lesson, terms(now))
 }
 
+/// Looking sees what asking is told.
 fn refused(guards: &mut Guards, candidate: &Candidate, now: Instant) -> Option<Refused> {
-    guards.admit(candidate, None, terms(now)).err()
+    let seen = guards.look(candidate, None, terms(now)).err();
+    let refused = guards.admit(candidate, None, terms(now)).err();
+    assert_eq!(seen, refused);
+    refused
 }
 
 #[test]
