@@ -13,7 +13,9 @@ use std::{
 use secrecy::SecretString;
 
 use super::{
+    caller::{Caller, Credential},
     password::{self, Hasher},
+    service_token,
     throttle::{Applicant, Throttle, Throttled},
     token::{Grant, SigningKeys, TokenKind},
 };
@@ -21,8 +23,9 @@ use crate::{
     domain::{
         Email, FieldViolation, Invalid,
         audit::{Actor, AuditEntry, Origin, Summary},
+        service_token::PREFIX as SERVICE_TOKEN_PREFIX,
         session::{Session, SessionId},
-        user::{NewPassword, Role, User, UserId},
+        user::{NewPassword, User, UserId},
     },
     store::{self, Change, Commit, CommitError, Expect, SessionChange, Store, Stored},
 };
@@ -35,16 +38,6 @@ const SESSION_IDLE: Duration = Duration::from_secs(12 * 3600);
 const SESSION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Sessions of one user; the oldest end first.
 const SESSIONS_PER_USER_MAX: usize = 16;
-
-/// Somebody who is signed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    pub user_id: UserId,
-    pub role: Role,
-    pub session_id: SessionId,
-    /// Only the password may be changed.
-    pub must_change_password: bool,
-}
 
 #[derive(Debug)]
 pub struct TokenPair {
@@ -123,13 +116,7 @@ impl Sessions {
         let session = new_session(user.value.id, now);
         let tokens = self.tokens(&session, &user.value, now)?;
         let target = format!("user/{}", user.value.id);
-        let audit = AuditEntry::new(
-            Actor::User(user.value.id),
-            "AuthService.Login",
-            &target,
-            origin,
-            now,
-        );
+        let audit = AuditEntry::new(actor(&user.value), "AuthService.Login", &target, origin, now);
         let mut changes = self
             .outdated(&user.value.id, SESSIONS_PER_USER_MAX - 1, now)
             .await?;
@@ -149,7 +136,7 @@ impl Sessions {
     ) -> Result<TokenPair, Error> {
         let (grant, session, user) = self.standing(token, TokenKind::Refresh, now).await?;
         if grant.generation != session.generation {
-            return self.end_copied(&session, origin, now).await;
+            return self.end_copied(&session, &user.value, origin, now).await;
         }
         let next = Session {
             generation: session.generation + 1,
@@ -159,25 +146,34 @@ impl Sessions {
         let tokens = self.tokens(&next, &user.value, now)?;
         match self.store.keep_sessions(vec![SessionChange::Put(next)]).await {
             Ok(()) => Ok(tokens),
-            Err(CommitError::SessionConflict) => self.end_copied(&session, origin, now).await,
+            Err(CommitError::SessionConflict) => self.end_copied(&session, &user.value, origin, now).await,
             Err(error) => Err(error.into()),
         }
     }
 
     /// Ends the caller's session at once.
     pub async fn logout(&self, caller: &Caller, audit: AuditEntry) -> Result<(), Error> {
-        let end = SessionChange::Delete(caller.user_id, caller.session_id);
+        let session_id = caller.session_id().ok_or(Error::InvalidToken)?;
+        let end = SessionChange::Delete(caller.user_id, session_id);
         self.commit(vec![Change::Session(end)], audit).await
     }
 
-    /// Who calls with an access token.
+    /// Who calls with an access token or a service token.
     pub async fn verify(&self, token: &SecretString, now: SystemTime) -> Result<Caller, Error> {
+        let text = secrecy::ExposeSecret::expose_secret(token);
+        if text.starts_with(SERVICE_TOKEN_PREFIX) {
+            let caller = service_token::verify(&self.store, text, now).await?;
+            return caller.ok_or(Error::InvalidToken);
+        }
         let (_, session, user) = self.standing(token, TokenKind::Access, now).await?;
         Ok(Caller {
             user_id: user.value.id,
             role: user.value.spec.role,
-            session_id: session.id,
-            must_change_password: user.value.credentials.must_change_password,
+            actor: actor(&user.value),
+            credential: Credential::Session {
+                id: session.id,
+                must_change_password: user.value.credentials.must_change_password,
+            },
         })
     }
 
@@ -246,19 +242,13 @@ impl Sessions {
     async fn end_copied(
         &self,
         session: &Session,
+        user: &User,
         origin: Origin,
         now: SystemTime,
     ) -> Result<TokenPair, Error> {
         tracing::warn!(session.id = %session.id, "a refresh token came twice; its session is ended");
         let target = format!("session/{}", session.id);
-        let audit = AuditEntry::new(
-            Actor::User(session.user_id),
-            "AuthService.Refresh",
-            &target,
-            origin,
-            now,
-        )
-        .with_summaries(
+        let audit = AuditEntry::new(actor(user), "AuthService.Refresh", &target, origin, now).with_summaries(
             None,
             Some(Summary::new("a refresh token came twice, the session was ended")),
         );
@@ -322,6 +312,13 @@ impl Sessions {
 
     fn lock_throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn actor(user: &User) -> Actor {
+    Actor::User {
+        id: user.id,
+        email: user.spec.email.as_str().to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use super::user::UserId;
+use super::{service_token::TokenId, user::UserId};
 
 /// Longest summary of a thing before or after a change, in bytes: two of them fit into a
 /// record even if each of their bytes has to be escaped there.
@@ -12,7 +12,15 @@ const LABEL_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    User(UserId),
+    User {
+        id: UserId,
+        /// At that time.
+        email: String,
+    },
+    ServiceToken {
+        id: TokenId,
+        name: String,
+    },
     /// The control plane itself: first start, import, session bookkeeping.
     System,
 }

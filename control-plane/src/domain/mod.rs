@@ -7,6 +7,7 @@
 pub mod api_key;
 pub mod audit;
 mod base_url;
+mod credential;
 mod dialect;
 mod endpoint;
 mod extra_body;
@@ -25,6 +26,7 @@ mod provider_models;
 mod provider_secrets;
 pub mod reach;
 pub mod retention;
+pub mod service_token;
 pub mod session;
 pub mod settings;
 mod text;

@@ -118,6 +118,18 @@ impl Role {
         }
     }
 
+    /// Whether whoever has this role may do all that the other one may.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Operator => matches!(other, Self::Operator | Self::User),
+            // It changes nothing, not even what is its own.
+            Self::Auditor => other == Self::Auditor,
+            Self::User => other == Self::User,
+        }
+    }
+
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "admin" => Ok(Self::Admin),

@@ -91,7 +91,8 @@ impl AuthService for Auth {
         request: Request<admin::LogoutRequest>,
     ) -> Result<Response<admin::LogoutResponse>, Status> {
         let call = Call::of(&request)?;
-        let audit = call.audit(&format!("session/{}", call.caller.session_id));
+        let session_id = call.caller.session_id().ok_or(Error::ForPeopleOnly)?;
+        let audit = call.audit(&format!("session/{session_id}"));
         self.sessions
             .logout(&call.caller, audit)
             .await

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use tonic::Request;
 
-use crate::auth::session::Caller;
-use crate::domain::audit::{Actor, AuditEntry, Origin};
+use crate::auth::caller::Caller;
+use crate::domain::audit::{AuditEntry, Origin};
 use crate::domain::to_the_millisecond;
 use crate::domain::user::{Role, UserId};
 use crate::grpc::status::Error;
@@ -34,7 +34,7 @@ impl Call {
     }
 
     pub(crate) fn audit(&self, target: &str) -> AuditEntry {
-        let actor = Actor::User(self.caller.user_id);
+        let actor = self.caller.actor.clone();
         AuditEntry::new(actor, &self.method, target, self.origin.clone(), self.now)
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn user(stored: Stored<User>, last_login_at: Option<SystemTime>) -> a
     }
 }
 
-fn role_to_proto(role: Role) -> admin::Role {
+pub(crate) fn role_to_proto(role: Role) -> admin::Role {
     match role {
         Role::Admin => admin::Role::Admin,
         Role::Operator => admin::Role::Operator,

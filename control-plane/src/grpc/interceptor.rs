@@ -13,8 +13,9 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
-use crate::auth::policy::{self, Access};
-use crate::auth::session::{Caller, Sessions};
+use crate::auth::caller::{Caller, Credential};
+use crate::auth::policy::{self, Access, ByToken, Rule};
+use crate::auth::session::Sessions;
 use crate::domain::audit::Origin;
 use crate::grpc::call::{self, Call};
 use crate::grpc::status::Error;
@@ -54,8 +55,8 @@ impl Attempt {
 
     /// `None`: an open method, called by whoever.
     async fn check(self, sessions: &Sessions) -> Result<Option<Call>, Error> {
-        let access = policy::access(&self.path).ok_or(Error::UnknownMethod)?;
-        if access == Access::Open {
+        let rule = policy::rule(&self.path).ok_or(Error::UnknownMethod)?;
+        if rule.access == Access::Open {
             return Ok(None);
         }
         let now = call::now();
@@ -64,7 +65,7 @@ impl Attempt {
             return Err(Error::ApiKeyAsToken);
         }
         let caller = sessions.verify(&token, now).await?;
-        permit(&caller, access)?;
+        permit(&caller, rule)?;
         Ok(Some(Call {
             caller,
             origin: self.origin,
@@ -74,10 +75,22 @@ impl Attempt {
     }
 }
 
-fn permit(caller: &Caller, access: Access) -> Result<(), Error> {
+fn permit(caller: &Caller, rule: Rule) -> Result<(), Error> {
+    let Rule { access, by_token } = rule;
+    let must_change_password = match &caller.credential {
+        Credential::Session {
+            id: _,
+            must_change_password,
+        } => *must_change_password,
+        Credential::ServiceToken(_) if by_token == ByToken::Never => return Err(Error::ForPeopleOnly),
+        Credential::ServiceToken(scopes) => match by_token.scope() {
+            Some(scope) if !scopes.admit(scope) => return Err(Error::ScopeMissing { scope }),
+            Some(_) | None => false,
+        },
+    };
     match access {
         Access::Open | Access::BeforePasswordChange => Ok(()),
-        Access::Only(_) if caller.must_change_password => Err(Error::PasswordChangeRequired),
+        Access::Only(_) if must_change_password => Err(Error::PasswordChangeRequired),
         Access::Only(roles) if roles.contains(&caller.role) => Ok(()),
         Access::Only(_) => Err(Error::RoleRefused { role: caller.role }),
     }

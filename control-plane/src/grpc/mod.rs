@@ -149,6 +149,10 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         commits: commits.clone(),
     };
     let stats = stats::Stats::new(store.clone());
+    let service_tokens = service_token::ServiceTokens {
+        store: store.clone(),
+        commits: commits.clone(),
+    };
     let settings = settings::Settings {
         store,
         commits,
@@ -162,8 +166,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(ModelServiceServer::new(models).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(
-            ServiceTokenServiceServer::new(service_token::ServiceTokens)
-                .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+            ServiceTokenServiceServer::new(service_tokens).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
         )
         .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))

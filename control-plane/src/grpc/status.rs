@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::{Throttled, password, session};
+use crate::domain::service_token::Scope;
 use crate::domain::user::Role;
 use crate::domain::{FieldViolation, Violations};
 use crate::secrets::SealError;
@@ -38,6 +39,10 @@ pub(crate) enum Error {
     PasswordChangeRequired,
     #[error("a caller with role {} may not do this", .role.as_str())]
     RoleRefused { role: Role },
+    #[error("the service token has no scope {scope}; make one that has")]
+    ScopeMissing { scope: Scope },
+    #[error("service tokens may not do this; sign in")]
+    ForPeopleOnly,
     #[error("there is no such method")]
     UnknownMethod,
     #[error("{kind} {id} does not exist")]
@@ -101,7 +106,10 @@ impl Error {
             | Self::ApiKeyAsToken
             | Self::LoginRefused
             | Self::RefreshRefused => Code::Unauthenticated,
-            Self::PasswordChangeRequired | Self::RoleRefused { .. } => Code::PermissionDenied,
+            Self::PasswordChangeRequired
+            | Self::RoleRefused { .. }
+            | Self::ScopeMissing { .. }
+            | Self::ForPeopleOnly => Code::PermissionDenied,
             Self::UnknownMethod => Code::Unimplemented,
             Self::NotFound { .. } | Self::NoSuchRequest { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
@@ -125,6 +133,8 @@ impl Error {
             Self::RefreshRefused => Some("REFRESH_REFUSED"),
             Self::PasswordChangeRequired => Some("PASSWORD_CHANGE_REQUIRED"),
             Self::RoleRefused { .. } => Some("ROLE_REFUSED"),
+            Self::ScopeMissing { .. } => Some("SCOPE_MISSING"),
+            Self::ForPeopleOnly => Some("FOR_PEOPLE_ONLY"),
             Self::IdempotencyMismatch => Some("IDEMPOTENCY_KEY_REUSED"),
             Self::DiskFull => Some("DISK_FULL"),
             Self::DatabaseAway => Some("DATABASE_AWAY"),

@@ -9,6 +9,7 @@ use crate::domain::model::{ModelRule, Target, Tier};
 use crate::domain::price::Price;
 use crate::domain::provider::{self, Provider};
 use crate::domain::retention::Retention;
+use crate::domain::service_token::{self, ServiceToken};
 use crate::domain::settings::{self, Settings};
 use crate::domain::usage::Tokens;
 use crate::domain::user::{self, User};
@@ -79,6 +80,30 @@ fn limits_text(limits: &limits::Draft) -> String {
         "requests_per_minute={requests_per_minute:?} tokens_per_minute={tokens_per_minute:?} \
          concurrent_requests={concurrent_requests:?} budgets={budgets:?}"
     )
+}
+
+pub(crate) fn service_token(token: &ServiceToken) -> Summary {
+    let ServiceToken {
+        id: _,
+        hash: _,
+        maker,
+        spec:
+            service_token::Spec {
+                name,
+                role,
+                scopes,
+                expires_at,
+            },
+        created_at: _,
+    } = token;
+    let expires_s = expires_at.duration_since(std::time::UNIX_EPOCH);
+    Summary::new(format!(
+        "name={:?} role={} scopes={:?} expires_s={} maker={maker}",
+        name.as_str(),
+        role.as_str(),
+        scopes.to_texts(),
+        expires_s.unwrap_or_default().as_secs(),
+    ))
 }
 
 pub(crate) fn provider(provider: &Provider) -> Summary {

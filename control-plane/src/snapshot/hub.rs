@@ -206,7 +206,7 @@ impl State {
                 Kind::ApiKey => self.put(build::api_key_key(&id), None),
                 Kind::ModelRule => self.put(build::model_rule_key(&id), None),
                 Kind::Settings => self.put(build::settings_key(), None),
-                Kind::User => {}
+                Kind::User | Kind::ServiceToken => {}
             },
         }
     }

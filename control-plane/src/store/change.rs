@@ -7,6 +7,7 @@ use crate::domain::{
     audit::AuditEntry,
     model::{ModelRule, RuleId},
     provider::{Provider, ProviderName},
+    service_token::{ServiceToken, TokenId},
     session::{Session, SessionId},
     settings::Settings,
     user::{User, UserId},
@@ -20,6 +21,7 @@ pub enum Kind {
     ApiKey,
     ModelRule,
     Settings,
+    ServiceToken,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::ApiKey => "api_key",
             Self::ModelRule => "model_rule",
             Self::Settings => "settings",
+            Self::ServiceToken => "service_token",
         }
     }
 
@@ -41,6 +44,7 @@ impl Kind {
             Self::ApiKey,
             Self::ModelRule,
             Self::Settings,
+            Self::ServiceToken,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)
@@ -88,7 +92,7 @@ impl SealedName {
 #[derive(Debug)]
 pub enum Change {
     PutUser(User, Expect),
-    /// Ends the user's sessions too.
+    /// Ends the user's sessions and service tokens too.
     DeleteUser(UserId, Expect),
     PutProvider(Provider, Expect),
     /// No rule may lead to it any more.
@@ -101,6 +105,9 @@ pub enum Change {
     PlaceModelRule(RuleId, usize),
     DeleteModelRule(RuleId, Expect),
     PutSettings(Settings, Expect),
+    /// Its maker must be there.
+    PutServiceToken(ServiceToken, Expect),
+    DeleteServiceToken(TokenId, Expect),
     PutSealed(SealedName, Vec<u8>),
     Session(SessionChange),
 }
@@ -114,6 +121,8 @@ pub enum SessionChange {
     /// Nothing happens if it is gone already.
     Delete(UserId, SessionId),
     RecordLogin(UserId, SystemTime),
+    /// Nothing happens if it is gone already.
+    RecordTokenUse(TokenId, SystemTime),
 }
 
 /// Makes a repeated request harmless for 24 hours.

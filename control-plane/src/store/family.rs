@@ -30,6 +30,8 @@ families! {
     ChangeLog = "change_log",
     Audit = "audit",
     Idempotency = "idempotency",
+    ServiceTokens = "service_tokens",
+    ServiceTokenUses = "service_token_uses",
     UsageSums = "usage_sums",
     UsageMeta = "usage_meta",
     KeyUsage = "key_usage",
@@ -46,6 +48,7 @@ impl Family {
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
             Self::HealthChecks | Self::Writers => false,
+            Self::ServiceTokens | Self::ServiceTokenUses => true,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,
         }

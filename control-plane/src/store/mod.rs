@@ -20,6 +20,7 @@ mod postgres;
 mod read;
 mod record;
 mod rows;
+mod service_tokens;
 mod sled;
 #[cfg(test)]
 mod tests;

@@ -107,13 +107,14 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutApiKey(..) | Change::DeleteApiKey(..) => true,
         Change::PutModelRule(..) | Change::PlaceModelRule(..) | Change::DeleteModelRule(..) => true,
         Change::PutSettings(..) => true,
+        Change::PutServiceToken(..) | Change::DeleteServiceToken(..) => true,
         Change::PutSealed(..) | Change::Session(..) => false,
     }
 }
 
-struct Planner<'a> {
-    writes: WriteSet<'a>,
-    revision: u64,
+pub(super) struct Planner<'a> {
+    pub(super) writes: WriteSet<'a>,
+    pub(super) revision: u64,
     log: Vec<LoggedChange>,
     removed_admin: bool,
 }
@@ -163,6 +164,8 @@ impl Planner<'_> {
                 self.note(Kind::Settings, String::new(), false);
                 Ok(())
             }
+            Change::PutServiceToken(token, expect) => self.put_service_token(token, *expect),
+            Change::DeleteServiceToken(id, expect) => self.delete_service_token(id, *expect),
             Change::PutSealed(name, sealed) => {
                 self.writes
                     .put(Family::Sealed, name.as_str().as_bytes(), sealed.clone())
@@ -171,7 +174,7 @@ impl Planner<'_> {
         }
     }
 
-    fn note(&mut self, kind: Kind, id: String, urgent: bool) {
+    pub(super) fn note(&mut self, kind: Kind, id: String, urgent: bool) {
         self.log.push(LoggedChange {
             revision: self.revision,
             kind,
@@ -186,7 +189,7 @@ impl Planner<'_> {
     }
 
     /// Writes a thing and answers what was there before.
-    fn put<T: Persist>(
+    pub(super) fn put<T: Persist>(
         &mut self,
         kind: Kind,
         id: &str,
@@ -203,7 +206,7 @@ impl Planner<'_> {
         Ok(old)
     }
 
-    fn delete<T: Persist>(
+    pub(super) fn delete<T: Persist>(
         &mut self,
         kind: Kind,
         id: &str,
@@ -253,6 +256,7 @@ impl Planner<'_> {
             .keys()
             .for_each(|key| self.writes.delete(Family::Sessions, key));
         self.writes.delete(Family::LastLogins, id.as_bytes());
+        self.delete_service_tokens_of(id)?;
         self.note(Kind::User, id.to_string(), false);
         Ok(())
     }
@@ -356,6 +360,7 @@ impl Planner<'_> {
                 self.writes.delete(Family::Sessions, &session_key(user_id, id));
                 Ok(())
             }
+            SessionChange::RecordTokenUse(id, at) => self.record_token_use(id, *at),
             SessionChange::RecordLogin(user_id, at) => {
                 let row = record::encode_time(Family::LastLogins, *at, self.revision)?;
                 self.writes.put(Family::LastLogins, user_id.as_bytes(), row)

@@ -1,5 +1,6 @@
 //! Every method × every kind of caller equals the table.
 
+use bridge_proto::admin::v1::service_token_service_client::ServiceTokenServiceClient;
 use bridge_proto::admin::v1::{self as admin, Role};
 use http::uri::PathAndQuery;
 use prost_reflect::DescriptorPool;
@@ -23,10 +24,7 @@ const CALLERS: [&str; 7] = [
 /// Who gets past the door, written down a second time, independent of the table.
 fn may_enter(method: &str, caller: &str) -> bool {
     let (service, name) = method.split_once('.').unwrap();
-    let reading = [
-        "List", "Get", "Watch", "Export", "Verify", "Diff", "Plan", "Explain",
-    ];
-    let reads = reading.iter().any(|verb| name.starts_with(verb));
+    let reads = reads(name);
     match (service, name, caller) {
         ("AuthService", "GetSignInInfo" | "Login" | "Refresh", _) => true,
         (_, _, "nobody" | "api key") => false,
@@ -43,6 +41,34 @@ fn may_enter(method: &str, caller: &str) -> bool {
         (_, _, "auditor") => reads,
         _ => false,
     }
+}
+
+fn reads(name: &str) -> bool {
+    let reading = [
+        "List", "Get", "Watch", "Export", "Verify", "Diff", "Plan", "Explain",
+    ];
+    reading.iter().any(|verb| name.starts_with(verb))
+}
+
+/// What a service token needs besides its role: area and whether reading will do.
+fn scope_of(method: &str) -> Option<(&'static str, bool)> {
+    let (service, name) = method.split_once('.').unwrap();
+    let area = match service {
+        "ApiKeyService" => "api_keys",
+        "AuditService" => "audit",
+        "ConfigService" => "config",
+        "FleetService" => "fleet",
+        "HealthService" => "health",
+        "ModelService" => "models",
+        "ProviderService" => "providers",
+        "RoutingService" => "routing",
+        "SettingsService" => "settings",
+        "StatsService" => "stats",
+        "UserService" => "users",
+        "AuthService" | "ServiceTokenService" => return None,
+        other => panic!("{other} has no area"),
+    };
+    Some((area, reads(name)))
 }
 
 fn methods() -> Vec<(String, String)> {
@@ -84,6 +110,8 @@ fn refused_at_the_door(answer: &Result<(), Status>) -> Option<(Code, String)> {
         "API_KEY_AS_TOKEN",
         "PASSWORD_CHANGE_REQUIRED",
         "ROLE_REFUSED",
+        "SCOPE_MISSING",
+        "FOR_PEOPLE_ONLY",
     ];
     door.contains(&reason.as_str()).then(|| (status.code(), reason))
 }
@@ -125,6 +153,69 @@ async fn every_method_admits_exactly_whom_the_table_names() {
                 };
                 assert_eq!(code, expected, "{method} by {caller}: {reason}");
             }
+        }
+    }
+}
+
+const AREAS: [&str; 11] = [
+    "api_keys",
+    "audit",
+    "config",
+    "fleet",
+    "health",
+    "models",
+    "providers",
+    "routing",
+    "settings",
+    "stats",
+    "users",
+];
+
+#[tokio::test]
+async fn a_service_token_passes_where_both_its_role_and_its_scopes_do() {
+    let bridge = Bridge::start().await;
+    let all: Vec<String> = AREAS.iter().map(|area| format!("{area}:write")).collect();
+    let mut cases: Vec<(Role, &str, Vec<String>)> = vec![
+        (Role::User, "user", all.clone()),
+        (Role::Auditor, "auditor", all.clone()),
+        (Role::Operator, "operator", all),
+    ];
+    for area in AREAS {
+        for action in ["read", "write"] {
+            cases.push((Role::Admin, "admin", vec![format!("{area}:{action}")]));
+        }
+    }
+    let channel = bridge.channel(bridge.admin).await;
+    let mut tokens = ServiceTokenServiceClient::new(bridge.admin().await);
+    for (role, role_name, scopes) in cases {
+        let request = admin::CreateServiceTokenRequest {
+            name: role_name.to_owned(),
+            role: role.into(),
+            scopes: scopes.clone(),
+            ..Default::default()
+        };
+        let token = tokens
+            .create_service_token(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .token;
+        for (method, path) in methods() {
+            let (_, name) = method.split_once('.').unwrap();
+            let is_open = matches!(name, "GetSignInInfo" | "Login" | "Refresh");
+            let is_in_scope = scope_of(&method).is_some_and(|(area, reads)| {
+                let has = |action: &str| scopes.contains(&format!("{area}:{action}"));
+                has("write") || (reads && has("read"))
+            });
+            let expected = is_open || (is_in_scope && may_enter(&method, role_name));
+            let by = InterceptedService::new(channel.clone(), Bearer::new(&token));
+            let answer = call(by, &path).await;
+            let refused = refused_at_the_door(&answer);
+            assert_eq!(
+                refused.is_none(),
+                expected,
+                "{method} by {role_name} {scopes:?}: {answer:?}"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ mod dialects;
 mod health;
 mod models;
 mod requests;
+mod service_tokens;
 mod services;
 mod usage;
 mod violations;

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::{
-    domain::user::{Draft, PasswordHash},
+    domain::user::{Draft, PasswordHash, Role},
     secrets::{Keyring, MasterKey, MasterKeySource},
 };
 
@@ -93,6 +93,16 @@ fn user(password_hash: PasswordHash) -> User {
     }
 }
 
+fn must_change_password(caller: &Caller) -> bool {
+    matches!(
+        caller.credential,
+        Credential::Session {
+            must_change_password: true,
+            ..
+        }
+    )
+}
+
 fn later(minutes: u64) -> SystemTime {
     NOW + Duration::from_secs(minutes * 60)
 }
@@ -108,7 +118,7 @@ async fn who_knows_the_password_is_in_for_a_quarter_of_an_hour() {
         .await
         .unwrap();
     assert_eq!(
-        (caller.user_id, caller.role, caller.must_change_password),
+        (caller.user_id, caller.role, must_change_password(&caller)),
         (user_id(), Role::Admin, true)
     );
     assert!(!office.is_in(&tokens, later(16)).await);
@@ -209,7 +219,7 @@ async fn a_session_ends_by_logout_by_idling_and_by_age() {
     let tokens = office.login(PASSWORD, NOW).await.unwrap().tokens;
     let caller = office.sessions.verify(&tokens.access_token, NOW).await.unwrap();
     let audit = AuditEntry::new(
-        Actor::User(user_id()),
+        actor(&user(PasswordHash::from_phc(String::new()))),
         "AuthService.Logout",
         "session",
         Origin::default(),
@@ -276,7 +286,7 @@ async fn a_changed_password_ends_all_other_sessions() {
     let caller = office.sessions.verify(&mine.access_token, NOW).await.unwrap();
     let change = |current: &str, new: &str| {
         let audit = AuditEntry::new(
-            Actor::User(user_id()),
+            actor(&user(PasswordHash::from_phc(String::new()))),
             "AuthService.ChangePassword",
             "user",
             Origin::default(),
@@ -287,6 +297,7 @@ async fn a_changed_password_ends_all_other_sessions() {
             SecretString::from(current),
             SecretString::from(new),
         );
+        let caller = caller.clone();
         async move { sessions.change_password(&caller, &current, new, audit).await }
     };
     assert!(matches!(change(PASSWORD, "short").await, Err(Error::Invalid(_))));
@@ -297,7 +308,7 @@ async fn a_changed_password_ends_all_other_sessions() {
     let fresh = change(PASSWORD, "another long password").await.unwrap();
     assert!(!office.is_in(&other, NOW).await && !office.is_in(&mine, NOW).await);
     let caller = office.sessions.verify(&fresh.access_token, NOW).await.unwrap();
-    assert!(!caller.must_change_password);
+    assert!(!must_change_password(&caller));
     assert_eq!(office.store.sessions_of(&user_id()).await.unwrap().len(), 1);
     assert!(office.login(PASSWORD, NOW).await.is_err());
     office.login("another long password", NOW).await.unwrap();

@@ -5,13 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::{from_ms, hash_from_base64, reason, to_base64, to_ms};
 use crate::domain::{
     audit::{Actor, AuditEntry, Origin, Summary},
+    service_token::TokenId,
     user::UserId,
 };
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store) struct AuditRecord {
-    /// Absent: the control plane itself.
+    /// Absent, as the service token: the control plane itself.
     user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service_token_id: Option<String>,
+    /// E-mail or name at that time; absent in what was written before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
     method: String,
     target: String,
     before: Option<String>,
@@ -35,12 +41,15 @@ impl AuditRecord {
             at,
         } = entry;
         let Origin { peer_ip, request_id } = origin;
-        let user_id = match actor {
-            Actor::User(id) => Some(id.to_string()),
-            Actor::System => None,
+        let (user_id, service_token_id, actor) = match actor {
+            Actor::User { id, email } => (Some(id.to_string()), None, Some(email.clone())),
+            Actor::ServiceToken { id, name } => (None, Some(id.to_string()), Some(name.clone())),
+            Actor::System => (None, None, None),
         };
         Self {
             user_id,
+            service_token_id,
+            actor,
             method: method.clone(),
             target: target.clone(),
             before: before.as_ref().map(|summary| summary.as_str().to_owned()),
@@ -56,6 +65,8 @@ impl AuditRecord {
     pub(in crate::store) fn into_entry(self) -> Result<(AuditEntry, [u8; 32]), String> {
         let Self {
             user_id,
+            service_token_id,
+            actor,
             method,
             target,
             before,
@@ -65,9 +76,17 @@ impl AuditRecord {
             at_ms,
             previous,
         } = self;
-        let actor = match user_id {
-            Some(id) => Actor::User(UserId::parse(&id).map_err(reason)?),
-            None => Actor::System,
+        let name = actor.unwrap_or_default();
+        let actor = match (user_id, service_token_id) {
+            (Some(id), _) => Actor::User {
+                id: UserId::parse(&id).map_err(reason)?,
+                email: name,
+            },
+            (None, Some(id)) => Actor::ServiceToken {
+                id: TokenId::parse(&id).map_err(reason)?,
+                name,
+            },
+            (None, None) => Actor::System,
         };
         let peer_ip = peer_ip
             .map(|ip| ip.parse::<std::net::IpAddr>().map_err(reason))

@@ -9,6 +9,7 @@ mod limits;
 mod log;
 mod provider;
 mod rule_and_settings;
+mod service_token;
 mod user;
 
 use std::time::{Duration, SystemTime};

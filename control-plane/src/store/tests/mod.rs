@@ -321,7 +321,16 @@ fn audit(at: SystemTime) -> AuditEntry {
         peer_ip: Some([127, 0, 0, 1].into()),
         request_id: Some("req_1".into()),
     };
-    AuditEntry::new(Actor::User(id(1)), "Test.Change", "thing/1", origin, at)
+    AuditEntry::new(
+        Actor::User {
+            id: id(1),
+            email: "u1@example.com".into(),
+        },
+        "Test.Change",
+        "thing/1",
+        origin,
+        at,
+    )
 }
 
 async fn commit(store: &Store, changes: Vec<Change>) -> Result<Committed, CommitError> {
