@@ -208,11 +208,14 @@ fn bind_message(
 async fn identify(State(rules): State<AdminRules>, mut request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().to_string();
     let peer_ip = peer_ip(request.extensions());
+    let user_agent = request.headers().get(header::USER_AGENT);
+    let user_agent = user_agent.and_then(|it| it.to_str().ok()).map(str::to_owned);
     let span = tracing::info_span!("call", request.id = id, path = request.uri().path());
     let header = HeaderValue::from_str(&id).ok();
     request.extensions_mut().insert(Origin {
         peer_ip,
         request_id: Some(id),
+        user_agent,
     });
     let mut response = next.run(request).instrument(span).await;
     response

@@ -4,6 +4,8 @@
 //! refresh token is exchanged once, and one that comes twice ends the session, for
 //! somebody has a copy. Everything about the user is asked of the store each time.
 
+mod places;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
@@ -24,7 +26,7 @@ use crate::{
         Email, FieldViolation, Invalid,
         audit::{Actor, AuditEntry, Origin, Summary},
         service_token::PREFIX as SERVICE_TOKEN_PREFIX,
-        session::{Session, SessionId},
+        session::{Client, Session, SessionId},
         user::{NewPassword, User, UserId},
     },
     store::{self, Change, Commit, CommitError, Expect, SessionChange, Store, Stored},
@@ -113,7 +115,7 @@ impl Sessions {
             return Err(Error::WrongCredentials);
         };
         self.lock_throttle().succeeded(&applicant);
-        let session = new_session(user.value.id, now);
+        let session = new_session(&user.value, &origin, now);
         let tokens = self.tokens(&session, &user.value, now)?;
         let target = format!("user/{}", user.value.id);
         let audit = AuditEntry::new(actor(&user.value), "AuthService.Login", &target, origin, now);
@@ -140,8 +142,10 @@ impl Sessions {
         }
         let next = Session {
             generation: session.generation + 1,
+            refreshed_at: now,
+            client: Client::of(&origin),
             expires_at: end_of(session.created_at, now),
-            ..session
+            ..session.clone()
         };
         let tokens = self.tokens(&next, &user.value, now)?;
         match self.store.keep_sessions(vec![SessionChange::Put(next)]).await {
@@ -207,7 +211,7 @@ impl Sessions {
         self.lock_throttle().succeeded(&applicant);
         let (now, hash) = (audit.at, self.hasher.hash(new.as_secret()).await?);
         let changed = user.value.with_password(hash, false, now);
-        let session = new_session(changed.id, now);
+        let session = new_session(&changed, &audit.origin, now);
         let tokens = self.tokens(&session, &changed, now)?;
         let ended = self.outdated(&changed.id, 0, now).await?;
         let mut changes: Vec<Change> = ended.into_iter().map(Change::Session).collect();
@@ -322,14 +326,17 @@ fn actor(user: &User) -> Actor {
     }
 }
 
-fn new_session(user_id: UserId, now: SystemTime) -> Session {
+fn new_session(user: &User, origin: &Origin, now: SystemTime) -> Session {
     let id = SessionId::mint(rand::random());
     Session {
         id,
-        user_id,
+        user_id: user.id,
         generation: 0,
         created_at: now,
+        refreshed_at: now,
         expires_at: end_of(now, now),
+        session_epoch: user.credentials.session_epoch,
+        client: Client::of(origin),
     }
 }
 

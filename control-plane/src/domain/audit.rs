@@ -46,6 +46,8 @@ impl Summary {
 pub struct Origin {
     pub peer_ip: Option<IpAddr>,
     pub request_id: Option<String>,
+    /// What the client calls itself. Sessions keep it, entries do not.
+    pub user_agent: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,11 @@ impl AuditEntry {
     /// An entry without summaries; texts are cut to their limits.
     #[must_use]
     pub fn new(actor: Actor, method: &str, target: &str, origin: Origin, at: SystemTime) -> Self {
-        let Origin { peer_ip, request_id } = origin;
+        let Origin {
+            peer_ip,
+            request_id,
+            user_agent,
+        } = origin;
         let request_id = request_id.map(|id| cut(id, LABEL_BYTES_MAX));
         Self {
             actor,
@@ -73,7 +79,11 @@ impl AuditEntry {
             target: cut(target.to_owned(), LABEL_BYTES_MAX),
             before: None,
             after: None,
-            origin: Origin { peer_ip, request_id },
+            origin: Origin {
+                peer_ip,
+                request_id,
+                user_agent,
+            },
             at,
         }
     }

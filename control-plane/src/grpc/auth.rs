@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status};
 use crate::auth::default_admin::DefaultAdmin;
 use crate::auth::session::{self, Sessions, SignedIn, TokenPair};
 use crate::domain::audit::Origin;
-use crate::domain::user::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD};
+use crate::domain::session::SessionId;
+use crate::domain::user::{DEFAULT_ADMIN_EMAIL, DEFAULT_ADMIN_PASSWORD, Role, User, UserId};
 use crate::grpc::call::{self, Call};
 use crate::grpc::convert;
 use crate::grpc::status::Error;
@@ -148,16 +149,54 @@ impl AuthService for Auth {
 
     async fn list_sessions(
         &self,
-        _request: Request<admin::ListSessionsRequest>,
+        request: Request<admin::ListSessionsRequest>,
     ) -> Result<Response<admin::ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let user = self.named(&call, &request.into_inner().user_id).await?;
+        let sessions = self.sessions.list(&user, call.now).await.map_err(Error::from)?;
+        let current = call.caller.session_id();
+        let sessions = sessions.into_iter().map(|session| {
+            let is_current = current == Some(session.id);
+            convert::session(session, is_current)
+        });
+        Ok(Response::new(admin::ListSessionsResponse {
+            sessions: sessions.collect(),
+        }))
     }
 
     async fn end_session(
         &self,
-        _request: Request<admin::EndSessionRequest>,
+        request: Request<admin::EndSessionRequest>,
     ) -> Result<Response<admin::EndSessionResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let id = request.into_inner().id;
+        let parsed = SessionId::parse(&id).map_err(|reason| Error::invalid("id", reason.to_string()))?;
+        let audit = call.audit(&format!("session/{parsed}"));
+        let ended = self.sessions.end(&call.caller, &parsed, audit).await;
+        if !ended.map_err(Error::from)? {
+            return Err(Error::NoSuchSession { id }.into());
+        }
+        Ok(Response::new(admin::EndSessionResponse {}))
+    }
+}
+
+impl Auth {
+    /// The user that a caller names; nobody: themselves. Only admins see others.
+    async fn named(&self, call: &Call, user_id: &str) -> Result<User, Error> {
+        let missing = || Error::NotFound {
+            kind: Kind::User,
+            id: user_id.to_owned(),
+        };
+        let id = if user_id.is_empty() {
+            call.caller.user_id
+        } else {
+            UserId::parse(user_id).map_err(|reason| Error::invalid("user_id", reason.to_string()))?
+        };
+        if id != call.caller.user_id && call.caller.role != Role::Admin {
+            return Err(missing());
+        }
+        let user = self.store.user(&id).await?;
+        user.map(|user| user.value).ok_or_else(missing)
     }
 }
 

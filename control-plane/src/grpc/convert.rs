@@ -9,6 +9,7 @@ use prost_types::Timestamp;
 use crate::domain::api_key::{self, ApiKey};
 use crate::domain::model::Tier;
 use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
+use crate::domain::session::{Client, Session};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
 use crate::domain::user::{self, Role, User};
 use crate::domain::{Invalid, LossPolicy, Times};
@@ -54,6 +55,28 @@ pub(crate) fn user(stored: Stored<User>, last_login_at: Option<SystemTime>) -> a
         updated_at: Some(updated_at.into()),
         last_login_at: last_login_at.map(Timestamp::from),
         revision,
+    }
+}
+
+pub(crate) fn session(session: Session, is_current: bool) -> admin::Session {
+    let Session {
+        id,
+        user_id: _,
+        generation: _,
+        created_at,
+        refreshed_at,
+        expires_at,
+        session_epoch: _,
+        client: Client { address, user_agent },
+    } = session;
+    admin::Session {
+        id: id.to_string(),
+        created_at: Some(created_at.into()),
+        refreshed_at: Some(refreshed_at.into()),
+        expires_at: Some(expires_at.into()),
+        remote_address: address.map(|address| address.to_string()).unwrap_or_default(),
+        user_agent,
+        is_current,
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Error {
     NotFound { kind: store::Kind, id: String },
     #[error("request {id} is not in the log, or not yet")]
     NoSuchRequest { id: String },
+    #[error("session {id} does not exist")]
+    NoSuchSession { id: String },
     #[error("{kind} {id} already exists")]
     Exists { kind: store::Kind, id: String },
     #[error("the idempotency key was used for another request")]
@@ -111,7 +113,7 @@ impl Error {
             | Self::ScopeMissing { .. }
             | Self::ForPeopleOnly => Code::PermissionDenied,
             Self::UnknownMethod => Code::Unimplemented,
-            Self::NotFound { .. } | Self::NoSuchRequest { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoSuchRequest { .. } | Self::NoSuchSession { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
             Self::Conflict { .. } => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
@@ -143,6 +145,7 @@ impl Error {
             | Self::UnknownMethod
             | Self::NotFound { .. }
             | Self::NoSuchRequest { .. }
+            | Self::NoSuchSession { .. }
             | Self::Exists { .. }
             | Self::Conflict { .. }
             | Self::Precondition(_)

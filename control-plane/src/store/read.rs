@@ -127,6 +127,21 @@ impl Store {
         Ok(stored.map(|stored| stored.value))
     }
 
+    /// The same, whosever it is.
+    pub async fn session_of_anybody(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        let id = *id;
+        self.blocking(move |rows| {
+            let mut sessions = rows.scan(Family::Sessions, Span::all(), Order::Ascending);
+            let found =
+                sessions.find(|row| row.as_ref().map_or(true, |row| row.key.ends_with(id.as_bytes())));
+            let Some(row) = found.transpose()? else {
+                return Ok(None);
+            };
+            Ok(Some(record::decode::<Session>(&row.value)?.value))
+        })
+        .await
+    }
+
     pub async fn sessions_of(&self, user_id: &UserId) -> Result<Vec<Session>, Error> {
         let user_id = *user_id;
         let sessions: Vec<Stored<Session>> = self

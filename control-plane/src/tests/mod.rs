@@ -7,6 +7,7 @@ mod models;
 mod requests;
 mod service_tokens;
 mod services;
+mod sessions;
 mod usage;
 mod violations;
 mod watch;

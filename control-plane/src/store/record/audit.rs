@@ -40,7 +40,11 @@ impl AuditRecord {
             origin,
             at,
         } = entry;
-        let Origin { peer_ip, request_id } = origin;
+        let Origin {
+            peer_ip,
+            request_id,
+            user_agent: _,
+        } = origin;
         let (user_id, service_token_id, actor) = match actor {
             Actor::User { id, email } => (Some(id.to_string()), None, Some(email.clone())),
             Actor::ServiceToken { id, name } => (None, Some(id.to_string()), Some(name.clone())),
@@ -91,7 +95,11 @@ impl AuditRecord {
         let peer_ip = peer_ip
             .map(|ip| ip.parse::<std::net::IpAddr>().map_err(reason))
             .transpose()?;
-        let origin = Origin { peer_ip, request_id };
+        let origin = Origin {
+            peer_ip,
+            request_id,
+            user_agent: None,
+        };
         let entry = AuditEntry {
             actor,
             method,

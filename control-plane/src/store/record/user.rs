@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Persist, TimesRecord, from_ms, reason, reasons, to_ms};
 use crate::{
     domain::{
-        session::{Session, SessionId},
+        session::{Client, Session, SessionId},
         user::{Credentials, Draft, PasswordHash, Role, User, UserId},
     },
     store::family::Family,
@@ -103,7 +103,15 @@ pub(in crate::store) struct SessionRecord {
     user_id: String,
     generation: u32,
     created_ms: u64,
+    #[serde(default)]
+    refreshed_ms: u64,
     expires_ms: u64,
+    #[serde(default)]
+    session_epoch: u64,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    user_agent: String,
 }
 
 impl Persist for Session {
@@ -121,14 +129,21 @@ impl Persist for Session {
             user_id,
             generation,
             created_at,
+            refreshed_at,
             expires_at,
+            session_epoch,
+            client: Client { address, user_agent },
         } = self;
         SessionRecord {
             id: id.to_string(),
             user_id: user_id.to_string(),
             generation: *generation,
             created_ms: to_ms(*created_at),
+            refreshed_ms: to_ms(*refreshed_at),
             expires_ms: to_ms(*expires_at),
+            session_epoch: *session_epoch,
+            address: address.map(|address| address.to_string()),
+            user_agent: user_agent.clone(),
         }
     }
 
@@ -138,14 +153,24 @@ impl Persist for Session {
             user_id,
             generation,
             created_ms,
+            refreshed_ms,
             expires_ms,
+            session_epoch,
+            address,
+            user_agent,
         } = record;
+        let address = address
+            .map(|address| address.parse().map_err(reason))
+            .transpose()?;
         Ok(Self {
             id: SessionId::parse(&id).map_err(reason)?,
             user_id: UserId::parse(&user_id).map_err(reason)?,
             generation,
             created_at: from_ms(created_ms)?,
+            refreshed_at: from_ms(refreshed_ms.max(created_ms))?,
             expires_at: from_ms(expires_ms)?,
+            session_epoch,
+            client: Client { address, user_agent },
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::session::{Session, SessionId},
+    domain::session::{Client, Session, SessionId},
     store::{Kind, SessionChange},
 };
 
@@ -172,6 +172,9 @@ async fn sessions_are_kept_without_raising_the_revision(home: Home) {
         user_id: id(user),
         generation,
         created_at: NOW,
+        refreshed_at: NOW,
+        session_epoch: 0,
+        client: Client::default(),
         expires_at: NOW + Duration::from_millis(1),
     };
     let put = |session: Session| store.keep_sessions(vec![SessionChange::Put(session)]);

@@ -320,6 +320,7 @@ fn audit(at: SystemTime) -> AuditEntry {
     let origin = Origin {
         peer_ip: Some([127, 0, 0, 1].into()),
         request_id: Some("req_1".into()),
+        user_agent: None,
     };
     AuditEntry::new(
         Actor::User {
