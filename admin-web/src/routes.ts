@@ -8,6 +8,7 @@ type Page = Parameters<typeof wrap>[0]['asyncComponent'];
 const page = (load: NonNullable<Page>) => wrap({ asyncComponent: load, loadingComponent: PageLoading });
 
 export const routes: RouteDefinition = {
+  '/': page(() => import('./pages/home/Home.svelte')),
   '/keys': page(() => import('./pages/keys/Keys.svelte')),
   '/providers': page(() => import('./pages/providers/Providers.svelte')),
   '/providers/:name': page(() => import('./pages/providers/ProviderPage.svelte')),
@@ -15,6 +16,7 @@ export const routes: RouteDefinition = {
   '/health': page(() => import('./pages/health/Health.svelte')),
   '/settings': page(() => import('./pages/settings/Settings.svelte')),
   '/users': page(() => import('./pages/users/Users.svelte')),
+  '/stats': page(() => import('./pages/stats/Stats.svelte')),
   '/account': page(() => import('./pages/account/Account.svelte')),
   '*': page(() => import('./pages/NotFound.svelte')),
 };
