@@ -17,6 +17,11 @@ export const routes: RouteDefinition = {
   '/settings': page(() => import('./pages/settings/Settings.svelte')),
   '/users': page(() => import('./pages/users/Users.svelte')),
   '/stats': page(() => import('./pages/stats/Stats.svelte')),
+  '/fleet': page(() => import('./pages/fleet/Fleet.svelte')),
+  '/explain': page(() => import('./pages/explain/Explain.svelte')),
+  '/tokens': page(() => import('./pages/tokens/Tokens.svelte')),
+  '/history': page(() => import('./pages/history/History.svelte')),
+  '/audit': page(() => import('./pages/audit/Audit.svelte')),
   '/account': page(() => import('./pages/account/Account.svelte')),
   '*': page(() => import('./pages/NotFound.svelte')),
 };
