@@ -49,6 +49,7 @@ use grpc::watch::{StreamParts, Turns, Watch};
 use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
 use server::{AdminRules, BindError, Listening, Protocols};
+use snapshot::elsewhere;
 use snapshot::hub::Hub;
 use snapshot::nodes::Nodes;
 use store::{OpenError, Store};
@@ -172,6 +173,11 @@ impl Plane {
             explains: Explains::default(),
             metrics: metrics.clone(),
         };
+        tasks.spawn(elsewhere::run(
+            store.clone(),
+            parts.nodes.clone(),
+            stopping.clone(),
+        ));
         let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
         let streams = StreamParts {
             published: hub.subscribe(),

@@ -8,6 +8,7 @@ mod node;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use bridge_throwaway_postgres::Server;
 use tempfile::TempDir;
 
 use crate::admin::Admin;
@@ -16,11 +17,18 @@ use crate::process::Process;
 use crate::wait;
 
 pub use control_plane::ControlPlane;
+use control_plane::Database;
 pub use node::Node;
 
+/// `postgres`: bridges keep what they know in PostgreSQL, if there is one.
+const STORE_VARIABLE: &str = "BRIDGE_STORE";
+
 pub struct Bridge {
-    control: ControlPlane,
+    control: Box<ControlPlane>,
+    replicas: Vec<ControlPlane>,
     nodes: Vec<Node>,
+    database: Database,
+    _server: Option<Box<Server>>,
     // Last, so that the processes are gone before their folder is.
     folder: TempDir,
 }
@@ -33,10 +41,47 @@ impl Bridge {
 
     /// The same, with more variables for the control plane.
     pub async fn start_with(nodes: usize, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
+        let server = match std::env::var(STORE_VARIABLE).as_deref() {
+            Ok("postgres") => Server::start()?,
+            Ok(_) | Err(_) => None,
+        };
+        Box::pin(Self::start_on(server, nodes, extra_environment)).await
+    }
+
+    /// The same on PostgreSQL, where further control planes can join it; `None` where there is none.
+    pub async fn start_on_postgres(nodes: usize) -> Result<Option<Self>> {
+        match Server::start()? {
+            Some(server) => Ok(Some(
+                Box::pin(Self::start_on(Some(server), nodes, Vec::new())).await?,
+            )),
+            None => Ok(None),
+        }
+    }
+
+    async fn start_on(
+        server: Option<Server>,
+        nodes: usize,
+        extra_environment: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let database = match &server {
+            Some(server) => Database::Postgres {
+                url: server.new_database()?,
+            },
+            None => Database::Folder,
+        };
+        let name = "control-plane".to_owned();
         let mut bridge = Self {
-            control: ControlPlane::lay_out(folder.path(), extra_environment)?,
+            control: Box::new(ControlPlane::lay_out(
+                folder.path(),
+                name,
+                database.clone(),
+                extra_environment,
+            )?),
+            replicas: Vec::new(),
             nodes: Vec::new(),
+            database,
+            _server: server.map(Box::new),
             folder,
         };
         bridge.control.start().await?;
@@ -44,6 +89,20 @@ impl Bridge {
             bridge.add_node().await?;
         }
         Ok(bridge)
+    }
+
+    /// Starts one more control plane on the same database.
+    pub async fn add_replica(&mut self) -> Result<&mut ControlPlane> {
+        let name = format!("control-plane-{}", self.replicas.len() + 2);
+        let database = self.database.clone();
+        let mut replica = ControlPlane::lay_out(self.folder.path(), name, database, Vec::new())?;
+        replica.start().await?;
+        self.replicas.push(replica);
+        self.replicas.last_mut().context("a replica was just added")
+    }
+
+    pub fn replica(&mut self, index: usize) -> Result<&mut ControlPlane> {
+        self.replicas.get_mut(index).context("there is no such replica")
     }
 
     pub fn control(&mut self) -> &mut ControlPlane {

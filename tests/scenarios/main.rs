@@ -27,6 +27,7 @@ mod native;
 mod outage;
 mod pains;
 mod proxies;
+mod replicas;
 mod resilience;
 mod restart;
 mod second_try;

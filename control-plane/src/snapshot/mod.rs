@@ -4,6 +4,7 @@
 pub(crate) mod build;
 pub(crate) mod delivery;
 pub(crate) mod dialect;
+pub(crate) mod elsewhere;
 mod gather;
 pub(crate) mod hub;
 pub(crate) mod index;

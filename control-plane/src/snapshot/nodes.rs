@@ -4,6 +4,8 @@
 //! and its drop takes the node out. A node that connects again replaces its older
 //! stream, so that a half-dead connection never answers for a live one.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use away::{Away, Elsewhere};
+
+use crate::store::NodeSeen;
 
 /// Longest name of a node, in characters.
 const NODE_ID_CHARS_MAX: usize = 128;
@@ -55,6 +61,8 @@ pub(crate) struct Nodes {
 
 struct Shared {
     nodes: Mutex<BTreeMap<NodeId, Node>>,
+    /// Locked after `nodes`, where both are.
+    elsewhere: Mutex<Elsewhere>,
     /// Told after every change of `nodes`.
     changed: watch::Sender<()>,
     connected: Gauge,
@@ -110,6 +118,7 @@ impl Nodes {
     pub(crate) fn new(connected: Gauge) -> Self {
         let shared = Shared {
             nodes: Mutex::default(),
+            elsewhere: Mutex::default(),
             changed: watch::Sender::new(()),
             connected,
         };
@@ -139,6 +148,30 @@ impl Nodes {
             id,
             replaced,
             asks,
+        }
+    }
+
+    /// Told after every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
+    /// What other control planes have to know of the nodes here.
+    pub(crate) fn seen(&self) -> Vec<NodeSeen> {
+        let nodes = self.lock();
+        let seen = nodes.iter().map(|(id, node)| NodeSeen {
+            node: id.to_string(),
+            acked: node.acked,
+            refused: node.refused,
+            is_live: !node.is_draining,
+        });
+        seen.collect()
+    }
+
+    pub(crate) fn set_elsewhere(&self, elsewhere: Elsewhere) {
+        let before = std::mem::replace(&mut *self.elsewhere(), elsewhere.clone());
+        if before != elsewhere {
+            self.tell();
         }
     }
 
@@ -198,16 +231,20 @@ impl Nodes {
 
     fn judge(&self, expected: &mut BTreeSet<NodeId>, revision: u64) -> (Acks, bool) {
         let nodes = self.lock();
-        expected.extend(nodes.keys().cloned());
+        let elsewhere = self.elsewhere();
+        expected.extend(nodes.keys().chain(elsewhere.keys()).cloned());
         let mut acks = Acks::default();
         let mut is_settled = true;
         for id in expected.iter() {
             let node = nodes.get(id);
-            if node.is_some_and(|node| node.acked >= Some(revision)) {
+            if node.is_some_and(|node| node.acked >= Some(revision))
+                || away::has_acked(&elsewhere, id, revision)
+            {
                 acks.acknowledged.push(id.clone());
             } else {
                 acks.pending.push(id.clone());
-                is_settled &= node.is_some_and(|node| node.refused >= Some(revision));
+                is_settled &= node.is_some_and(|node| node.refused >= Some(revision))
+                    || away::has_refused(&elsewhere, id, revision);
             }
         }
         (acks, is_settled)
@@ -215,6 +252,13 @@ impl Nodes {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Node>> {
         self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
+        self.shared
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self) {
@@ -347,6 +391,31 @@ mod tests {
         let before = Instant::now();
         assert_eq!(nodes().wait_acked(1, LONG).await, Acks::default());
         assert_eq!(Instant::now(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_at_other_control_planes_are_waited_for_too() {
+        let nodes = nodes();
+        let _here = nodes.join(id("a"), false, Some(7));
+        // It has moved here, and the one that it left does not know yet.
+        let _moved = nodes.join(id("b"), false, Some(7));
+        let away = |acked| Away {
+            acked,
+            refused: None,
+            is_live: true,
+        };
+        let elsewhere =
+            |acked| Elsewhere::from([(id("b"), vec![away(Some(3))]), (id("c"), vec![away(acked)])]);
+        nodes.set_elsewhere(elsewhere(Some(6)));
+        let hearing = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            nodes.set_elsewhere(elsewhere(Some(7)));
+        };
+        let before = Instant::now();
+        let (acks, ()) = tokio::join!(nodes.wait_acked(7, LONG), hearing);
+        assert_eq!(acks.acknowledged, vec![id("a"), id("b"), id("c")]);
+        assert_eq!(Instant::now() - before, Duration::from_secs(1));
+        assert_eq!(nodes.shared.connected.get(), 2, "they are not connected here");
     }
 
     #[tokio::test(start_paused = true)]

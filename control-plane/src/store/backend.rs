@@ -17,8 +17,20 @@ pub(super) trait Backend: Send + Sync {
     /// Waits until no other control plane sets up the same store.
     fn alone(&self) -> BoxFuture<'_, Result<Alone, Error>>;
 
+    /// `None`: nobody else can be there to read it.
+    fn beside(&self) -> Option<&dyn Beside>;
+
     /// A moment of the store that survives a crash.
     fn view(&self) -> BoxFuture<'_, Result<View, Error>>;
+}
+
+/// Rows that are written without the head: they belong to no revision, no batch reads
+/// them, and the last one who writes a row wins.
+pub(super) trait Beside: Send + Sync {
+    fn put(&self, family: Family, key: Vec<u8>, value: Vec<u8>) -> BoxFuture<'_, Result<(), Error>>;
+    fn delete(&self, family: Family, key: Vec<u8>) -> BoxFuture<'_, Result<(), Error>>;
+    /// Told whenever anybody may have written some.
+    fn told(&self) -> watch::Receiver<()>;
 }
 
 /// Others wait for as long as this lives.

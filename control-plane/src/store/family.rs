@@ -37,6 +37,7 @@ families! {
     KeyUsage = "key_usage",
     RequestLog = "request_log",
     Writers = "writers",
+    Presence = "presence",
 }
 
 impl Family {
@@ -47,7 +48,7 @@ impl Family {
             Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
-            Self::HealthChecks | Self::Writers => false,
+            Self::HealthChecks | Self::Writers | Self::Presence => false,
             Self::ServiceTokens | Self::ServiceTokenUses => true,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,

@@ -17,6 +17,7 @@ mod head;
 mod idempotency;
 mod plan;
 mod postgres;
+mod presence;
 mod read;
 mod record;
 mod rows;
@@ -46,6 +47,7 @@ pub use audit_log::AuditRow;
 pub use backend::Alone;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
+pub use presence::{NodeSeen, Presence};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
 pub use record::Stored;
 pub use usage::{Cursor, KeyUsage, LogAsk, LogPage, Spent, Swept, UsageAsk};
@@ -80,6 +82,8 @@ pub struct Store {
     messages: mpsc::Sender<Message>,
     revision: watch::Receiver<u64>,
     is_writable: Arc<AtomicBool>,
+    /// Tells this control plane from others on the same store.
+    process: [u8; 16],
 }
 
 impl Store {
@@ -123,6 +127,7 @@ impl Store {
             messages,
             revision,
             is_writable,
+            process: rand::random(),
         })
     }
 

@@ -10,6 +10,8 @@ use crate::process::{Process, Program, binary, free_port};
 
 pub struct ControlPlane {
     folder: PathBuf,
+    name: String,
+    database: Database,
     admin_port: u16,
     pub(super) fleet_port: u16,
     ops_port: u16,
@@ -17,10 +19,27 @@ pub struct ControlPlane {
     process: Option<Process>,
 }
 
+/// Where a control plane keeps what it knows.
+#[derive(Clone)]
+pub(super) enum Database {
+    /// In the folder of the bridge.
+    Folder,
+    Postgres {
+        url: String,
+    },
+}
+
 impl ControlPlane {
-    pub(super) fn lay_out(folder: &Path, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
+    pub(super) fn lay_out(
+        folder: &Path,
+        name: String,
+        database: Database,
+        extra_environment: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
         Ok(Self {
             folder: folder.to_owned(),
+            name,
+            database,
             admin_port: free_port()?,
             fleet_port: free_port()?,
             ops_port: free_port()?,
@@ -54,7 +73,6 @@ impl ControlPlane {
             ("ADMIN_LISTEN", self.admin_address()),
             ("FLEET_LISTEN", self.fleet_address()),
             ("OPS_LISTEN", format!("127.0.0.1:{}", self.ops_port)),
-            ("DATABASE_PATH", file("data/control-plane")),
             ("MASTER_KEY_FILE", file("master-key")),
             ("NODE_TOKEN_FILE", file("node-token")),
             ("PROVIDER_CONFIG_PATH", file("provider.json")),
@@ -62,9 +80,13 @@ impl ControlPlane {
             ("ADMIN_PASSWORD", admin::PASSWORD.to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ];
+        environment.push(match &self.database {
+            Database::Folder => ("DATABASE_PATH", file("data/control-plane")),
+            Database::Postgres { url } => ("DATABASE_URL", url.clone()),
+        });
         environment.extend(self.extra_environment.iter().cloned());
         let process = Process::start(Program {
-            name: "control-plane",
+            name: &self.name,
             binary: &binary("bridge-control-plane")?,
             arguments: Vec::new(),
             environment,

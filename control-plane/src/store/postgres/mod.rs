@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     Error, OpenError,
-    backend::{Alone, Backend, Parts, View},
+    backend::{Alone, Backend, Beside, Parts, View},
     family::Family,
     head::{HEAD_KEY, Head},
     verify,
@@ -32,6 +32,7 @@ use super::{
 
 use client::Client;
 use failure::Failure;
+use follower::PRESENCE_CHANNEL;
 use ledger::DatabaseLedger;
 use rows::{GET, TransactionRows};
 
@@ -45,6 +46,7 @@ const NO_LOCK_TIMEOUT: &str = "set lock_timeout = 0";
 /// A database that is open for reading.
 struct Database {
     client: Arc<Client>,
+    presence: watch::Receiver<()>,
 }
 
 /// Opens the database, and makes its table if there is none. Blocks, while the
@@ -57,9 +59,6 @@ pub(super) fn open(url: &SecretString) -> Result<Parts, OpenError> {
     };
     let client = Arc::new(Client::start(address.options.clone()).map_err(unusable)?);
     let installation = schema::set_up(&client, &address.name)?;
-    let database = Database {
-        client: Arc::clone(&client),
-    };
     let damaged = |reason: String| OpenError::Damaged {
         place: address.name.clone(),
         reason,
@@ -73,9 +72,17 @@ pub(super) fn open(url: &SecretString) -> Result<Parts, OpenError> {
     drop(view);
     let (told, revision) = watch::channel(head.revision);
     let told = Arc::new(told);
-    client.spawn(follower::follow(client.pool().clone(), Arc::clone(&told)));
+    let (heard, presence) = watch::channel(());
+    let news = follower::News {
+        revision: Arc::clone(&told),
+        presence: heard,
+    };
+    client.spawn(follower::follow(client.pool().clone(), news));
     Ok(Parts {
-        backend: Arc::new(database),
+        backend: Arc::new(Database {
+            client: Arc::clone(&client),
+            presence,
+        }),
         ledger: Box::new(DatabaseLedger::new(client, told)),
         installation,
         revision,
@@ -142,7 +149,43 @@ impl Backend for Database {
         .boxed()
     }
 
+    fn beside(&self) -> Option<&dyn Beside> {
+        Some(self)
+    }
+
     fn view(&self) -> BoxFuture<'_, Result<View, Error>> {
         async move { self.client.run(moment(Arc::clone(&self.client))).await? }.boxed()
+    }
+}
+
+const PUT_BESIDE: &str = "with put as (
+    insert into bridge_rows (family, key, value) values ($1, $2, $3)
+    on conflict (family, key) do update set value = excluded.value
+)
+select pg_notify($4, '')";
+const DELETE_BESIDE: &str = "with gone as (delete from bridge_rows where family = $1 and key = $2)
+select pg_notify($3, '')";
+
+impl Beside for Database {
+    fn put(&self, family: Family, key: Vec<u8>, value: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
+        let pool = self.client.pool().clone();
+        let writing = async move {
+            let statement = sqlx::query(PUT_BESIDE).bind(family.name()).bind(key).bind(value);
+            statement.bind(PRESENCE_CHANNEL).execute(&pool).await.map(drop)
+        };
+        async move { Ok(self.client.run(writing).await?) }.boxed()
+    }
+
+    fn delete(&self, family: Family, key: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
+        let pool = self.client.pool().clone();
+        let writing = async move {
+            let statement = sqlx::query(DELETE_BESIDE).bind(family.name()).bind(key);
+            statement.bind(PRESENCE_CHANNEL).execute(&pool).await.map(drop)
+        };
+        async move { Ok(self.client.run(writing).await?) }.boxed()
+    }
+
+    fn told(&self) -> watch::Receiver<()> {
+        self.presence.clone()
     }
 }

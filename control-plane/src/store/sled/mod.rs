@@ -16,7 +16,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard, watch};
 
 use super::{
     Error, OpenError,
-    backend::{Alone, Backend, Batch, Ledger, Parts, View, WriteError},
+    backend::{Alone, Backend, Batch, Beside, Ledger, Parts, View, WriteError},
     family::Family,
     rows::{Order, RowIter, Rows, Span},
     write_set::Writes,
@@ -99,6 +99,10 @@ impl Backend for Folder {
     /// Nobody else can have opened the folder.
     fn alone(&self) -> BoxFuture<'_, Result<Alone, Error>> {
         async { Ok(Alone { _held: None }) }.boxed()
+    }
+
+    fn beside(&self) -> Option<&dyn Beside> {
+        None
     }
 
     fn view(&self) -> BoxFuture<'_, Result<View, Error>> {
