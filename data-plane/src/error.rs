@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use crate::{
     auth,
     body::encoding,
+    limits,
     overload::Shortage,
     request_id::RequestId,
     routing,
@@ -38,6 +39,8 @@ pub(crate) enum Error {
     Auth(#[from] auth::Error),
     #[error(transparent)]
     Routing(#[from] routing::Error),
+    #[error("{0}")]
+    Limited(limits::Refusal),
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error("the request cannot be translated without loss: {0}")]
@@ -140,6 +143,11 @@ impl Error {
             Self::Auth(auth::Error::Missing | auth::Error::Invalid) => {
                 for_good(401, ErrorType::Authentication)
             }
+            Self::Limited(refusal) => Look {
+                wait: Some(refusal.wait),
+                should_retry: refusal.is_for_long().then_some(false),
+                ..look(429, ErrorType::RateLimit)
+            },
             Self::Routing(routing::Error::NotAllowed(_)) => for_good(403, ErrorType::Permission),
             Self::Routing(routing::Error::Unmapped(_) | routing::Error::NoCandidate { .. }) => {
                 for_good(404, ErrorType::NotFound)

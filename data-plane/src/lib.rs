@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod handler;
 mod life;
+mod limits;
 mod metrics;
 mod node;
 mod off_reactor;
@@ -49,6 +50,7 @@ use crate::{
     clock::Clock,
     config::{Config, Drain},
     life::Life,
+    limits::Limits,
     metrics::Metrics,
     node::Node,
     overload::Overload,
@@ -122,6 +124,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         clock,
         overload,
         recorder: Arc::new(Recorder::default()),
+        limits: Arc::new(Limits::new(Instant::now())),
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),

@@ -1,10 +1,11 @@
-//! What every request of this node shares: seven handles and nothing else.
+//! What every request of this node shares: eight handles and nothing else.
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{
     clock::Clock,
     life::Life,
+    limits::Limits,
     metrics::Metrics,
     overload::{Overload, Shortage},
     snapshot::live::{Live, Unavailable},
@@ -20,6 +21,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<Clock>,
     pub(crate) overload: Arc<Overload>,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Node {
@@ -86,6 +88,7 @@ pub(crate) mod tests {
                 body_bytes_max: 1 << 30,
             })),
             recorder: Arc::default(),
+            limits: Arc::new(crate::limits::Limits::new(now)),
         })
     }
 }

@@ -23,11 +23,14 @@ use tracing::warn;
 
 use self::pace::Pace;
 use crate::{
-    clock::Clock,
-    metrics::{Metrics, ResultLabel},
+    limits::cost_micros,
+    metrics::ResultLabel,
     node::Node,
     snapshot::watch::link::Link,
-    usage::recorder::{Recorder, Taken},
+    usage::{
+        recorder::Taken,
+        sums::{SumKey, Sums},
+    },
 };
 
 /// How often what has ended is told.
@@ -36,9 +39,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Reporter {
-    recorder: Arc<Recorder>,
-    clock: Arc<Clock>,
-    metrics: Arc<Metrics>,
+    node: Arc<Node>,
     link: watch::Receiver<Option<Link>>,
     node_id: String,
     boot_id: String,
@@ -58,15 +59,13 @@ enum Told {
 
 impl Reporter {
     pub(crate) fn new(
-        node: &Node,
+        node: &Arc<Node>,
         node_id: &str,
         boot_id: &str,
         link: watch::Receiver<Option<Link>>,
     ) -> Self {
         Self {
-            recorder: Arc::clone(&node.recorder),
-            clock: Arc::clone(&node.clock),
-            metrics: Arc::clone(&node.metrics),
+            node: Arc::clone(node),
             link,
             node_id: node_id.to_owned(),
             boot_id: boot_id.to_owned(),
@@ -121,7 +120,7 @@ impl Reporter {
                 refusal.message()
             );
             self.counted("refused");
-            self.recorder.lost(batch.rollups.len(), batch.requests.len());
+            self.node.recorder.lost(batch.rollups.len(), batch.requests.len());
             return Told::Part;
         }
         if self.pace.is_first() {
@@ -132,7 +131,10 @@ impl Reporter {
     }
 
     fn next(&mut self) -> Option<proto::ReportRequest> {
-        let taken = self.recorder.take(self.clock.at_unix_ms(Instant::now()));
+        let taken = self
+            .node
+            .recorder
+            .take(self.node.clock.at_unix_ms(Instant::now()));
         if taken.is_empty() {
             return None;
         }
@@ -141,8 +143,9 @@ impl Reporter {
             entries,
             dropped,
         } = taken;
-        self.metrics.usage.dropped(dropped.rollups, dropped.entries);
         self.sequence += 1;
+        self.tell_limits(&sums);
+        self.node.metrics.usage.dropped(dropped.rollups, dropped.entries);
         Some(proto::ReportRequest {
             node_id: self.node_id.clone(),
             boot_id: self.boot_id.clone(),
@@ -154,9 +157,27 @@ impl Reporter {
         })
     }
 
+    /// What is in this report the control plane will count.
+    fn tell_limits(&self, sums: &[(SumKey, Sums)]) {
+        let prices = self
+            .node
+            .live
+            .held()
+            .map(|held| Arc::clone(&held.settings.prices));
+        let prices = prices.unwrap_or_default();
+        let spent = sums.iter().filter_map(|(key, sums)| {
+            let (provider, model) = key.place.as_ref()?;
+            let usage = sums.tokens.as_usage();
+            let cost = cost_micros(&prices, provider, model, &usage);
+            let tokens = usage.prompt_tokens().saturating_add(usage.output_tokens);
+            Some((key.key.as_ref()?, tokens, cost))
+        });
+        self.node.limits.reported(self.sequence, spent);
+    }
+
     fn counted(&self, result: &'static str) {
         let label = ResultLabel { result };
-        self.metrics.usage.reports.get_or_create(&label).inc();
+        self.node.metrics.usage.reports.get_or_create(&label).inc();
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod cache;
 pub(crate) mod decode;
 mod dialect;
+pub(crate) mod limits;
 pub(crate) mod live;
 mod resources;
 mod shards;
@@ -28,6 +29,8 @@ use std::{
 use bridge_translate::dialect::{Dialect, Dialects};
 use http::HeaderMap;
 use url::Url;
+
+use self::limits::{KeyLimits, Price};
 
 use self::{resources::Resources, shards::Shards};
 
@@ -99,6 +102,8 @@ pub(crate) struct ApiKey {
     /// Empty: all.
     pub(crate) allowed_providers: Vec<String>,
     pub(crate) loss_policy: Option<LossPolicy>,
+    /// `None`: everything is granted.
+    pub(crate) limits: Option<Box<KeyLimits>>,
 }
 
 impl ApiKey {
@@ -327,6 +332,8 @@ pub(crate) struct Settings {
     /// `None`: a configuration of any age serves.
     pub(crate) stale_limit: Option<Duration>,
     pub(crate) default_tier: Option<Tier>,
+    /// The first that fits counts.
+    pub(crate) prices: Arc<[Price]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,13 +15,14 @@ use axum::{
 use bridge_translate::{Ids, LossList, anthropic, response};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use tokio::{sync::watch, time::sleep};
 
 use super::{metered, shed, stamp};
 use crate::{
     auth, body,
     error::Error,
+    limits::Asking,
     node::Node,
     off_reactor::Room,
     overload::Held,
@@ -65,10 +66,44 @@ async fn serve(
         Ok(admitted) => admitted,
         Err(error) => return Err((meter, error)),
     };
+    if let Err(error) = grant(node, &admitted, &mut meter) {
+        return Err((meter, error));
+    }
     let (tell_hold, hold) = watch::channel(None);
-    let id = meter.id().clone();
+    let head = Head {
+        hold,
+        id: meter.id().clone(),
+        limits: meter.trail().limits.clone(),
+    };
     let walk = walk(Arc::clone(node), admitted, meter, arrived, tell_hold).boxed();
-    Ok(answer(node, walk, hold, id).await)
+    Ok(answer(node, walk, head).await)
+}
+
+/// What an answer may begin with before anything of it is there.
+struct Head {
+    hold: watch::Receiver<Hold>,
+    id: RequestId,
+    limits: HeaderMap,
+}
+
+/// Holds the request against the limits of its key, before anything of it is translated.
+fn grant(node: &Node, admitted: &Admitted, meter: &mut Meter) -> Result<(), Error> {
+    let Admitted {
+        snapshot, key, body, ..
+    } = admitted;
+    let key = snapshot.keys.get(key).ok_or(auth::Error::Invalid)?;
+    let now = Instant::now();
+    let asking = Asking {
+        body_bytes: body.len(),
+        now,
+        wall: node.clock.at(now),
+    };
+    let Some(verdict) = node.limits.admit(key, &snapshot.settings.prices, &asking) else {
+        return Ok(());
+    };
+    meter.tells_limits(verdict.headers);
+    meter.granted(verdict.grant.map_err(Error::Limited)?);
+    Ok(())
 }
 
 /// A request whose caller is known, and what it is judged by.
@@ -195,19 +230,17 @@ fn without_output(request: &anthropic::Request<'_>) -> (Vec<u8>, LossList) {
 }
 
 /// Waits for the walk; a streaming client gets its head after a while in any case.
-async fn answer(
-    node: &Arc<Node>,
-    mut walk: BoxFuture<'static, Outcome>,
-    hold: watch::Receiver<Hold>,
-    id: RequestId,
-) -> Response {
+async fn answer(node: &Arc<Node>, mut walk: BoxFuture<'static, Outcome>, head: Head) -> Response {
+    let Head { hold, id, limits } = head;
     let outcome = tokio::select! {
         // An answer that is there is better than a ping.
         biased;
         outcome = &mut walk => outcome,
         () = head_is_due(hold.clone()) => {
             let (life, metrics) = (Arc::clone(&node.life), Arc::clone(&node.metrics));
-            return events(Relay::waiting(walk, life, metrics, id));
+            let mut response = events(Relay::waiting(walk, life, metrics, id));
+            stamp::limits(response.headers_mut(), &limits);
+            return response;
         }
     };
     let Outcome { mut meter, result } = outcome;

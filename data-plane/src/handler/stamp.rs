@@ -24,8 +24,10 @@ pub(super) fn trail(headers: &mut HeaderMap, trail: &Trail) {
         revision,
         losses,
         passed,
+        limits,
     } = trail;
     headers.extend(passed.clone());
+    self::limits(headers, limits);
     if let Some((provider, model)) = latest {
         set(headers, PROVIDER, provider);
         set(headers, MODEL, model);
@@ -36,6 +38,13 @@ pub(super) fn trail(headers: &mut HeaderMap, trail: &Trail) {
     }
     if let Some(losses) = losses {
         set(headers, LOSS, losses);
+    }
+}
+
+/// What the key may still do goes before what an upstream says of ours.
+pub(super) fn limits(headers: &mut HeaderMap, limits: &HeaderMap) {
+    for (name, value) in limits {
+        headers.insert(name, value.clone());
     }
 }
 
@@ -83,6 +92,7 @@ mod tests {
                 revision: Some(7),
                 losses: None,
                 passed: HeaderMap::new(),
+                limits: HeaderMap::new(),
             },
         );
         assert_eq!(headers[PROVIDER], "a%0D%0Ax%3A+y");

@@ -5,6 +5,7 @@
 //! a reason per resource that never shows a secret.
 
 mod delta;
+mod limits;
 mod provider;
 mod rules;
 mod value;
@@ -291,8 +292,7 @@ fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
         allowed_models,
         allowed_providers,
         loss_policy: _,
-        // Not announced as a capability.
-        limits: _,
+        limits,
     } = message;
     Ok(ApiKey {
         id: KeyId::parse(id.as_bytes()).ok_or("the id is not 12 letters and digits")?,
@@ -301,6 +301,7 @@ fn api_key(message: proto::ApiKey) -> Result<ApiKey, String> {
         allowed_models,
         allowed_providers,
         loss_policy,
+        limits: limits::key_limits(limits),
     })
 }
 

@@ -12,6 +12,7 @@ mod explain;
 mod incoming;
 pub(crate) mod link;
 mod message;
+mod shares;
 
 use std::{
     sync::Arc,
@@ -218,7 +219,8 @@ impl Stream<'_> {
                 self.watcher.shutdown.cancel();
             }
             Down::Explain(question) => self.explain(question),
-            Down::TerminateStreams(_) | Down::KeyShares(_) => {
+            Down::KeyShares(told) => shares::take(told, &self.watcher.node.limits, Instant::now()),
+            Down::TerminateStreams(_) => {
                 warn!("the control plane asks for what this node does not offer");
             }
         }
@@ -334,11 +336,13 @@ impl Stream<'_> {
             version,
             state_hash,
             server_time,
-            // Limits of keys are not enforced.
-            live_nodes: _,
+            live_nodes,
             last_sent,
         } = heartbeat;
-        let Node { live, clock, .. } = &*self.watcher.node;
+        let Node {
+            live, clock, limits, ..
+        } = &*self.watcher.node;
+        limits.live_nodes(live_nodes);
         if let Some(Ok(server_time)) = server_time.map(SystemTime::try_from) {
             clock.told(Instant::now(), SystemTime::now(), server_time);
         }

@@ -9,6 +9,7 @@ use tracing::info;
 
 use crate::{
     clock::Clock,
+    limits::Grant,
     metrics::{LossLabel, Metrics, ProviderLabel, RequestLabels, TokenLabels},
     overload::Shortage,
     request_id::RequestId,
@@ -41,6 +42,8 @@ pub(crate) struct Meter {
     losses: LossList,
     end: End,
     book: Option<Book>,
+    /// What a key with limits was let in with.
+    grant: Option<Grant>,
 }
 
 /// Where it is written down what a request cost, and by which clock.
@@ -62,6 +65,8 @@ pub(crate) struct Trail {
     pub(crate) losses: Option<String>,
     /// Of the latest attempt's answer, for the client to see.
     pub(crate) passed: HeaderMap,
+    /// What the key may still do.
+    pub(crate) limits: HeaderMap,
 }
 
 /// How it ended.
@@ -87,6 +92,7 @@ impl Meter {
             losses: LossList::default(),
             end: End::default(),
             book: None,
+            grant: None,
         })
     }
 
@@ -142,6 +148,16 @@ impl Meter {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.end(outcome, Instant::now());
         }
+    }
+
+    /// It runs within the limits of its key.
+    pub(crate) fn granted(&mut self, grant: Grant) {
+        self.grant = Some(grant);
+    }
+
+    /// What the client is told of its limits.
+    pub(crate) fn tells_limits(&mut self, headers: HeaderMap) {
+        self.trail.limits = headers;
     }
 
     /// What the client may see of an upstream's head.
@@ -281,6 +297,14 @@ impl Drop for Meter {
             None => ("", ""),
         };
         self.metrics.process.requests_in_flight.dec();
+        if let Some(grant) = self.grant.take() {
+            let place = self
+                .trail
+                .latest
+                .as_ref()
+                .map(|(provider, model)| (&**provider, &**model));
+            grant.settle(&self.end.usage, place, self.started + latency);
+        }
         self.count(provider, status, latency);
         let Self { caller, end, .. } = &*self;
         let usage = &end.usage;

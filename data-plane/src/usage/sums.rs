@@ -91,6 +91,22 @@ impl Sums {
 }
 
 impl Tokens {
+    pub(crate) fn as_usage(&self) -> Usage {
+        let Self {
+            input,
+            output,
+            cache_read,
+            cache_creation,
+        } = *self;
+        Usage {
+            input_tokens: input,
+            output_tokens: output,
+            cache_read_input_tokens: cache_read,
+            cache_creation_input_tokens: cache_creation,
+            ..Usage::default()
+        }
+    }
+
     fn add(&mut self, usage: &Usage) {
         let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
         add(&mut self.input, usage.input_tokens);

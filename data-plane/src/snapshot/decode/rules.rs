@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bridge_proto::fleet::v1 as proto;
 
+use super::limits::price;
 use super::value::{duration, instant, loss_policy};
 use crate::snapshot::{
     AttemptLimits, BreakerOverride, BreakerSettings, Fallback, Held, LossPolicy, ModelRule, RuleTarget,
@@ -73,8 +74,8 @@ pub(super) fn settings(message: proto::Settings) -> Result<Settings, String> {
         allow_query_api_key,
         stale_limit,
         default_tier,
-        // Nothing is charged here.
-        prices: _,
+        prices,
+        // For people.
         currency: _,
     } = message;
     // Zero is a field that was never set, not a wish to refuse every token.
@@ -106,6 +107,7 @@ pub(super) fn settings(message: proto::Settings) -> Result<Settings, String> {
         allow_query_api_key,
         stale_limit: duration(stale_limit)?,
         default_tier: tier(default_tier),
+        prices: prices.into_iter().map(price).collect(),
     })
 }
 

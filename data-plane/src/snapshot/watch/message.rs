@@ -5,6 +5,7 @@ use std::time::Instant;
 use bridge_proto::fleet::v1 as proto;
 use prost_types::Timestamp;
 
+use super::shares;
 use crate::{
     clock::Clock,
     node::Node,
@@ -45,6 +46,7 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
             proto::Capability::Probe.into(),
             proto::Capability::AnthropicProviders.into(),
             proto::Capability::Explain.into(),
+            proto::Capability::KeyLimits.into(),
         ],
         held: held.map(|held| version(held.version)),
         held_state_hash: held.map(|held| held.state_hash.to_vec()).unwrap_or_default(),
@@ -83,7 +85,7 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
         quarantines: node
             .upstreams
             .quarantined(|provider, class, since| quarantine(provider, class, since, &node.clock)),
-        key_uses: Vec::new(),
+        key_uses: shares::uses(&node.limits, now),
     }
 }
 
