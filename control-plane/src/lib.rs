@@ -14,6 +14,7 @@ pub mod import;
 mod probe;
 pub mod secrets;
 mod server;
+mod shares;
 mod snapshot;
 pub mod store;
 mod sweeper;
@@ -50,6 +51,7 @@ use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
 use server::{AdminRules, BindError, Listening, Protocols};
 use snapshot::elsewhere;
+use shares::Shares;
 use snapshot::hub::Hub;
 use snapshot::nodes::Nodes;
 use store::{OpenError, Store};
@@ -122,6 +124,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// What is served, wired together but not started.
 struct Plane {
     hub: Hub,
+    shares: Shares,
     sweeper: Sweeper,
     health: HealthReporter,
     admin: Listening,
@@ -179,11 +182,13 @@ impl Plane {
             stopping.clone(),
         ));
         let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
+        let shares = Shares::default();
         let streams = StreamParts {
             published: hub.subscribe(),
             nodes: parts.nodes.clone(),
             probes: parts.probes.clone(),
             explains: parts.explains.clone(),
+            shares: shares.clone(),
             metrics: metrics.clone(),
             shutdown: stopping.clone(),
             turns: Turns::default(),
@@ -203,6 +208,7 @@ impl Plane {
         }
         Ok(Self {
             hub,
+            shares,
             sweeper: Sweeper {
                 store: store.clone(),
                 metrics: metrics.clone(),
@@ -235,6 +241,7 @@ impl Plane {
     ) -> mpsc::Receiver<Error> {
         let Self {
             hub,
+            shares,
             sweeper,
             health: _,
             admin,
@@ -248,6 +255,7 @@ impl Plane {
             failures,
         };
         tasks.spawn(hub.run(stopping.clone()));
+        tasks.spawn(shares.run(sweeper.store.clone(), stopping.clone()));
         tasks.spawn(sweeper.run(stopping.clone()));
         let connections_max = server::connections_max();
         let serve = |socket, listening| server::serve(socket, connections_max, listening, stopping.clone());

@@ -58,8 +58,7 @@ pub(crate) fn with_usage(mut key: admin::ApiKey, usage: Option<&KeyUsage>, now: 
         let Some(period) = budget_draft(budget).period else {
             continue;
         };
-        let spent = usage.and_then(|usage| usage.spent.get(&period));
-        let spent = spent.filter(|spent| at(spent.start_s) == period.start(now));
+        let spent = usage.and_then(|usage| usage.spent_in(period, now));
         budget.used = match (spent, &budget.amount) {
             (Some(spent), Some(Wire::Tokens(_))) => spent.tokens,
             (Some(spent), Some(Wire::CostMicros(_))) => spent.cost_micros,

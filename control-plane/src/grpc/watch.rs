@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::explain::Explains;
 use crate::probe::Probes;
+use crate::shares::{Seat, Shares};
 use crate::snapshot::delivery::Delivery;
 use crate::snapshot::index::Published;
 use crate::snapshot::nodes::{Ask, Membership, NodeId, Nodes};
@@ -58,6 +59,7 @@ pub(crate) struct StreamParts {
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
+    pub(crate) shares: Shares,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: CancellationToken,
     pub(crate) turns: Turns,
@@ -114,6 +116,7 @@ async fn serve(
         .held
         .filter(|held| holds_newest || is_older(held, &newest.version));
     let acked = held.as_ref().map(|held| held.revision);
+    let seat = parts.shares.join(&subscribe.node_id, &subscribe.boot_id);
     let member = parts.nodes.join(id, &subscribe.capabilities, acked);
     tracing::info!(
         node.id = %member.id(), build = subscribe.build, boot.id = subscribe.boot_id,
@@ -125,6 +128,8 @@ async fn serve(
         held_turn: None,
         ask: None,
         is_heartbeat_due: true,
+        shares: seat.take(),
+        seat,
         parts,
         member,
     };
@@ -158,6 +163,9 @@ struct Session {
     held_turn: Option<OwnedSemaphorePermit>,
     ask: Option<Ask>,
     is_heartbeat_due: bool,
+    /// What this node may do of the limits of keys, still to be told.
+    shares: Option<fleet::KeyShares>,
+    seat: Seat,
 }
 
 impl Session {
@@ -197,6 +205,7 @@ impl Session {
                 }
                 () = sleep_until(stalled_at), if self.held_turn.is_some() => self.held_turn = None,
                 Some(ask) = self.member.asks.recv(), if self.ask.is_none() => self.ask = Some(ask),
+                () = self.seat.changed(), if self.shares.is_none() => self.shares = self.seat.take(),
                 _ = heartbeat.tick() => self.is_heartbeat_due = true,
                 permit = outbound.reserve(), if self.has_message() => {
                     let Ok(permit) = permit else { return Ok(()) };
@@ -217,7 +226,7 @@ impl Session {
     }
 
     fn has_message(&self) -> bool {
-        self.delivery.is_sending() || self.ask.is_some() || self.is_heartbeat_due
+        self.delivery.is_sending() || self.ask.is_some() || self.is_heartbeat_due || self.shares.is_some()
     }
 
     /// A snapshot is not interrupted: heartbeats and questions wait for its end.
@@ -233,13 +242,18 @@ impl Session {
             Some(Ask::Explain(explain)) => return Some(Down::Explain(explain)),
             None => {}
         }
+        if !self.is_heartbeat_due
+            && let Some(shares) = self.shares.take()
+        {
+            return Some(Down::KeyShares(shares));
+        }
         self.is_heartbeat_due = false;
         let newest = self.parts.published.borrow();
         Some(Down::Heartbeat(fleet::Heartbeat {
             version: Some(newest.version.clone()),
             state_hash: newest.state_hash.to_vec(),
             server_time: Some(SystemTime::now().into()),
-            live_nodes: 1,
+            live_nodes: self.seat.live_nodes(),
             last_sent: None,
         }))
     }
@@ -249,7 +263,10 @@ impl Session {
             Up::Subscribe(_) => return Err(Status::invalid_argument("subscribe was already sent")),
             Up::Ack(fleet::Ack { version }) => self.acked(version.unwrap_or_default()),
             Up::Nack(fleet::Nack { version, refusals }) => self.refused(version.as_ref(), &refusals),
-            Up::Status(status) => self.member.set_draining(status.draining),
+            Up::Status(status) => {
+                self.member.set_draining(status.draining);
+                self.seat.asked(status.key_uses);
+            }
             Up::ProbeResult(result) => self.parts.probes.answered(result),
             Up::Resync(fleet::Resync { reason }) => {
                 tracing::warn!(node.id = %self.member.id(), reason, "data plane asks for the whole snapshot");

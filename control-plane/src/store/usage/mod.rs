@@ -18,7 +18,7 @@ pub use sweep::{Cursor, Swept};
 pub(super) use count::count;
 pub(super) use sweep::{Outdated, forget};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{CommitError, Error, Store, family::Family, plan::Request};
 use crate::domain::{
@@ -37,6 +37,17 @@ pub struct KeyUsage {
     /// The last minute in which it was used, in seconds since 1970.
     pub last_used_s: u64,
     pub spent: BTreeMap<Period, Spent>,
+}
+
+impl KeyUsage {
+    /// What was spent in the period that holds this moment, if anything.
+    #[must_use]
+    pub fn spent_in(&self, period: Period, at: SystemTime) -> Option<&Spent> {
+        let start = period.start(at).duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        self.spent
+            .get(&period)
+            .filter(|spent| spent.start_s == start.as_secs())
+    }
 }
 
 /// What was spent in a period of the calendar.
