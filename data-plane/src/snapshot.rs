@@ -116,6 +116,7 @@ impl ApiKey {
             allowed_models: Vec::new(),
             allowed_providers: Vec::new(),
             loss_policy: None,
+            limits: None,
         }
     }
 }

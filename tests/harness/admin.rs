@@ -8,6 +8,7 @@ use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::routing_service_client::RoutingServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
+use bridge_proto::admin::v1::stats_service_client::StatsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use bridge_proto::admin::v1::{
     ApiFormat, ApiKey, CreateApiKeyRequest, CreateModelRuleRequest, CreateProviderRequest,
@@ -87,6 +88,10 @@ impl Admin {
 
     pub fn routing(&self) -> RoutingServiceClient<Authorized> {
         RoutingServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn stats(&self) -> StatsServiceClient<Authorized> {
+        StatsServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn settings(&self) -> SettingsServiceClient<Authorized> {
