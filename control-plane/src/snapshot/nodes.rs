@@ -396,9 +396,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nodes_at_other_control_planes_are_waited_for_too() {
         let nodes = nodes();
-        let _here = nodes.join(id("a"), false, Some(7));
+        let _here = nodes.join(id("a"), &[], Some(7));
         // It has moved here, and the one that it left does not know yet.
-        let _moved = nodes.join(id("b"), false, Some(7));
+        let _moved = nodes.join(id("b"), &[], Some(7));
         let away = |acked| Away {
             acked,
             refused: None,
