@@ -1,3 +1,4 @@
+import { language } from '$lib/i18n/index.svelte';
 import { mount } from 'svelte';
 import App from './App.svelte';
 import './styles/tokens.css';
@@ -5,4 +6,4 @@ import './styles/base.css';
 import './styles/floating.css';
 
 const target = document.getElementById('app');
-if (target !== null) mount(App, { target });
+if (target !== null) void language.load().then(() => mount(App, { target }));

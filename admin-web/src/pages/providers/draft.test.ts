@@ -28,6 +28,13 @@ describe('a provider in a form', () => {
     expect(providerOf(draftOf(provider), provider).dialect).toBe('');
   });
 
+  it('takes models along that are typed and not yet on the list', () => {
+    const draft = draftOf();
+    draft.models.big = ['a'];
+    draft.typed.big = ' b, a c';
+    expect(providerOf(draft).models?.big).toEqual(['a', 'b', 'c']);
+  });
+
   it('sends no header without a name', () => {
     const draft = { ...draftOf(), apiKey: 'k', headers: [{ name: ' x-a ', value: '1' }, { name: '', value: '2' }] };
     expect(secretsOf(draft).customHeaders).toEqual({ 'x-a': '1' });

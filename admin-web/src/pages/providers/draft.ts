@@ -21,6 +21,8 @@ export interface ProviderDraft {
   /** Empty: guessed. */
   dialect: string;
   models: Record<Tier, string[]>;
+  /** Typed and not yet on a list: whoever saves means it too. */
+  typed: Record<Tier, string>;
   timeout: string;
   retries: string;
   maxTokens: string;
@@ -39,6 +41,7 @@ export function draftOf(provider?: Provider): ProviderDraft {
     baseUrl: provider?.baseUrl ?? '',
     dialect: provider === undefined || provider.isDialectGuessed ? '' : provider.dialect,
     models: { big: [...(provider?.models?.big ?? [])], middle: [...(provider?.models?.middle ?? [])], small: [...(provider?.models?.small ?? [])] },
+    typed: { big: '', middle: '', small: '' },
     timeout: `${provider?.timeout ?? 0}`,
     retries: text(provider?.maxRetries),
     maxTokens: text(provider?.maxTokensLimit),
@@ -63,11 +66,16 @@ export function providerOf(draft: ProviderDraft, before?: Provider): Provider {
     apiFormat: Number(draft.format),
     baseUrl: draft.baseUrl.trim(),
     dialect: draft.dialect,
-    models: create(TierModelsSchema, draft.models),
+    models: create(TierModelsSchema, { big: modelsOf(draft, 'big'), middle: modelsOf(draft, 'middle'), small: modelsOf(draft, 'small') }),
     timeout: Number(draft.timeout),
     modelOptions: draft.options.filter((it) => it.model.trim() !== '').map((it) => optionOf(it, before)),
     ...optional,
   });
+}
+
+/** A tier's models, with what is still in its input. */
+export function modelsOf({ models, typed }: ProviderDraft, tier: Tier): string[] {
+  return [...new Set([...models[tier], ...typed[tier].split(/[\s,]+/).filter((it) => it !== '')])];
 }
 
 export function secretsOf({ apiKey, headers }: ProviderDraft): ProviderSecrets {

@@ -103,7 +103,8 @@ export type Explanation = Message<"bridge.fleet.v1.Explanation"> & {
   tier: Tier;
 
   /**
-   * In the order in which they would be tried.
+   * In the order in which they would be tried, at most 200; behind them the providers that
+   * the name leads to and that cannot be asked, without a model.
    *
    * @generated from field: repeated bridge.fleet.v1.Candidate candidates = 5;
    */
@@ -111,7 +112,7 @@ export type Explanation = Message<"bridge.fleet.v1.Explanation"> & {
 
   /**
    * What a client would be answered before anybody is asked: status, type and words. Zero
-   * and empty if somebody would be asked.
+   * and empty if somebody would be asked; 200 if the answer is made without a provider.
    *
    * @generated from field: uint32 http_status = 6;
    */
@@ -162,7 +163,10 @@ export type Candidate = Message<"bridge.fleet.v1.Candidate"> & {
   breaker: BreakerState;
 
   /**
-   * Why it would not be asked, in a word of the metrics; empty if it would.
+   * Why it would not be asked; empty if it would. `breaker_open`, `held_open`,
+   * `cooling_down`, `quarantined`, `unfit` (the request cannot be carried there as the key
+   * wants it), `not_allowed`, `unknown_format`, `no_model_of_tier`, `missing`. If nothing
+   * but a breaker or a short pause stands before all of them, one is asked all the same.
    *
    * @generated from field: string skipped = 4;
    */
@@ -183,7 +187,8 @@ export type Candidate = Message<"bridge.fleet.v1.Candidate"> & {
   url: string;
 
   /**
-   * What it would be sent: JSON.
+   * What it would be sent: JSON. All bodies together have 3 MiB of room; one that has
+   * not enough of it is cut, with a note at its end.
    *
    * @generated from field: string body = 7;
    */

@@ -1,0 +1,98 @@
+// What the specs share: a browser, somebody who signs in, and what must hold on every page.
+// The bed's variables say where everything is; see ../README.md.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+export const { ADMIN_URL, ADMIN_EMAIL, ADMIN_PASSWORD, BRIDGE_URL, BRIDGE_KEY, UPSTREAM_URL } = process.env;
+/** Shared machines are slow; a condition that holds ends the wait. */
+const PATIENCE_MS = 30_000;
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'];
+
+let browser;
+export async function startBrowser() {
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET });
+}
+export async function stopBrowser() {
+  await browser?.close();
+}
+
+/** A page of its own, with what it complained about. */
+export async function openPage({ url = ADMIN_URL, hash = '', width = 1280, height = 860, theme = 'light', language = 'en' } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, permissions: ['clipboard-read', 'clipboard-write'] });
+  context.setDefaultTimeout(PATIENCE_MS);
+  await context.addInitScript(
+    ([theme, language]) => {
+      // Only the first time: what is chosen in a spec stays.
+      if (localStorage.getItem('theme') !== null) return;
+      localStorage.setItem('theme', theme);
+      localStorage.setItem('language', language);
+    },
+    [theme, language],
+  );
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !isRefusal(message.text())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.goto(`${url}/${hash}`);
+  return { page, complaints, test: (name) => page.locator(`[data-test="${name}"]`), close: () => context.close() };
+}
+
+/** A refused call is an answer, and browsers report its status. */
+function isRefusal(text) {
+  return text.startsWith('Failed to load resource');
+}
+
+export async function signIn(bed, { email = ADMIN_EMAIL, password = ADMIN_PASSWORD } = {}) {
+  await bed.test('email').fill(email);
+  await bed.test('password').fill(password);
+  await bed.test('sign-in').click();
+}
+
+export async function openSignedIn(options) {
+  const bed = await openPage(options);
+  await signIn(bed);
+  await bed.page.locator('main h1').waitFor();
+  return bed;
+}
+
+/** Settled: nothing is loading. */
+export async function settled({ page }) {
+  await page.waitForFunction(() => document.querySelector('.skeleton, [aria-busy=true]') === null && document.querySelector('main h1') !== null);
+}
+
+/** 0 serious or critical violations, nothing wider than the window, nothing that the policy refused. */
+export async function holds(bed, where) {
+  // What is still fading in or out has the contrast of neither.
+  await bed.page.locator('[data-sonner-toast][data-removed="true"]').first().waitFor({ state: 'detached' });
+  await bed.page.evaluate(() => Promise.allSettled(document.getAnimations().filter((it) => Number.isFinite(it.effect?.getComputedTiming().endTime)).map((it) => it.finished)));
+  await bed.page.evaluate(axe);
+  const { violations } = await bed.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  assert.deepEqual(bad.map(({ id, nodes }) => `${id}: ${nodes.map((it) => it.html.slice(0, 160)).join(' | ')}`), [], `axe at ${where}`);
+  const excess = await bed.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(excess <= 0, `${where} is ${excess} px too wide`);
+  assert.deepEqual(bed.complaints, [], `complaints at ${where}`);
+}
+
+/** The menu of a row, and one of its items. */
+export async function chooseFor(bed, key, item) {
+  await bed.page.locator(`[data-key="${key}"] [data-test="actions"]`).click();
+  await bed.test(item).click();
+}
+
+export async function toast({ page }, text) {
+  await page.locator('[data-sonner-toast]', { hasText: text }).first().waitFor();
+}
+
+/** An option of one of our selects. */
+export async function choose(bed, name, label) {
+  await bed.test(name).click();
+  await bed.page.getByRole('option', { name: label }).first().click();
+}
