@@ -7,6 +7,7 @@ pub mod auth;
 pub mod bootstrap;
 mod checks;
 mod config;
+mod configuration;
 pub mod domain;
 mod explain;
 mod grpc;

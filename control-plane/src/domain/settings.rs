@@ -179,6 +179,13 @@ impl Settings {
     pub fn to_draft(&self) -> Draft {
         self.0.clone()
     }
+
+    /// Whether something differs that only an admin may change.
+    #[must_use]
+    pub fn differs_in_security(&self, other: &Self) -> bool {
+        self.0.allow_query_api_key != other.0.allow_query_api_key
+            || self.0.stale_limit_s != other.0.stale_limit_s
+    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ fn result_of(error: &CommitError) -> CommitResult {
         CommitError::Exists { .. }
         | CommitError::NotFound { .. }
         | CommitError::Conflict { .. }
+        | CommitError::Moved { .. }
         | CommitError::SessionConflict
         | CommitError::LastAdmin
         | CommitError::OwnsApiKeys { .. }
@@ -108,7 +109,7 @@ where
 {
     for _ in 1..UPDATE_ATTEMPTS {
         match once().await {
-            Err(Error::Conflict { .. }) if asked_revision == 0 => {}
+            Err(Error::Conflict { .. } | Error::Moved { .. }) if asked_revision == 0 => {}
             done => return done,
         }
     }

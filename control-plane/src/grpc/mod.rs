@@ -141,8 +141,13 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
         keyring,
-        nodes,
+        nodes: nodes.clone(),
         probes,
+    };
+    let config = config::Config {
+        store: store.clone(),
+        commits: commits.clone(),
+        nodes,
     };
     let models = model::Models {
         store: store.clone(),
@@ -172,9 +177,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
-        .add_service(
-            ConfigServiceServer::new(config::Config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
-        )
+        .add_service(ConfigServiceServer::new(config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(AuditServiceServer::new(audit::Audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 

@@ -81,17 +81,12 @@ impl Settings {
         let mut violations = Violations::default();
         mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
         violations.finish(Some(()))?;
-        let is_security_changed = {
-            let before = before.value.to_draft();
-            draft.allow_query_api_key != before.allow_query_api_key
-                || draft.stale_limit_s != before.stale_limit_s
-        };
-        if is_security_changed && call.caller.role != Role::Admin {
+        let after = draft.check().map_err(|part| Error::nested("settings", part))?;
+        if after.differs_in_security(&before.value) && call.caller.role != Role::Admin {
             return Err(Error::RoleRefused {
                 role: call.caller.role,
             });
         }
-        let after = draft.check().map_err(|part| Error::nested("settings", part))?;
         let audit = call.audit(TARGET).with_summaries(
             Some(summary::settings(&before.value)),
             Some(summary::settings(&after)),

@@ -61,6 +61,8 @@ pub(crate) enum Error {
         id: String,
         current: u64,
     },
+    #[error("the configuration was changed meanwhile; its revision is {current}")]
+    Moved { current: u64 },
     #[error("{0}")]
     Precondition(String),
     #[error("too many requests; try again in {} s", .retry_after.as_secs().max(1))]
@@ -115,7 +117,7 @@ impl Error {
             Self::UnknownMethod => Code::Unimplemented,
             Self::NotFound { .. } | Self::NoSuchRequest { .. } | Self::NoSuchSession { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
-            Self::Conflict { .. } => Code::Aborted,
+            Self::Conflict { .. } | Self::Moved { .. } => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::TooMany { .. } | Self::DiskFull => Code::ResourceExhausted,
             Self::NoAnswer { .. } => Code::DeadlineExceeded,
@@ -148,6 +150,7 @@ impl Error {
             | Self::NoSuchSession { .. }
             | Self::Exists { .. }
             | Self::Conflict { .. }
+            | Self::Moved { .. }
             | Self::Precondition(_)
             | Self::TooMany { .. }
             | Self::NoAnswer { .. }
@@ -214,6 +217,7 @@ impl From<CommitError> for Error {
             CommitError::Exists { kind, id } => Self::Exists { kind, id },
             CommitError::NotFound { kind, id } => Self::NotFound { kind, id },
             CommitError::Conflict { kind, id, current } => Self::Conflict { kind, id, current },
+            CommitError::Moved { current } => Self::Moved { current },
             CommitError::SessionConflict => Self::RefreshRefused,
             CommitError::LastAdmin | CommitError::OwnsApiKeys { .. } | CommitError::RulesLeadTo { .. } => {
                 Self::Precondition(error.to_string())

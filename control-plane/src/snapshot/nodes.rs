@@ -190,6 +190,21 @@ impl Nodes {
         }
     }
 
+    /// The newest revision that each node has acknowledged, wherever it is connected.
+    pub(crate) fn acked(&self) -> Vec<u64> {
+        let (nodes, elsewhere) = (self.lock(), self.elsewhere());
+        let here = nodes.iter().map(|(id, node)| (id, node.acked));
+        let there = elsewhere
+            .iter()
+            .flat_map(|(id, places)| places.iter().map(move |away| (id, away.acked)));
+        let mut newest: BTreeMap<&NodeId, Option<u64>> = BTreeMap::new();
+        for (id, acked) in here.chain(there) {
+            let known = newest.entry(id).or_default();
+            *known = (*known).max(acked);
+        }
+        newest.into_values().flatten().collect()
+    }
+
     /// Waits for a node that can be asked and holds the revision.
     pub(crate) async fn wait_able(
         &self,

@@ -47,16 +47,29 @@ pub(super) fn append(
 pub(super) fn read(rows: &dyn Rows, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
     let from = Span::from(&after.saturating_add(1).to_be_bytes());
     let rows = rows.scan(Family::Audit, from, Order::Ascending).take(limit);
-    rows.map(|row| {
-        let Row { key, value } = row?;
-        let (sequence, revision, entry, _) = decode(&key, &value)?;
-        Ok(AuditRow {
-            sequence,
-            revision,
-            entry,
-        })
+    rows.map(|row| audit_row(&row?)).collect()
+}
+
+/// The rows below a sequence, newest first; without one, from the last.
+pub(super) fn backwards(
+    rows: &dyn Rows,
+    below: Option<u64>,
+) -> impl Iterator<Item = Result<AuditRow, Error>> + '_ {
+    let span = Span {
+        below: below.map(|sequence| sequence.to_be_bytes().to_vec()),
+        ..Span::all()
+    };
+    rows.scan(Family::Audit, span, Order::Descending)
+        .map(|row| audit_row(&row?))
+}
+
+fn audit_row(Row { key, value }: &Row) -> Result<AuditRow, Error> {
+    let (sequence, revision, entry, _) = decode(key, value)?;
+    Ok(AuditRow {
+        sequence,
+        revision,
+        entry,
     })
-    .collect()
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Result<(u64, u64, AuditEntry, [u8; 32]), Error> {

@@ -108,6 +108,8 @@ pub enum Change {
     /// Its maker must be there.
     PutServiceToken(ServiceToken, Expect),
     DeleteServiceToken(TokenId, Expect),
+    /// Nothing was changed since this revision; otherwise none of the changes happens.
+    BasedOn(u64),
     PutSealed(SealedName, Vec<u8>),
     Session(SessionChange),
 }

@@ -6,7 +6,7 @@ use super::{
     change::LoggedChange,
     family::Family,
     record::{self, ChangeRecord},
-    rows::{self, Order, Row, Rows, Span},
+    rows::{self, Order, Rows, Span},
     write_set::WriteSet,
 };
 
@@ -40,18 +40,25 @@ pub(super) fn read_since(
     if since > current || current - since > CHANGE_LOG_REVISIONS {
         return Ok(None);
     }
-    let mut changes = Vec::new();
     let after = Span::from(&(since + 1).to_be_bytes());
-    for row in rows.scan(Family::ChangeLog, after, Order::Ascending) {
-        let Row { key: _, value } = row?;
-        let (record, revision) = record::decode_row::<ChangeRecord>(Family::ChangeLog, &value)?;
-        changes.push(
-            record
-                .into_change(revision)
-                .map_err(|reason| Error::damaged(Family::ChangeLog, reason))?,
-        );
-    }
-    Ok(Some(changes))
+    let rows = rows.scan(Family::ChangeLog, after, Order::Ascending);
+    let changes: Result<_, Error> = rows.map(|row| decode(&row?.value)).collect();
+    Ok(Some(changes?))
+}
+
+/// What one revision changed, in the order of the changes.
+pub(super) fn of(rows: &dyn Rows, revision: u64) -> Result<Vec<LoggedChange>, Error> {
+    let span = Span::prefix(&revision.to_be_bytes());
+    rows.scan(Family::ChangeLog, span, Order::Ascending)
+        .map(|row| decode(&row?.value))
+        .collect()
+}
+
+fn decode(row: &[u8]) -> Result<LoggedChange, Error> {
+    let (record, revision) = record::decode_row::<ChangeRecord>(Family::ChangeLog, row)?;
+    record
+        .into_change(revision)
+        .map_err(|reason| Error::damaged(Family::ChangeLog, reason))
 }
 
 /// Whether the log ends where the store does.

@@ -46,6 +46,8 @@ pub enum CommitError {
     NotFound { kind: Kind, id: String },
     #[error("{kind} {id} was changed meanwhile, its revision is {current}")]
     Conflict { kind: Kind, id: String, current: u64 },
+    #[error("the configuration was changed meanwhile, its revision is {current}")]
+    Moved { current: u64 },
     #[error("the session was refreshed or ended meanwhile")]
     SessionConflict,
     #[error("the last enabled admin must stay one")]

@@ -28,6 +28,7 @@ families! {
     Sealed = "sealed",
     HealthChecks = "health_checks",
     ChangeLog = "change_log",
+    History = "history",
     Audit = "audit",
     Idempotency = "idempotency",
     ServiceTokens = "service_tokens",
@@ -47,7 +48,7 @@ impl Family {
         match self {
             Self::Users | Self::UsersByEmail | Self::LastLogins | Self::Sessions | Self::Providers => true,
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
-            Self::Meta | Self::ChangeLog | Self::Audit | Self::Idempotency => false,
+            Self::Meta | Self::ChangeLog | Self::History | Self::Audit | Self::Idempotency => false,
             Self::HealthChecks | Self::Writers | Self::Presence => false,
             Self::ServiceTokens | Self::ServiceTokenUses => true,
             // Traffic is no configuration.

@@ -9,6 +9,7 @@ use super::{
     change_log, checks,
     family::Family,
     head::Head,
+    history,
     idempotency::{self, Sweep},
     record::{self, Persist, session_key},
     rows::Rows,
@@ -55,6 +56,7 @@ pub(super) fn plan(
 ) -> Result<Plan, CommitError> {
     let mut planner = Planner {
         writes: WriteSet::on(rows),
+        based_on: head.revision,
         revision: head.revision,
         log: Vec::new(),
         removed_admin: false,
@@ -89,6 +91,7 @@ pub(super) fn plan(
             next.revision = planner.revision;
             next.audit = audit_log::append(&mut planner.writes, head.audit, &commit.audit, planner.revision)?;
             change_log::append(&mut planner.writes, planner.revision, &planner.log)?;
+            history::append(&mut planner.writes, planner.revision, &planner.log)?;
         }
     }
     next.digest = planner.writes.digest_after(head.digest)?;
@@ -108,12 +111,14 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutModelRule(..) | Change::PlaceModelRule(..) | Change::DeleteModelRule(..) => true,
         Change::PutSettings(..) => true,
         Change::PutServiceToken(..) | Change::DeleteServiceToken(..) => true,
-        Change::PutSealed(..) | Change::Session(..) => false,
+        Change::BasedOn(..) | Change::PutSealed(..) | Change::Session(..) => false,
     }
 }
 
 pub(super) struct Planner<'a> {
     pub(super) writes: WriteSet<'a>,
+    /// Before these changes.
+    based_on: u64,
     pub(super) revision: u64,
     log: Vec<LoggedChange>,
     removed_admin: bool,
@@ -166,6 +171,10 @@ impl Planner<'_> {
             }
             Change::PutServiceToken(token, expect) => self.put_service_token(token, *expect),
             Change::DeleteServiceToken(id, expect) => self.delete_service_token(id, *expect),
+            Change::BasedOn(revision) if *revision == self.based_on => Ok(()),
+            Change::BasedOn(_) => Err(CommitError::Moved {
+                current: self.based_on,
+            }),
             Change::PutSealed(name, sealed) => {
                 self.writes
                     .put(Family::Sealed, name.as_str().as_bytes(), sealed.clone())

@@ -230,7 +230,7 @@ impl Store {
     }
 
     /// The same, for who asks at which revision.
-    async fn viewing<T: Send + 'static>(
+    pub(super) async fn viewing<T: Send + 'static>(
         &self,
         read: impl FnOnce(View) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -240,7 +240,7 @@ impl Store {
     }
 }
 
-fn get<T: Persist>(rows: &dyn Rows, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
+pub(super) fn get<T: Persist>(rows: &dyn Rows, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
     let row = rows.get(T::FAMILY, key)?;
     row.map(|row| record::decode(&row)).transpose()
 }
@@ -255,7 +255,7 @@ fn scan_prefix<T: Persist>(rows: &dyn Rows, prefix: &[u8]) -> Result<Vec<Stored<
         .collect()
 }
 
-fn model_rules(rows: &dyn Rows) -> Result<Vec<Stored<ModelRule>>, Error> {
+pub(super) fn model_rules(rows: &dyn Rows) -> Result<Vec<Stored<ModelRule>>, Error> {
     let mut rules: Vec<Stored<ModelRule>> = scan(rows)?;
     rules.sort_by(|a, b| (a.value.position, &a.value.id).cmp(&(b.value.position, &b.value.id)));
     Ok(rules)

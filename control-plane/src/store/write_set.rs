@@ -26,6 +26,11 @@ impl<'a> WriteSet<'a> {
         }
     }
 
+    /// What was there before.
+    pub(super) fn below(&self) -> &dyn Rows {
+        self.below
+    }
+
     pub(super) fn put(&mut self, family: Family, key: &[u8], value: Vec<u8>) -> Result<(), CommitError> {
         if value.len() > RECORD_BYTES_MAX {
             return Err(CommitError::TooLarge {

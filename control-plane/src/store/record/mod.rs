@@ -7,6 +7,7 @@ mod dialect;
 mod health;
 mod limits;
 mod log;
+mod past;
 mod provider;
 mod rule_and_settings;
 mod service_token;
@@ -22,6 +23,7 @@ pub(super) use audit::AuditRecord;
 pub(super) use health::checks_of;
 use limits::LimitsRecord;
 pub(super) use log::{ChangeRecord, IdempotencyRecord};
+pub(super) use past::{ReachRecord, decode_past, encode_past};
 pub(super) use rule_and_settings::SETTINGS_KEY;
 pub(super) use user::session_key;
 
