@@ -5,6 +5,8 @@ import { durationMs, timestampDate, type Duration, type Timestamp } from '@bufbu
 const MINUTE_S = 60;
 const HOUR_S = 3600;
 const DAY_S = 86_400;
+/** The time that pages show is late by up to this; what just happened is not to come. */
+const LATE_S = 15;
 
 export function dateTime(at: Timestamp | undefined): string {
   if (at === undefined) return '–';
@@ -13,7 +15,8 @@ export function dateTime(at: Timestamp | undefined): string {
 
 export function ago(at: Timestamp | undefined, nowMs: number): string {
   if (at === undefined) return t().common.never;
-  const seconds = Math.round((timestampDate(at).getTime() - nowMs) / 1000);
+  const ahead = Math.round((timestampDate(at).getTime() - nowMs) / 1000);
+  const seconds = ahead > 0 && ahead <= LATE_S ? 0 : ahead;
   const format = new Intl.RelativeTimeFormat(language.current, { numeric: 'auto' });
   const size = Math.abs(seconds);
   if (size < MINUTE_S) return format.format(seconds, 'second');

@@ -361,15 +361,23 @@ export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
  * KeyShare says, and without one the limit divided by the nodes of the last heartbeat,
  * rounded up.
  *
+ * Tokens are those of all four classes. What a request will use is known when it has ended:
+ * until then its prompt counts by its length and its answer not at all, so that requests that
+ * run at the same time may go beyond a limit by their answers.
+ *
  * @generated from message bridge.fleet.v1.KeyLimits
  */
 export type KeyLimits = Message<"bridge.fleet.v1.KeyLimits"> & {
   /**
+   * In any sixty seconds.
+   *
    * @generated from field: optional uint32 requests_per_minute = 1;
    */
   requestsPerMinute?: number | undefined;
 
   /**
+   * A request that is larger than a node's whole share is let in alone.
+   *
    * @generated from field: optional uint64 tokens_per_minute = 2;
    */
   tokensPerMinute?: bigint | undefined;
@@ -393,7 +401,8 @@ export const KeyLimitsSchema: GenMessage<KeyLimits> = /*@__PURE__*/
   messageDesc(file_bridge_fleet_v1_resource, 6);
 
 /**
- * What a key may spend in a calendar period.
+ * What a key may spend in a calendar period: in UTC, weeks from Monday. What is spent in
+ * money counts by the price table; what has no price costs nothing.
  *
  * @generated from message bridge.fleet.v1.Budget
  */
