@@ -50,6 +50,7 @@ test('Chinese is complete: no page says an English word of ours', async () => {
 
 test('theme and language are chosen and remembered, and nothing else is kept', async () => {
   const bed = await openSignedIn({});
+  await settled(bed);
   await bed.test('theme').click();
   await bed.page.getByRole('option', { name: 'Dark' }).click();
   assert.equal(await bed.page.evaluate(() => document.documentElement.dataset.theme), 'dark');
