@@ -13,9 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     auth::password::{self, Hasher},
+    document,
     domain::{
         DisplayName, Email, FieldViolation, Invalid, Times,
-        audit::{Actor, AuditEntry, Origin, Summary},
+        audit::{Actor, AuditEntry, Origin},
         settings::Settings,
         user::{Credentials, NewPassword, PASSWORD_BYTES_MAX, Role, Spec, User, UserId},
     },
@@ -157,7 +158,7 @@ pub async fn first_start(
         report.providers, report.model_rules
     );
     let audit = AuditEntry::new(Actor::System, METHOD, "installation", Origin::default(), now)
-        .with_summaries(None, Some(Summary::new(summary)));
+        .with_summaries(None, Some(document::summary(document::note(&summary))));
     store
         .commit(Commit {
             changes,

@@ -8,6 +8,7 @@ pub mod bootstrap;
 mod checks;
 mod config;
 mod configuration;
+mod document;
 pub mod domain;
 mod explain;
 mod grpc;

@@ -22,9 +22,10 @@ use super::{
     token::{Grant, SigningKeys, TokenKind},
 };
 use crate::{
+    document,
     domain::{
         Email, FieldViolation, Invalid,
-        audit::{Actor, AuditEntry, Origin, Summary},
+        audit::{Actor, AuditEntry, Origin},
         service_token::PREFIX as SERVICE_TOKEN_PREFIX,
         session::{Client, Session, SessionId},
         user::{NewPassword, User, UserId},
@@ -254,7 +255,9 @@ impl Sessions {
         let target = format!("session/{}", session.id);
         let audit = AuditEntry::new(actor(user), "AuthService.Refresh", &target, origin, now).with_summaries(
             None,
-            Some(Summary::new("a refresh token came twice, the session was ended")),
+            Some(document::summary(document::note(
+                "a refresh token came twice, the session was ended",
+            ))),
         );
         let end = SessionChange::Delete(session.user_id, session.id);
         self.commit(vec![Change::Session(end)], audit).await?;

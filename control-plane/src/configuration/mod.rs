@@ -9,6 +9,6 @@ mod edit;
 pub(crate) mod rollback;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 
 pub(crate) use edit::{Action, Edit, Places, Shown, changes, places, touches_security};

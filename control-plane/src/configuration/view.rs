@@ -58,7 +58,7 @@ pub(crate) fn thing(thing: &Thing, place: Option<u32>) -> Value {
     }
 }
 
-fn provider(provider: &Provider) -> Value {
+pub(crate) fn provider(provider: &Provider) -> Value {
     let provider::Draft {
         name,
         enabled,
@@ -146,7 +146,7 @@ fn knob(value: KnobValue) -> Value {
     }
 }
 
-fn model_rule(rule: &ModelRule, place: Option<u32>) -> Value {
+pub(crate) fn model_rule(rule: &ModelRule, place: Option<u32>) -> Value {
     let model::Draft {
         pattern,
         tier,
@@ -164,7 +164,7 @@ fn model_rule(rule: &ModelRule, place: Option<u32>) -> Value {
     fields.into_value()
 }
 
-fn api_key(key: &ApiKey) -> Value {
+pub(crate) fn api_key(key: &ApiKey) -> Value {
     let api_key::Draft {
         name,
         email,

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::configuration::compare::FieldChange;
 use crate::configuration::{self, Action, Edit, Places, Shown, rollback};
+use crate::document;
 use crate::domain::audit::Summary;
 use crate::domain::user::Role;
 use crate::grpc::call::Call;
@@ -205,7 +206,8 @@ fn summary_of(shown: &[Shown]) -> Summary {
         let fields: Vec<&str> = shown.fields.iter().map(|field| field.path.as_str()).collect();
         format!("{action} {}: {}", shown.target, fields.join(" "))
     };
-    Summary::new(shown.iter().map(line).collect::<Vec<_>>().join("; "))
+    let lines: Vec<String> = shown.iter().map(line).collect();
+    document::summary(document::note(&lines.join("; ")))
 }
 
 fn change_to_proto(shown: Shown) -> admin::ConfigChange {

@@ -154,6 +154,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         commits: commits.clone(),
     };
     let stats = stats::Stats::new(store.clone());
+    let audit = audit::Audit::new(store.clone());
     let service_tokens = service_token::ServiceTokens {
         store: store.clone(),
         commits: commits.clone(),
@@ -178,7 +179,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
         .add_service(ConfigServiceServer::new(config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
-        .add_service(AuditServiceServer::new(audit::Audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(AuditServiceServer::new(audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 
 /// Adds reflection in both versions, for what is served here and nothing else.

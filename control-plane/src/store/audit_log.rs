@@ -28,6 +28,26 @@ pub struct AuditRow {
     /// The store's revision with the change in it.
     pub revision: u64,
     pub entry: AuditEntry,
+    /// SHA-256 over the row, which names that of the row before.
+    pub hash: [u8; 32],
+}
+
+/// Which rows are asked for, the newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditAsk {
+    /// Only rows with a lower sequence.
+    pub below: Option<u64>,
+    /// How many are wanted …
+    pub rows_max: usize,
+    /// … and how many are looked at for them.
+    pub looked_at_max: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    pub rows: Vec<AuditRow>,
+    /// Where to go on; `None`: there is no more.
+    pub below: Option<u64>,
 }
 
 pub(super) fn append(
@@ -69,10 +89,37 @@ fn audit_row(Row { key, value }: &Row) -> Result<AuditRow, Error> {
         sequence,
         revision,
         entry,
+        hash: sha256(value),
     })
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<(u64, u64, AuditEntry, [u8; 32]), Error> {
+/// Rows that are wanted, newest first.
+pub(super) fn read_back(
+    rows: &dyn Rows,
+    ask: AuditAsk,
+    is_wanted: impl Fn(&AuditRow) -> bool,
+) -> Result<AuditPage, Error> {
+    let AuditAsk {
+        below,
+        rows_max,
+        looked_at_max,
+    } = ask;
+    let mut page = AuditPage::default();
+    for row in backwards(rows, below).take(looked_at_max) {
+        let row = row?;
+        // There is a row before every one but the first.
+        page.below = Some(row.sequence).filter(|sequence| *sequence > 1);
+        if is_wanted(&row) {
+            page.rows.push(row);
+        }
+        if page.rows.len() == rows_max {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<(u64, u64, AuditEntry, [u8; 32]), Error> {
     let damaged = |reason: String| Error::damaged(Family::Audit, reason);
     let sequence = <[u8; 8]>::try_from(key).map_err(|_| damaged("a sequence is not a number".to_owned()))?;
     let (row, revision) = record::decode_row::<AuditRecord>(Family::Audit, value)?;
@@ -109,6 +156,6 @@ pub(super) fn verify(rows: &dyn Rows, head: AuditHead, rows_max: usize) -> Resul
     Ok(())
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

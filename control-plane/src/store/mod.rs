@@ -5,6 +5,7 @@
 //! readable only when it survives a crash. What keeps the rows stands behind
 //! `rows` and `backend`, which is all that the rest of the store knows of it.
 
+mod audit_chain;
 mod audit_log;
 mod backend;
 mod change;
@@ -46,7 +47,8 @@ use std::{
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use audit_log::AuditRow;
+pub use audit_chain::AuditChain;
+pub use audit_log::{AuditAsk, AuditPage, AuditRow};
 pub use backend::Alone;
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};

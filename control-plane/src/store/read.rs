@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
-    AuditRow, Error, Kind, SealedName, Store, StoreVersion, Stored, audit_log,
+    AuditAsk, AuditChain, AuditPage, AuditRow, Error, Kind, SealedName, Store, StoreVersion, Stored,
+    audit_chain, audit_log,
     backend::View,
     change::LoggedChange,
     change_log,
@@ -158,6 +159,21 @@ impl Store {
     pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRow>, Error> {
         self.blocking(move |rows| audit_log::read(rows, after, limit))
             .await
+    }
+
+    /// Rows of the audit log that are wanted, newest first.
+    pub async fn audit_back(
+        &self,
+        ask: AuditAsk,
+        is_wanted: impl Fn(&AuditRow) -> bool + Send + 'static,
+    ) -> Result<AuditPage, Error> {
+        self.blocking(move |rows| audit_log::read_back(rows, ask, is_wanted))
+            .await
+    }
+
+    /// Whether all of the audit log is as it was written.
+    pub async fn audit_chain(&self) -> Result<AuditChain, Error> {
+        self.blocking(audit_chain::walk).await
     }
 
     /// Everything that data planes are told about, at one moment.

@@ -84,6 +84,7 @@ fn shown(rows: &dyn Rows, row: AuditRow, oldest: u64, asked: &str) -> Result<Opt
         sequence: _,
         revision,
         entry,
+        hash: _,
     } = row;
     let logged = change_log::of(rows, revision)?;
     let mut targets: Vec<String> = logged

@@ -1,6 +1,7 @@
 //! The whole plane in this process, on real sockets: what crosses several modules.
 
 mod access;
+mod audit;
 mod config;
 mod dialects;
 mod health;

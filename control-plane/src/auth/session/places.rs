@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use super::{Error, Sessions};
 use crate::{
     auth::caller::Caller,
+    document,
     domain::{
-        audit::{AuditEntry, Summary},
+        audit::AuditEntry,
         session::{Session, SessionId},
         user::{Role, User},
     },
@@ -34,7 +35,7 @@ impl Sessions {
         let Some(session) = session else {
             return Ok(false);
         };
-        let before = Summary::new(format!("user={}", session.user_id));
+        let before = document::summary(document::session(&session));
         let end = SessionChange::Delete(session.user_id, session.id);
         self.commit(
             vec![Change::Session(end)],

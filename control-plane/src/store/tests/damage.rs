@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::store::{
-    OpenError,
+    AuditChain, OpenError, audit_chain,
     family::Family,
     head::SCHEMA,
     rows::Rows,
@@ -198,6 +198,71 @@ async fn a_changed_or_dropped_audit_row_is_named() {
         trees.tree(Family::Audit).insert(key, text.as_bytes()).unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_a_whole_audit_log_the_first_row_that_is_not_as_written_is_named() {
+    type Tampering = fn(&Trees);
+    let cases: [(u64, Tampering); 9] = [
+        (5, |trees| rewrite(trees, 5, "127.0.0.1", "127.0.0.2")),
+        (1, |trees| rewrite(trees, 1, "127.0.0.1", "127.0.0.2")),
+        (30, |trees| rewrite(trees, 30, "127.0.0.1", "127.0.0.2")),
+        (6, |trees| {
+            let other = named_by(trees, 9);
+            rewrite(trees, 6, &named_by(trees, 6), &other);
+        }),
+        (3, |trees| {
+            rewrite(trees, 3, "127.0.0.1", "127.0.0.2");
+            rewrite(trees, 7, "127.0.0.1", "127.0.0.2");
+        }),
+        (8, |trees| rewrite(trees, 8, "{", "")),
+        (4, |trees| {
+            trees.tree(Family::Audit).remove(4_u64.to_be_bytes()).unwrap();
+        }),
+        (30, |trees| {
+            trees.tree(Family::Audit).remove(30_u64.to_be_bytes()).unwrap();
+        }),
+        (31, |trees| {
+            let row = trees.get(Family::Audit, &30_u64.to_be_bytes()).unwrap().unwrap();
+            trees
+                .tree(Family::Audit)
+                .insert(31_u64.to_be_bytes(), row)
+                .unwrap();
+        }),
+    ];
+    let pristine = filled().await;
+    tamper(&pristine, |trees| {
+        let whole = AuditChain::Whole { rows: USERS.into() };
+        assert_eq!(audit_chain::walk(trees).unwrap(), whole);
+    });
+    for (expected, change) in cases {
+        tamper(&pristine.crash_image(), |trees| {
+            change(trees);
+            let AuditChain::Broken { sequence, reason } = audit_chain::walk(trees).unwrap() else {
+                panic!("row {expected} was changed and nobody noticed");
+            };
+            assert_eq!(sequence, expected, "{reason}");
+        });
+    }
+}
+
+/// The hash that a row names, as it is written there.
+fn named_by(trees: &Trees, sequence: u64) -> String {
+    let row = trees
+        .get(Family::Audit, &sequence.to_be_bytes())
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8(row).unwrap();
+    let (_, named) = text.split_once("\"previous\":\"").unwrap();
+    named.split_once('"').unwrap().0.to_owned()
+}
+
+fn rewrite(trees: &Trees, sequence: u64, from: &str, to: &str) {
+    let key = sequence.to_be_bytes();
+    let text = String::from_utf8(trees.get(Family::Audit, &key).unwrap().unwrap()).unwrap();
+    let changed = text.replacen(from, to, 1);
+    assert_ne!(text, changed);
+    trees.tree(Family::Audit).insert(key, changed.as_bytes()).unwrap();
 }
 
 #[tokio::test]
