@@ -29,6 +29,7 @@ async fn key(stage: &Stage, limits: KeyLimits) -> Result<String> {
 #[tokio::test]
 async fn requests_per_minute_end_in_an_honest_429() -> Result<()> {
     let stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let limits = KeyLimits {
         requests_per_minute: Some(3),
         ..KeyLimits::default()
@@ -68,6 +69,7 @@ async fn requests_per_minute_end_in_an_honest_429() -> Result<()> {
 #[tokio::test]
 async fn requests_at_once_wait_for_an_end() -> Result<()> {
     let stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let limits = KeyLimits {
         concurrent_requests: Some(1),
         ..KeyLimits::default()
@@ -96,6 +98,7 @@ async fn requests_at_once_wait_for_an_end() -> Result<()> {
 #[tokio::test]
 async fn a_budget_is_spent_once_for_the_whole_fleet() -> Result<()> {
     let stage = Stage::with_nodes(2).await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let budget = Budget {
         period: BudgetPeriod::Month.into(),
         amount: Some(Amount::Tokens(20)),
@@ -145,6 +148,7 @@ async fn hammer(clients: &[Client], until: Instant, is_enough: impl Fn(u32) -> b
 #[tokio::test]
 async fn a_fleet_grants_what_one_node_would() -> Result<()> {
     let stage = Stage::with_nodes(NODES).await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let limits = KeyLimits {
         requests_per_minute: Some(LIMIT),
         ..KeyLimits::default()

@@ -55,6 +55,7 @@ async fn set_price(stage: &Stage) -> Result<()> {
 #[tokio::test]
 async fn every_end_of_a_request_is_counted_once() -> Result<()> {
     let stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     set_price(&stage).await?;
     let client = stage.client()?;
     client.messages(&ask("opus", "Hi")).await?;
@@ -120,6 +121,7 @@ async fn every_end_of_a_request_is_counted_once() -> Result<()> {
 #[tokio::test]
 async fn what_happens_while_the_control_plane_is_away_is_told_later() -> Result<()> {
     let mut stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let client = stage.client()?;
     client.messages(&ask("opus", "Hi")).await?;
     counted(&stage.admin, 1).await?;
@@ -148,6 +150,7 @@ async fn what_happens_while_the_control_plane_is_away_is_told_later() -> Result<
 #[tokio::test]
 async fn a_node_tells_what_it_knows_before_it_ends() -> Result<()> {
     let mut stage = Stage::start().await?;
+    stage.upstream.always(MODEL, Script::text("one two"));
     let client = stage.client()?;
     for _ in 0..10 {
         client.messages(&ask("opus", "Hi")).await?;
