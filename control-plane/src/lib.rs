@@ -184,7 +184,7 @@ impl Plane {
             stopping.clone(),
         ));
         let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
-        let shares = Shares::default();
+        let shares = Shares::new(parts.nodes.clone());
         let streams = StreamParts {
             published: hub.subscribe(),
             nodes: parts.nodes.clone(),

@@ -20,6 +20,7 @@ use crate::domain::api_key::KeyId;
 use crate::domain::limits::{Amount, Limits};
 use crate::domain::usage::Boot;
 use crate::snapshot::limits::period;
+use crate::snapshot::nodes::Nodes;
 use crate::store::{self, KeyUsage, Store};
 
 const TURN: Duration = Duration::from_secs(2);
@@ -32,6 +33,7 @@ pub(crate) struct Shares {
 
 struct Shared {
     started: Instant,
+    nodes: Nodes,
     table: Mutex<Table>,
 }
 
@@ -49,19 +51,18 @@ pub(crate) struct Seat {
     news: Arc<Notify>,
 }
 
-impl Default for Shares {
-    fn default() -> Self {
+impl Shares {
+    pub(crate) fn new(nodes: Nodes) -> Self {
         let shared = Shared {
             started: Instant::now(),
+            nodes,
             table: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
     }
-}
 
-impl Shares {
     /// Takes a node in.
     pub(crate) fn join(&self, node_id: &str, boot_id: &str) -> Seat {
         let news = Arc::new(Notify::new());
@@ -117,7 +118,9 @@ impl Shares {
         let usage = store.key_usage(with_budgets).await?;
         let now = SystemTime::now();
         let known = limits.known(&keys, &usage, now);
+        let elsewhere = self.shared.nodes.live_elsewhere();
         let mut table = self.lock();
+        let known = part_of_all(known, table.board.live_nodes(), elsewhere);
         for (boot, sequence) in &counted {
             table.board.counted(boot, *sequence);
         }
@@ -159,7 +162,9 @@ impl Seat {
 
     /// Among how many the limits are shared out.
     pub(crate) fn live_nodes(&self) -> u32 {
-        u32::try_from(self.shares.lock().board.live_nodes()).unwrap_or(u32::MAX)
+        let here = self.shares.lock().board.live_nodes();
+        let all = here + self.shares.shared.nodes.live_elsewhere();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 }
 
@@ -222,6 +227,16 @@ impl KnownLimits {
         });
         known.collect()
     }
+}
+
+/// What this control plane may share out: as much as it has of all nodes. Others share
+/// out the rest; budgets are counted for all of them together.
+fn part_of_all(known: BTreeMap<String, Known>, here: usize, elsewhere: usize) -> BTreeMap<String, Known> {
+    let part = |(id, known): (String, Known)| {
+        let limits = known.limits.part(here, here + elsewhere);
+        (id, Known { limits, ..known })
+    };
+    known.into_iter().map(part).collect()
 }
 
 fn spent(limits: &Limits, usage: Option<&KeyUsage>, now: SystemTime) -> Vec<fleet::BudgetUse> {

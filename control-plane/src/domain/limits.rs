@@ -121,6 +121,23 @@ impl Draft {
 }
 
 impl Limits {
+    /// What so many of all nodes are granted together, at least one of what is granted at
+    /// all. Budgets are spent by all of them.
+    #[must_use]
+    pub fn part(&self, nodes: usize, of: usize) -> Self {
+        let part = |limit: u64| {
+            let (nodes, of) = (nodes.max(1) as u128, of.max(1) as u128);
+            u64::try_from((u128::from(limit) * nodes).div_ceil(of)).map_or(limit, |part| part.min(limit))
+        };
+        let small = |limit: u32| u32::try_from(part(limit.into())).unwrap_or(limit);
+        Self {
+            requests_per_minute: self.requests_per_minute.map(small),
+            tokens_per_minute: self.tokens_per_minute.map(part),
+            concurrent_requests: self.concurrent_requests.map(small),
+            budgets: self.budgets.clone(),
+        }
+    }
+
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
@@ -218,6 +235,27 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_part_goes_by_nodes_and_is_never_nothing() {
+        let limits = Limits {
+            requests_per_minute: Some(10),
+            tokens_per_minute: Some(u64::MAX),
+            concurrent_requests: Some(1),
+            budgets: vec![],
+        };
+        let part = limits.part(1, 3);
+        assert_eq!(
+            (
+                part.requests_per_minute,
+                part.tokens_per_minute,
+                part.concurrent_requests
+            ),
+            (Some(4), Some(u64::MAX / 3), Some(1))
+        );
+        assert_eq!(limits.part(2, 2), limits);
+        assert_eq!(limits.part(0, 0), limits);
     }
 
     #[test]

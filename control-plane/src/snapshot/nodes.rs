@@ -175,6 +175,16 @@ impl Nodes {
         }
     }
 
+    /// Nodes that take requests, at other control planes only.
+    pub(crate) fn live_elsewhere(&self) -> usize {
+        let nodes = self.lock();
+        let elsewhere = self.elsewhere();
+        let live = elsewhere
+            .iter()
+            .filter(|(id, places)| !nodes.contains_key(id) && places.iter().any(|away| away.is_live));
+        live.count()
+    }
+
     /// Waits until every node has acknowledged or refused the revision: those that
     /// are connected now, even if they go away meanwhile, and those that come.
     pub(crate) async fn wait_acked(&self, revision: u64, timeout: Duration) -> Acks {
@@ -430,6 +440,7 @@ mod tests {
         let (acks, ()) = tokio::join!(nodes.wait_acked(7, LONG), hearing);
         assert_eq!(acks.acknowledged, vec![id("a"), id("b"), id("c")]);
         assert_eq!(Instant::now() - before, Duration::from_secs(1));
+        assert_eq!(nodes.live_elsewhere(), 1, "who is here too is counted here");
         assert_eq!(nodes.shared.connected.get(), 2, "they are not connected here");
     }
 

@@ -4,6 +4,7 @@ mod checks;
 mod commit;
 mod damage;
 mod durability;
+mod figures;
 mod history;
 mod logs;
 mod model;
