@@ -7,6 +7,7 @@ use super::{
     view,
 };
 use crate::domain::{model::RuleId, settings::Settings};
+use crate::import::MASK;
 use crate::store::{Change, Changed, Expect, Kind, Thing, target};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Edit {
         let mut fields = compare::fields(before.as_ref(), after.as_ref());
         for path in &self.new_secrets {
             if !fields.iter().any(|field| field.path == *path) {
-                let secret = Some(view::SECRET.into());
+                let secret = Some(MASK.into());
                 fields.push(FieldChange {
                     path: path.clone(),
                     before: secret.clone(),

@@ -6,6 +6,9 @@
 
 pub(crate) mod compare;
 mod edit;
+pub(crate) mod file;
+mod order;
+pub(crate) mod plan;
 pub(crate) mod rollback;
 #[cfg(test)]
 mod tests;

@@ -16,10 +16,8 @@ use crate::domain::{
     settings::{self, Breaker, Settings},
     usage::Tokens,
 };
+use crate::import::MASK;
 use crate::store::Thing;
-
-/// What stands for a secret.
-pub(crate) const SECRET: &str = "***";
 
 /// An object that is written field by field.
 #[derive(Default)]
@@ -94,7 +92,7 @@ pub(crate) fn provider(provider: &Provider) -> Value {
         .put_some("timeout", (timeout_s > 0).then_some(timeout_s))
         .put_some("max_retries", max_retries)
         .put_some("max_tokens_limit", max_tokens_limit)
-        .put_some("api_key", has_api_key.then_some(SECRET));
+        .put_some("api_key", has_api_key.then_some(MASK));
     if !model_options.is_empty() {
         let options: Vec<Value> = model_options.into_iter().map(self::model_options).collect();
         fields.put("model_options", options);
@@ -102,7 +100,7 @@ pub(crate) fn provider(provider: &Provider) -> Value {
     if !custom_header_names.is_empty() {
         let headers = custom_header_names
             .iter()
-            .map(|name| (name.as_str().to_owned(), Value::from(SECRET)));
+            .map(|name| (name.as_str().to_owned(), Value::from(MASK)));
         fields.put("custom_headers", Value::Object(headers.collect()));
     }
     fields.into_value()

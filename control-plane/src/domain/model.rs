@@ -9,8 +9,8 @@ pub use super::name::{ModelName, ModelPattern};
 /// Most rules of an installation.
 pub const RULES_MAX: usize = 1_000;
 /// Room that is left between neighbours, so that a rule can be moved without others.
-const POSITION_STEP: u32 = 1 << 16;
-const POSITION_MAX: u32 = i32::MAX as u32;
+pub const POSITION_STEP: u32 = 1 << 16;
+pub const POSITION_MAX: u32 = i32::MAX as u32;
 /// Longest id of a rule, in bytes.
 const RULE_ID_BYTES_MAX: usize = 64;
 /// The name that was asked for, as an upstream's model.

@@ -7,19 +7,27 @@ use bridge_proto::admin::v1::config_service_server::ConfigService;
 use tonic::{Request, Response, Status};
 
 use crate::configuration::compare::FieldChange;
-use crate::configuration::{self, Action, Edit, Places, Shown, rollback};
+use crate::configuration::{self, Action, Edit, Places, Shown, file, plan, rollback};
 use crate::document;
 use crate::domain::audit::Summary;
 use crate::domain::user::Role;
 use crate::grpc::call::Call;
-use crate::grpc::commits::{self, Commits};
+use crate::grpc::commits::{self, Commits, Created};
 use crate::grpc::status::Error;
+use crate::import;
+use crate::secrets::Keyring;
 use crate::snapshot::nodes::Nodes;
-use crate::store::{Between, Store};
+use crate::store::{Between, Idempotency, Store};
+
+/// What the audit log says was changed by a file.
+const APPLIED: &str = "configuration";
+/// Largest message, in bytes: a file of some 10,000 keys.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Config {
     pub(crate) store: Store,
     pub(crate) commits: Commits,
+    pub(crate) keyring: Keyring,
     pub(crate) nodes: Nodes,
 }
 
@@ -52,23 +60,39 @@ impl ConfigService for Config {
 
     async fn export(
         &self,
-        _request: Request<admin::ExportRequest>,
+        _: Request<admin::ExportRequest>,
     ) -> Result<Response<admin::ExportResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let configuration = self.store.configuration().await.map_err(Error::from)?;
+        Ok(Response::new(admin::ExportResponse {
+            file: file::export(&configuration),
+            revision: configuration.version.revision,
+        }))
     }
 
     async fn plan(
         &self,
-        _request: Request<admin::PlanRequest>,
+        request: Request<admin::PlanRequest>,
     ) -> Result<Response<admin::PlanResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let admin::PlanRequest { file, prune } = request.into_inner();
+        let configuration = self.store.configuration().await.map_err(Error::from)?;
+        let plan = plan::plan(&file, prune, &configuration, &self.keyring, call.now).map_err(Error::from)?;
+        let shown = plan.edits.iter().filter_map(|edit| edit.shown(&plan.places));
+        Ok(Response::new(admin::PlanResponse {
+            changes: shown.map(change_to_proto).collect(),
+            warnings: plan.warnings,
+            revision: configuration.version.revision,
+        }))
     }
 
     async fn apply(
         &self,
-        _request: Request<admin::ApplyRequest>,
+        request: Request<admin::ApplyRequest>,
     ) -> Result<Response<admin::ApplyResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        let done = commits::update(request.revision, || self.apply_file(&call, request.clone())).await?;
+        Ok(Response::new(done))
     }
 }
 
@@ -131,13 +155,22 @@ impl Config {
             })?;
         let rollback::Rollback { edits, notes } = planned;
         let target = format!("revision/{to_revision}");
-        let done = Doing {
+        if dry_run {
+            check_role(call, &edits)?;
+            let shown = edits.iter().filter_map(|edit| edit.shown(&places));
+            return Ok(admin::RollbackResponse {
+                revision: current,
+                changes: shown.map(change_to_proto).collect(),
+                notes,
+            });
+        }
+        let doing = Doing {
             call,
             target: &target,
-            current,
-            is_dry: dry_run,
+            based_on: current,
+            idempotency: None,
         };
-        let (revision, changes) = self.carry_out(done, edits, &places).await?;
+        let (revision, changes) = self.carry_out(doing, edits, &places).await?;
         Ok(admin::RollbackResponse {
             revision,
             changes,
@@ -145,7 +178,59 @@ impl Config {
         })
     }
 
-    /// Does edits, if there are any; answers the revision and what is seen of them.
+    async fn apply_file(
+        &self,
+        call: &Call,
+        request: admin::ApplyRequest,
+    ) -> Result<admin::ApplyResponse, Error> {
+        let admin::ApplyRequest {
+            file,
+            prune,
+            revision: asked_revision,
+            idempotency_key,
+        } = request;
+        let configuration = self.store.configuration().await?;
+        let current = configuration.version.revision;
+        let based_on = if asked_revision == 0 {
+            current
+        } else {
+            asked_revision
+        };
+        // With a key, it may have been done before: whoever looks the key up decides.
+        if based_on != current && idempotency_key.is_empty() {
+            return Err(Error::Moved { current });
+        }
+        let plan = plan::plan(&file, prune, &configuration, &self.keyring, call.now)?;
+        // Secrets are no part of the fingerprint: a weak one could be guessed from it.
+        let fingerprinted = admin::ApplyRequest {
+            file: import::without_secrets(&file),
+            prune,
+            revision: asked_revision,
+            idempotency_key: String::new(),
+        };
+        let made = based_on.saturating_add(u64::from(!plan.edits.is_empty()));
+        let idempotency = commits::idempotency(
+            call.caller.user_id,
+            &idempotency_key,
+            &fingerprinted,
+            &made.to_string(),
+        )?;
+        let doing = Doing {
+            call,
+            target: APPLIED,
+            based_on,
+            idempotency,
+        };
+        let (revision, changes) = self.carry_out(doing, plan.edits, &plan.places).await?;
+        Ok(admin::ApplyResponse {
+            revision,
+            changes,
+            warnings: plan.warnings,
+        })
+    }
+
+    /// Does edits, if there are any; answers the revision and what is seen of them, which
+    /// is nothing if they were done before.
     async fn carry_out(
         &self,
         doing: Doing<'_>,
@@ -155,23 +240,20 @@ impl Config {
         let Doing {
             call,
             target,
-            current,
-            is_dry,
+            based_on,
+            idempotency,
         } = doing;
-        if configuration::touches_security(&edits) && call.caller.role != Role::Admin {
-            return Err(Error::RoleRefused {
-                role: call.caller.role,
-            });
+        check_role(call, &edits)?;
+        if edits.is_empty() && idempotency.is_none() {
+            return Ok((based_on, Vec::new()));
         }
         let shown: Vec<Shown> = edits.iter().filter_map(|edit| edit.shown(places)).collect();
         let audit = call.audit(target).with_summaries(None, Some(summary_of(&shown)));
-        let revision = if is_dry || edits.is_empty() {
-            current
-        } else {
-            let changes = configuration::changes(edits, current);
-            self.commits.commit(changes, audit).await?
-        };
-        Ok((revision, shown.into_iter().map(change_to_proto).collect()))
+        let changes = configuration::changes(edits, based_on);
+        match self.commits.create(changes, audit, idempotency).await? {
+            Created::New { revision } => Ok((revision, shown.into_iter().map(change_to_proto).collect())),
+            Created::Before { id } => Ok((id.parse().map_err(Error::internal)?, Vec::new())),
+        }
     }
 
     async fn not_kept(&self, from: u64, to: u64) -> Result<Error, Error> {
@@ -191,8 +273,18 @@ impl Config {
 struct Doing<'a> {
     call: &'a Call,
     target: &'a str,
-    current: u64,
-    is_dry: bool,
+    based_on: u64,
+    idempotency: Option<Idempotency>,
+}
+
+/// Nobody gets around the settings that only an admin may change.
+fn check_role(call: &Call, edits: &[Edit]) -> Result<(), Error> {
+    if configuration::touches_security(edits) && call.caller.role != Role::Admin {
+        return Err(Error::RoleRefused {
+            role: call.caller.role,
+        });
+    }
+    Ok(())
 }
 
 /// What the audit log says: every thing and the names of its fields.

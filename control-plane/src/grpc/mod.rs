@@ -140,13 +140,14 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
     let providers = provider::Providers {
         store: store.clone(),
         commits: commits.clone(),
-        keyring,
+        keyring: keyring.clone(),
         nodes: nodes.clone(),
         probes,
     };
     let config = config::Config {
         store: store.clone(),
         commits: commits.clone(),
+        keyring,
         nodes,
     };
     let models = model::Models {
@@ -178,7 +179,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
-        .add_service(ConfigServiceServer::new(config).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(ConfigServiceServer::new(config).max_decoding_message_size(config::REQUEST_BYTES_MAX))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::{Throttled, password, session};
+use crate::configuration::plan;
 use crate::domain::service_token::Scope;
 use crate::domain::user::Role;
 use crate::domain::{FieldViolation, Violations};
@@ -265,6 +266,15 @@ impl From<SealError> for Error {
         match error {
             SealError::TooLong { .. } => Self::invalid("secrets", "are too long"),
             SealError::OtherMasterKey { .. } | SealError::Refused { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<plan::Error> for Error {
+    fn from(error: plan::Error) -> Self {
+        match error {
+            plan::Error::Invalid(violations) => Self::nested("file", violations),
+            plan::Error::Seal(error) => error.into(),
         }
     }
 }

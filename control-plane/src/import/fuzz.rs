@@ -59,13 +59,15 @@ fn run(input: &[u8]) -> Result<()> {
         providers,
         settings,
         rules,
+        api_keys: _,
+        lists: _,
         warnings: _,
     } = imported;
     ensure!(
-        providers.len() <= PROVIDERS_MAX && rules.len() <= RULES_MAX,
+        providers.len() <= PROVIDERS_MAX && rules.len() <= crate::domain::model::RULES_MAX,
         "too many"
     );
-    for ImportedProvider { spec, secrets: _ } in &providers {
+    for ImportedProvider { spec, .. } in &providers {
         let again = spec
             .to_draft()
             .check()
@@ -78,12 +80,12 @@ fn run(input: &[u8]) -> Result<()> {
         let same = providers.iter().filter(|other| other.spec.name == spec.name);
         ensure!(same.count() == 1, "a name twice");
     }
-    for (pattern, target) in rules {
+    for rule in rules {
         let rule = ModelRule {
             id: RuleId::imported(1),
             position: 1,
-            pattern,
-            target,
+            pattern: rule.pattern,
+            target: rule.target,
         };
         let (pattern, target) = rule
             .to_draft()

@@ -3,8 +3,11 @@
 //! It is accepted as it is. What cannot be meant is a violation, all of them at
 //! once; what is not understood, or not served yet, is a warning that names it.
 
+mod api_keys;
 mod dialect;
 mod object;
+mod rules;
+mod secrets;
 mod settings;
 mod variables;
 
@@ -15,8 +18,8 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         FieldViolation, Times, Violations,
-        model::{self, ModelPattern, ModelRule, RULES_MAX, RuleId, Target},
-        provider::{self, ApiFormat, PlainSecrets, Provider, ProviderName, SecretsDraft},
+        model::{self, ModelRule, RuleId, Target},
+        provider::{self, ApiFormat, PlainSecrets, Provider, ProviderName},
     },
     secrets::{Keyring, SealError},
     store::{Change, Expect},
@@ -24,6 +27,9 @@ use crate::{
 use object::Object;
 use variables::Variables;
 
+pub use api_keys::ImportedKey;
+pub use rules::ImportedRule;
+pub use secrets::{Kept, MASK, Mention, without_secrets};
 pub use settings::ImportedSettings;
 pub use variables::Lookup;
 
@@ -37,21 +43,60 @@ const PROVIDERS_MAX: usize = 256;
 pub struct ImportedProvider {
     pub spec: provider::Spec,
     pub secrets: PlainSecrets,
+    pub kept: Kept,
+}
+
+/// Which lists are in the file at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lists {
+    pub providers: bool,
+    pub rules: bool,
+    pub api_keys: bool,
 }
 
 #[derive(Debug)]
 pub struct Imported {
     pub providers: Vec<ImportedProvider>,
     pub settings: ImportedSettings,
-    pub rules: Vec<(ModelPattern, Target)>,
+    pub rules: Vec<ImportedRule>,
+    pub api_keys: Vec<ImportedKey>,
+    pub lists: Lists,
     /// Sentences for the log.
     pub warnings: Vec<String>,
 }
 
-/// Reads the text of a file. `lookup` resolves `${VAR}` in any string.
+/// Reads the text of a file that begins an installation. `lookup` resolves `${VAR}` in
+/// any string.
 pub fn provider_json(text: &str, lookup: Lookup<'_>) -> Result<Imported, Vec<FieldViolation>> {
+    let mut imported = read(text, Variables::new(lookup), true)?;
+    for ImportedProvider { spec, kept, .. } in &mut imported.providers {
+        if kept.is_masked() && spec.enabled {
+            spec.enabled = false;
+            let name = &spec.name;
+            imported.warnings.push(format!(
+                "provider {name} is disabled: {MASK} stands for secrets that the file does not hold"
+            ));
+        }
+    }
+    if !imported.api_keys.is_empty() {
+        let warning = "api_keys are not imported: the file does not hold the keys themselves";
+        imported.warnings.push(warning.to_owned());
+    }
+    Ok(imported)
+}
+
+/// Reads the text of a file that changes an installation. Variables are not resolved:
+/// whoever sends the file must not learn what the environment of this process is. Where
+/// rules lead is not checked.
+pub fn configuration_file(text: &str) -> Result<Imported, Vec<FieldViolation>> {
+    read(text, Variables::refused(), false)
+}
+
+/// `is_alone`: rules lead to providers of the file and nowhere else.
+fn read(text: &str, variables: Variables<'_>, is_alone: bool) -> Result<Imported, Vec<FieldViolation>> {
     let mut reader = Reader {
-        variables: Variables::new(lookup),
+        variables,
+        is_alone,
         violations: Violations::default(),
         warnings: Vec::new(),
     };
@@ -67,36 +112,32 @@ pub fn provider_json(text: &str, lookup: Lookup<'_>) -> Result<Imported, Vec<Fie
             return Err(reader.violations.into_vec());
         }
     };
-    let (providers, settings, rules) = reader.file(value);
+    let imported = reader.file(value);
     let Reader {
         variables: _,
+        is_alone: _,
         violations,
         warnings,
     } = reader;
-    violations.finish(Some(Imported {
-        providers,
-        settings,
-        rules,
-        warnings,
-    }))
+    violations.finish(Some(Imported { warnings, ..imported }))
 }
 
 struct Reader<'a> {
     variables: Variables<'a>,
+    is_alone: bool,
     violations: Violations,
     warnings: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn file(
-        &mut self,
-        fields: Map<String, Value>,
-    ) -> (
-        Vec<ImportedProvider>,
-        ImportedSettings,
-        Vec<(ModelPattern, Target)>,
-    ) {
+    /// Everything but the warnings.
+    fn file(&mut self, fields: Map<String, Value>) -> Imported {
         let mut file = Object::new(String::new(), fields);
+        let lists = Lists {
+            providers: file.has("providers"),
+            rules: file.has("model_rules"),
+            api_keys: file.has("api_keys"),
+        };
         let providers = file.list("providers", &mut self.violations);
         let written = providers.len();
         let providers = self.providers(providers);
@@ -104,16 +145,25 @@ impl Reader<'_> {
         let settings = self.settings(&mut file);
         let names: BTreeSet<&ProviderName> = providers.iter().map(|provider| &provider.spec.name).collect();
         let rules = file.list("model_rules", &mut self.violations);
-        let rules = self.rules(rules);
+        let rules = rules::read(self, rules);
+        let keys = file.list("api_keys", &mut self.violations);
+        let api_keys = api_keys::read(self, keys);
         self.variables
             .report(FILE, &mut self.violations, &mut self.warnings);
         // A provider that was refused is a mistake of its own, not one of its rules.
-        if providers.len() == written {
+        if self.is_alone && providers.len() == written {
             self.check_providers_of(&rules, &names);
         }
         let rules = rules.into_iter().map(|(_, rule)| rule).collect();
         self.warn_unknown(file);
-        (providers, settings, rules)
+        Imported {
+            providers,
+            settings,
+            rules,
+            api_keys,
+            lists,
+            warnings: Vec::new(),
+        }
     }
 
     fn providers(&mut self, values: Vec<Value>) -> Vec<ImportedProvider> {
@@ -171,10 +221,7 @@ impl Reader<'_> {
             max_tokens_limit: object.integer("max_tokens_limit", &mut self.violations),
             name,
         };
-        let secrets = SecretsDraft {
-            api_key: self.text(&mut object, "api_key").unwrap_or_default().into(),
-            custom_headers: self.headers(&mut object),
-        };
+        let (secrets, kept) = secrets::read(&mut object, &mut self.variables, &mut self.violations);
         self.warn_unknown(object);
         self.variables
             .report(&path, &mut self.violations, &mut self.warnings);
@@ -187,7 +234,7 @@ impl Reader<'_> {
             .map_err(|violations| self.violations.nest(&path, violations))
             .ok();
         let (_, (spec, secrets)) = api_format.zip(spec.zip(secrets))?;
-        Some(ImportedProvider { spec, secrets })
+        Some(ImportedProvider { spec, secrets, kept })
     }
 
     /// Names are written more freely in existing files.
@@ -232,22 +279,6 @@ impl Reader<'_> {
         drafts
     }
 
-    fn headers(&mut self, object: &mut Object) -> Vec<(String, secrecy::SecretString)> {
-        let Some(value) = object.take("custom_headers") else {
-            return Vec::new();
-        };
-        let path = format!("{}.custom_headers", object.path());
-        let Some(mut headers) = Object::of(path, value, &mut self.violations) else {
-            return Vec::new();
-        };
-        let names = headers.names();
-        let pairs = names.into_iter().filter_map(|name| {
-            let value = self.text(&mut headers, &name)?;
-            Some((name, value.into()))
-        });
-        pairs.collect()
-    }
-
     fn settings(&mut self, file: &mut Object) -> ImportedSettings {
         let mut unknown = Vec::new();
         let settings = ImportedSettings::read(file, &mut self.variables, &mut self.violations, &mut unknown);
@@ -255,41 +286,9 @@ impl Reader<'_> {
         settings
     }
 
-    /// Rules with their paths in the file.
-    fn rules(&mut self, values: Vec<Value>) -> Vec<(String, (ModelPattern, Target))> {
-        if values.len() > RULES_MAX {
-            self.violations
-                .add("model_rules", format!("must be at most {RULES_MAX}"));
-            return Vec::new();
-        }
-        let mut rules = Vec::with_capacity(values.len());
-        for (index, value) in values.into_iter().enumerate() {
-            let path = format!("model_rules[{index}]");
-            let Some(mut object) = Object::of(path.clone(), value, &mut self.violations) else {
-                continue;
-            };
-            let draft = model::Draft {
-                pattern: self.text(&mut object, "match").unwrap_or_default(),
-                tier: self.text(&mut object, "tier"),
-                provider: self.text(&mut object, "provider").map(|name| canonical(&name)),
-                model: self.text(&mut object, "model"),
-            };
-            self.warn_unknown(object);
-            match draft.check() {
-                Ok(rule) => rules.push((path, rule)),
-                Err(violations) => self.violations.nest(&path, violations),
-            }
-        }
-        rules
-    }
-
-    fn check_providers_of(
-        &mut self,
-        rules: &[(String, (ModelPattern, Target))],
-        names: &BTreeSet<&ProviderName>,
-    ) {
-        for (path, (_, target)) in rules {
-            match target {
+    fn check_providers_of(&mut self, rules: &[(String, ImportedRule)], names: &BTreeSet<&ProviderName>) {
+        for (path, rule) in rules {
+            match &rule.target {
                 Target::Upstream { provider, model: _ } if !names.contains(provider) => {
                     let reason = format!("the file has no provider {provider}");
                     self.violations.add(format!("{path}.provider"), reason);
@@ -339,7 +338,12 @@ impl Imported {
         now: SystemTime,
     ) -> Result<Vec<Change>, SealError> {
         let mut changes = Vec::with_capacity(self.providers.len() + self.rules.len());
-        for ImportedProvider { spec, secrets } in &self.providers {
+        for ImportedProvider {
+            spec,
+            secrets,
+            kept: _,
+        } in &self.providers
+        {
             let credentials = keyring.seal_provider(&spec.name, &spec.endpoint.base_url, secrets)?;
             let provider = Provider {
                 spec: spec.clone(),
@@ -348,12 +352,13 @@ impl Imported {
             };
             changes.push(Change::PutProvider(provider, expect));
         }
-        for ((place, position), (pattern, target)) in (1..).zip(model::positions()).zip(&self.rules) {
+        for ((place, position), rule) in (1..).zip(model::positions()).zip(&self.rules) {
+            let ImportedRule { id, pattern, target } = rule.clone();
             let rule = ModelRule {
-                id: RuleId::imported(place),
+                id: id.unwrap_or_else(|| RuleId::imported(place)),
                 position,
-                pattern: pattern.clone(),
-                target: target.clone(),
+                pattern,
+                target,
             };
             changes.push(Change::PutModelRule(rule, expect));
         }

@@ -5,12 +5,14 @@ use crate::domain::{
     FieldViolation, Invalid, LossPolicy, Violations,
     model::Tier,
     price::Price,
+    retention::Retention,
     settings::{Breaker, Draft, FallbackStrategy, Settings},
     usage::Tokens,
 };
 
 const BREAKER: &str = "circuit_breaker";
 const PRICES: &str = "prices";
+const RETENTION: &str = "retention";
 
 /// Settings that the file names; the rest stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,9 +22,62 @@ pub struct ImportedSettings {
     failure_threshold: Option<u32>,
     recovery_timeout_s: Option<u32>,
     loss_policy: Option<LossPolicy>,
-    default_tier: Option<Tier>,
+    /// Empty in the file: none.
+    default_tier: Option<Option<Tier>>,
+    min_tokens_limit: Option<u32>,
+    max_tokens_limit: Option<u32>,
+    max_attempts: Option<u32>,
+    request_deadline_s: Option<u32>,
+    stale_limit_s: Option<u32>,
+    allow_query_api_key: Option<bool>,
+    retention: ImportedRetention,
     prices: Option<Vec<Price>>,
     currency: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct ImportedRetention {
+    minute_hours: Option<u32>,
+    hour_days: Option<u32>,
+    day_days: Option<u32>,
+    request_hours: Option<u32>,
+    request_entries: Option<u32>,
+}
+
+impl ImportedRetention {
+    fn read(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<String>) -> Self {
+        let value = file.take(RETENTION);
+        let object = value.and_then(|value| Object::of(RETENTION.to_owned(), value, violations));
+        let Some(mut object) = object else {
+            return Self::default();
+        };
+        let retention = Self {
+            minute_hours: object.integer("minute_hours", violations),
+            hour_days: object.integer("hour_days", violations),
+            day_days: object.integer("day_days", violations),
+            request_hours: object.integer("request_hours", violations),
+            request_entries: object.integer("request_entries", violations),
+        };
+        unknown.extend(object.into_unknown());
+        retention
+    }
+
+    fn on(self, base: Retention) -> Retention {
+        let Self {
+            minute_hours,
+            hour_days,
+            day_days,
+            request_hours,
+            request_entries,
+        } = self;
+        Retention {
+            minute_hours: minute_hours.unwrap_or(base.minute_hours),
+            hour_days: hour_days.unwrap_or(base.hour_days),
+            day_days: day_days.unwrap_or(base.day_days),
+            request_hours: request_hours.unwrap_or(base.request_hours),
+            request_entries: request_entries.unwrap_or(base.request_entries),
+        }
+    }
 }
 
 impl ImportedSettings {
@@ -43,7 +98,14 @@ impl ImportedSettings {
                 violations,
             ),
             loss_policy: word("loss_policy", LossPolicy::parse, file, variables, violations),
-            default_tier: word("default_tier", Tier::parse, file, variables, violations),
+            default_tier: word("default_tier", tier, file, variables, violations),
+            min_tokens_limit: file.integer("min_tokens_limit", violations),
+            max_tokens_limit: file.integer("max_tokens_limit", violations),
+            max_attempts: file.integer("max_attempts", violations),
+            request_deadline_s: file.integer("request_deadline", violations),
+            stale_limit_s: file.integer("stale_limit", violations),
+            allow_query_api_key: file.boolean("allow_query_api_key", violations),
+            retention: ImportedRetention::read(file, violations, unknown),
             prices: prices(file, violations, unknown),
             currency: file.text("currency", violations),
             ..Self::default()
@@ -68,6 +130,13 @@ impl ImportedSettings {
             recovery_timeout_s,
             loss_policy,
             default_tier,
+            min_tokens_limit,
+            max_tokens_limit,
+            max_attempts,
+            request_deadline_s,
+            stale_limit_s,
+            allow_query_api_key,
+            retention,
             prices,
             currency,
         } = self;
@@ -80,10 +149,16 @@ impl ImportedSettings {
                 recovery_timeout_s: recovery_timeout_s.unwrap_or(base.breaker.recovery_timeout_s),
             },
             loss_policy: loss_policy.unwrap_or(base.loss_policy),
-            default_tier: default_tier.or(base.default_tier),
+            default_tier: default_tier.unwrap_or(base.default_tier),
+            min_tokens_limit: min_tokens_limit.unwrap_or(base.min_tokens_limit),
+            max_tokens_limit: max_tokens_limit.unwrap_or(base.max_tokens_limit),
+            max_attempts: max_attempts.unwrap_or(base.max_attempts),
+            request_deadline_s: request_deadline_s.unwrap_or(base.request_deadline_s),
+            stale_limit_s: stale_limit_s.unwrap_or(base.stale_limit_s),
+            allow_query_api_key: allow_query_api_key.unwrap_or(base.allow_query_api_key),
+            retention: retention.on(base.retention),
             prices: prices.unwrap_or(base.prices),
             currency: currency.unwrap_or(base.currency),
-            ..base
         }
         .check()
     }
@@ -113,6 +188,13 @@ fn prices(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<Stri
             })
             .collect()
     })
+}
+
+fn tier(text: &str) -> Result<Option<Tier>, Invalid> {
+    match text {
+        "" => Ok(None),
+        _ => Tier::parse(text).map(Some),
+    }
 }
 
 fn word<T>(

@@ -38,7 +38,7 @@ fn with_provider(fields: &str) -> String {
 fn the_files_of_existing_installations_are_accepted() {
     let imported = import(SEED).unwrap();
     assert_eq!(imported.warnings, Vec::<String>::new());
-    let ImportedProvider { spec, secrets } = &imported.providers[0];
+    let ImportedProvider { spec, secrets, .. } = &imported.providers[0];
     assert_eq!(
         secrets.api_key.as_ref().unwrap().expose_secret(),
         "sk-0123456789abcdef"

@@ -9,7 +9,8 @@ const OPEN: &str = "${";
 const CLOSE: char = '}';
 
 pub(super) struct Variables<'a> {
-    lookup: Lookup<'a>,
+    /// `None`: they are refused.
+    lookup: Option<Lookup<'a>>,
     /// Whose strings are being read.
     owner: String,
     is_needed: bool,
@@ -19,7 +20,17 @@ pub(super) struct Variables<'a> {
 impl<'a> Variables<'a> {
     pub(super) fn new(lookup: Lookup<'a>) -> Self {
         Self {
-            lookup,
+            lookup: Some(lookup),
+            owner: String::new(),
+            is_needed: true,
+            missing: Vec::new(),
+        }
+    }
+
+    /// None is resolved, and a text that has one is refused.
+    pub(super) fn refused() -> Self {
+        Self {
+            lookup: None,
             owner: String::new(),
             is_needed: true,
             missing: Vec::new(),
@@ -40,7 +51,7 @@ impl<'a> Variables<'a> {
             resolved.push_str(before);
             match after.split_once(CLOSE) {
                 Some((name, after)) if is_name(name) => {
-                    match (self.lookup)(name) {
+                    match self.lookup.and_then(|lookup| lookup(name)) {
                         Some(value) => resolved.push_str(&value),
                         None => self.missing.push(name.to_owned()),
                     }
@@ -59,7 +70,11 @@ impl<'a> Variables<'a> {
     pub(super) fn report(&mut self, path: &str, violations: &mut Violations, warnings: &mut Vec<String>) {
         let owner = &self.owner;
         for name in self.missing.drain(..) {
-            if self.is_needed {
+            if self.lookup.is_none() {
+                let reason =
+                    format!("{owner} has the variable {name}: put its value in, it is not resolved here");
+                violations.add(path, reason);
+            } else if self.is_needed {
                 violations.add(
                     path,
                     format!("{owner} needs the variable {name}, which is not set"),

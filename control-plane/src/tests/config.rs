@@ -11,6 +11,8 @@ use tonic::Code;
 use super::requests::{code, create_key, mask, new_key, provider, secrets};
 use super::{Bridge, EMAIL, SignedIn};
 
+mod file;
+
 const SECRET: &str = "sk-canary-of-the-provider";
 
 /// An installation with the provider `qwen`, a rule to it and a key.
