@@ -155,11 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let (nodes, probes) = (Nodes::new(Gauge::default()), Probes::default());
-        let mut member = nodes.join(
-            NodeId::parse("a").unwrap(),
-            &[fleet::Capability::Probe.into()],
-            Some(9),
-        );
+        let mut member = nodes.join_test("a", true, Some(9));
         let tasks = TaskTracker::new();
         let parts = (store, nodes, probes.clone());
         let checks = Checks::new(parts, tasks.clone(), CancellationToken::new());

@@ -163,9 +163,10 @@ impl Plane {
             SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), SystemTime::now()).await?;
         drop(alone);
         let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
+        let hub = Hub::open(store.clone(), keyring.clone(), nodes.clone(), metrics.clone()).await?;
         let parts = AdminParts {
             store: store.clone(),
-            keyring: keyring.clone(),
+            keyring,
             sessions: Sessions::new(store.clone(), hasher.clone(), keys),
             hasher,
             checks: Checks::new(
@@ -174,6 +175,8 @@ impl Plane {
                 stopping.clone(),
             ),
             nodes,
+            feed: hub.feed(),
+            stopping: stopping.clone(),
             probes,
             explains: Explains::default(),
             metrics: metrics.clone(),
@@ -183,10 +186,10 @@ impl Plane {
             parts.nodes.clone(),
             stopping.clone(),
         ));
-        let hub = Hub::open(store.clone(), keyring, metrics.clone()).await?;
         let shares = Shares::new(parts.nodes.clone());
         let streams = StreamParts {
-            published: hub.subscribe(),
+            store: store.clone(),
+            feed: hub.feed(),
             nodes: parts.nodes.clone(),
             probes: parts.probes.clone(),
             explains: parts.explains.clone(),

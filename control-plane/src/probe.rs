@@ -224,11 +224,7 @@ mod tests {
     }
 
     fn node(nodes: &Nodes, acked: u64) -> crate::snapshot::nodes::Membership {
-        nodes.join(
-            NodeId::parse("a").unwrap(),
-            &[fleet::Capability::Probe.into()],
-            Some(acked),
-        )
+        nodes.join_test("a", true, Some(acked))
     }
 
     #[tokio::test(start_paused = true)]

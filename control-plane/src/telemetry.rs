@@ -76,6 +76,10 @@ pub(crate) struct Metrics {
     pub(crate) published_revision: Gauge<u64, AtomicU64>,
     pub(crate) acks: Counter,
     pub(crate) nacks: Counter,
+    /// How nodes are brought up to date.
+    pub(crate) deltas: Counter,
+    pub(crate) snapshots: Counter,
+    pub(crate) resyncs: Counter,
     pub(crate) commits: Family<CommitLabels, Counter>,
     pub(crate) logins_failed: Counter,
     pub(crate) panics: Counter,
@@ -90,6 +94,7 @@ impl Metrics {
         let nodes_connected = Gauge::default();
         let published_revision = Gauge::default();
         let (acks, nacks) = (Counter::default(), Counter::default());
+        let (deltas, snapshots, resyncs) = (Counter::default(), Counter::default(), Counter::default());
         let (logins_failed, panics) = (Counter::default(), Counter::default());
         let commits = Family::default();
         let (usage_reports, usage_swept) = (Family::default(), Counter::default());
@@ -113,6 +118,21 @@ impl Metrics {
             "Snapshots that a data plane refused",
             nacks.clone(),
         );
+        registry.register(
+            "deltas_sent",
+            "Changes that were sent to a data plane",
+            deltas.clone(),
+        );
+        registry.register(
+            "snapshots_sent",
+            "Whole snapshots that were sent to a data plane",
+            snapshots.clone(),
+        );
+        registry.register(
+            "resyncs",
+            "Data planes that lost track, or held something else than they had acknowledged",
+            resyncs.clone(),
+        );
         registry.register("commits", "Changes by their result", commits.clone());
         registry.register("logins_failed", "Logins that were refused", logins_failed.clone());
         registry.register("panics", "Calls that ended in a panic", panics.clone());
@@ -132,6 +152,9 @@ impl Metrics {
             published_revision,
             acks,
             nacks,
+            deltas,
+            snapshots,
+            resyncs,
             commits,
             logins_failed,
             panics,

@@ -69,6 +69,8 @@ pub(crate) enum Error {
     Overloaded(Shortage),
     #[error("this data plane is shutting down")]
     Draining,
+    #[error("the API key was revoked while this request was running")]
+    KeyRevoked,
     #[error("an internal error happened")]
     Internal,
 }
@@ -148,7 +150,9 @@ impl Error {
                 should_retry: refusal.is_for_long().then_some(false),
                 ..look(429, ErrorType::RateLimit)
             },
-            Self::Routing(routing::Error::NotAllowed(_)) => for_good(403, ErrorType::Permission),
+            Self::Routing(routing::Error::NotAllowed(_)) | Self::KeyRevoked => {
+                for_good(403, ErrorType::Permission)
+            }
             Self::Routing(routing::Error::Unmapped(_) | routing::Error::NoCandidate { .. }) => {
                 for_good(404, ErrorType::NotFound)
             }

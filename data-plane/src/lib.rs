@@ -24,6 +24,7 @@ mod relay;
 mod report;
 mod request_id;
 mod routing;
+mod running;
 mod server;
 mod snapshot;
 pub mod telemetry;
@@ -125,6 +126,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         overload,
         recorder: Arc::new(Recorder::default()),
         limits: Arc::new(Limits::new(Instant::now())),
+        running: Arc::default(),
     });
     let (shutdown, over, tasks) = (
         CancellationToken::new(),

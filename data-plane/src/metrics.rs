@@ -92,6 +92,7 @@ pub(crate) struct Process {
     pub(crate) accept_errors: Counter,
     pub(crate) losses: Counter,
     pub(crate) query_keys: Counter,
+    pub(crate) ended_with_key: Counter,
     pub(crate) panics: Counter,
     pub(crate) stale_addresses: Counter,
     pub(crate) swallowed_calls: Counter,
@@ -198,6 +199,7 @@ impl Process {
             accept_errors: Counter::default(),
             losses: Counter::default(),
             query_keys: Counter::default(),
+            ended_with_key: Counter::default(),
             panics: Counter::default(),
             stale_addresses: Counter::default(),
             swallowed_calls: Counter::default(),
@@ -232,6 +234,11 @@ impl Process {
             "query_key_requests",
             "Requests with ?api_key=",
             this.query_keys.clone(),
+        );
+        registry.register(
+            "requests_ended_with_key",
+            "Requests that were ended because their key was revoked",
+            this.ended_with_key.clone(),
         );
         registry.register("panics", "Requests that ended in a panic", this.panics.clone());
         registry.register(

@@ -8,6 +8,8 @@ use crate::{
     limits::Limits,
     metrics::Metrics,
     overload::{Overload, Shortage},
+    running::{Leash, Running},
+    snapshot::KeyId,
     snapshot::live::{Live, Unavailable},
     upstream::admission::Upstreams,
     usage::{meter::Book, recorder::Recorder},
@@ -22,6 +24,7 @@ pub(crate) struct Node {
     pub(crate) overload: Arc<Overload>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) running: Arc<Running>,
 }
 
 impl Node {
@@ -30,6 +33,14 @@ impl Node {
         Book {
             recorder: Arc::clone(&self.recorder),
             clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// What can end a request with this key from outside.
+    pub(crate) fn leash(&self, key: KeyId) -> Leash {
+        Leash {
+            life: Arc::clone(&self.life),
+            run: Arc::new(self.running.begin(key)),
         }
     }
 
@@ -89,6 +100,7 @@ pub(crate) mod tests {
             })),
             recorder: Arc::default(),
             limits: Arc::new(crate::limits::Limits::new(now)),
+            running: Arc::default(),
         })
     }
 }

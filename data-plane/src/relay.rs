@@ -25,7 +25,7 @@ use self::flow::{PING_TICKS, Step};
 pub(crate) use flow::Flow;
 
 use crate::{
-    error::Error, life::Life, metrics::Metrics, request_id::RequestId, upstream::client::Body,
+    error::Error, metrics::Metrics, request_id::RequestId, running::Leash, upstream::client::Body,
     usage::meter::Meter,
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Relay {
     stage: Stage,
     tick: Pin<Box<Sleep>>,
-    life: Arc<Life>,
+    leash: Leash,
     metrics: Arc<Metrics>,
     id: RequestId,
 }
@@ -82,15 +82,15 @@ enum Stage {
 
 impl Relay {
     /// Content is there.
-    pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, life: Arc<Life>) -> Self {
+    pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, leash: Leash) -> Self {
         let (id, metrics) = (meter.id().clone(), Arc::clone(meter.metrics()));
-        Self::new(Stage::ContentSent { flow, meter }, life, metrics, id)
+        Self::new(Stage::ContentSent { flow, meter }, leash, metrics, id)
     }
 
     /// The client has waited long enough for a head; content comes later.
     pub(crate) fn waiting(
         walk: BoxFuture<'static, Outcome>,
-        life: Arc<Life>,
+        leash: Leash,
         metrics: Arc<Metrics>,
         id: RequestId,
     ) -> Self {
@@ -98,14 +98,14 @@ impl Relay {
             walk,
             silent_ticks: PING_TICKS,
         };
-        Self::new(stage, life, metrics, id)
+        Self::new(stage, leash, metrics, id)
     }
 
-    fn new(stage: Stage, life: Arc<Life>, metrics: Arc<Metrics>, id: RequestId) -> Self {
+    fn new(stage: Stage, leash: Leash, metrics: Arc<Metrics>, id: RequestId) -> Self {
         Self {
             stage,
             tick: Box::pin(sleep(TICK)),
-            life,
+            leash,
             metrics,
             id,
         }
@@ -123,20 +123,22 @@ impl Relay {
                         }
                     }
                 },
-                // Before the flow: one that never has to wait never sees a tick.
-                Stage::ContentSent { flow, meter } if self.life.is_cutting() => {
-                    let step = flow.cut(&Error::Draining, meter);
-                    return Poll::Ready(Some(self.take(step)));
-                }
-                Stage::ContentSent { flow, meter } => match flow.poll(context, meter) {
-                    Poll::Ready(step) => return Poll::Ready(Some(self.take(step))),
-                    Poll::Pending => {
-                        ready!(self.poll_tick(context));
-                        if let Some(bytes) = self.on_tick() {
-                            return Poll::Ready(Some(bytes));
+                Stage::ContentSent { flow, meter } => {
+                    // Before the flow: one that never has to wait never sees a tick.
+                    if let Some(error) = self.leash.pulled() {
+                        let step = flow.cut(&error, meter);
+                        return Poll::Ready(Some(self.take(step)));
+                    }
+                    match flow.poll(context, meter) {
+                        Poll::Ready(step) => return Poll::Ready(Some(self.take(step))),
+                        Poll::Pending => {
+                            ready!(self.poll_tick(context));
+                            if let Some(bytes) = self.on_tick() {
+                                return Poll::Ready(Some(bytes));
+                            }
                         }
                     }
-                },
+                }
                 Stage::Lingering { upstream, bytes_left } => match upstream.poll_chunk(context) {
                     Poll::Ready(Some(Ok(bytes))) if bytes.len() <= *bytes_left => *bytes_left -= bytes.len(),
                     Poll::Ready(Some(_) | None) => self.stage = Stage::Ended,
@@ -199,9 +201,9 @@ impl Relay {
     fn on_tick(&mut self) -> Option<Bytes> {
         match &mut self.stage {
             Stage::HeadersSent { silent_ticks, .. } => {
-                if self.life.is_cutting() {
+                if let Some(error) = self.leash.pulled() {
                     self.stage = Stage::Ended;
-                    return Some(event(&Error::Draining, &self.id));
+                    return Some(event(&error, &self.id));
                 }
                 *silent_ticks += 1;
                 if *silent_ticks < PING_TICKS {

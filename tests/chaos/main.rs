@@ -15,6 +15,7 @@ mod outage;
 mod overload;
 mod providers;
 mod report;
+mod revoke;
 mod roll;
 mod slow_readers;
 mod slowloris;
@@ -41,6 +42,7 @@ const RUNS: &[Run] = &[
     outage::RUN,
     overload::RUN,
     providers::RUN,
+    revoke::RUN,
     roll::RUN,
     slow_readers::RUN,
     slowloris::RUN,

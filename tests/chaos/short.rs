@@ -27,6 +27,7 @@ short_forms! {
     nobody_notices_that_the_control_plane_is_away => "outage",
     a_node_with_too_much_to_do_does_what_it_can => "overload",
     a_provider_that_fails_is_hidden_and_left_alone => "providers",
+    a_revoked_key_is_accepted_nowhere_after_the_answer => "revoke",
     nodes_come_and_go_without_a_failed_request => "roll",
     slow_readers_hold_back_their_upstream_and_nobody_else => "slow-readers",
     dripping_clients_are_closed_and_the_others_served => "slowloris",

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::fleet_service_client::FleetServiceClient;
 use bridge_proto::admin::v1::health_service_client::HealthServiceClient;
 use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
@@ -96,6 +97,10 @@ impl Admin {
 
     pub fn settings(&self) -> SettingsServiceClient<Authorized> {
         SettingsServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn fleet(&self) -> FleetServiceClient<Authorized> {
+        FleetServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     /// The access token, for clients that are not made of this crate.

@@ -214,6 +214,17 @@ impl Bridge {
     }
 }
 
+/// One figure of a process's metrics, without labels.
+async fn metric(ops_port: u16, name: &str) -> Result<f64> {
+    let url = format!("http://127.0.0.1:{ops_port}/metrics");
+    let metrics = reqwest::get(url).await?.text().await?;
+    let found = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let found = found.with_context(|| format!("there is no metric {name}"))?;
+    Ok(found.trim().parse()?)
+}
+
 async fn status_of(url: &str) -> Option<u16> {
     Some(reqwest::get(url).await.ok()?.status().as_u16())
 }

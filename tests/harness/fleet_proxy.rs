@@ -13,7 +13,7 @@ use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
 use bridge_proto::fleet::v1::watch_service_client::WatchServiceClient;
 use bridge_proto::fleet::v1::watch_service_server::{WatchService, WatchServiceServer};
-use bridge_proto::fleet::v1::{Nack, StoreVersion, WatchRequest, WatchResponse};
+use bridge_proto::fleet::v1::{Capability, Nack, StoreVersion, WatchRequest, WatchResponse};
 use futures_util::{Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,7 +24,15 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::admin::connect;
 use crate::wait;
 
-/// What is done to each snapshot on its way down.
+/// How nodes behind it are brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diet {
+    /// The control plane is not told that they take changes.
+    Snapshots,
+    Changes,
+}
+
+/// What is done to each snapshot or change on its way down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tamper {
     Nothing,
@@ -32,6 +40,10 @@ pub enum Tamper {
     WrongHash,
     /// One resource is lost.
     LostResource,
+    /// A change is lost as a whole.
+    LostChange,
+    /// A change comes twice.
+    TwiceChanged,
     /// It says that it is older than everything.
     OldVersion,
     /// It says that it comes from another installation.
@@ -46,6 +58,7 @@ pub struct FleetProxy {
 
 struct State {
     control_plane: String,
+    diet: Diet,
     tamper: Mutex<Tamper>,
     seen: Mutex<Vec<Up>>,
 }
@@ -55,11 +68,12 @@ struct Service(Arc<State>);
 // === impl FleetProxy ===
 
 impl FleetProxy {
-    pub async fn start(control_plane: &str) -> Result<Self> {
+    pub async fn start(control_plane: &str, diet: Diet) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             control_plane: control_plane.to_owned(),
+            diet,
             tamper: Mutex::new(Tamper::Nothing),
             seen: Mutex::default(),
         });
@@ -127,7 +141,14 @@ impl WatchService for Service {
         let state = Arc::clone(&self.0);
         let up = up.take_while(|message| ready(message.is_ok()));
         let up = up.filter_map(move |message| {
-            let message = message.ok();
+            let mut message = message.ok();
+            if state.diet == Diet::Snapshots
+                && let Some(Up::Subscribe(subscribe)) =
+                    message.as_mut().and_then(|message| message.message.as_mut())
+            {
+                let delta = i32::from(Capability::Delta);
+                subscribe.capabilities.retain(|capability| *capability != delta);
+            }
             if let Some(message) = message.as_ref().and_then(|message| message.message.as_ref()) {
                 lock(&state.seen).push(message.clone());
             }
@@ -143,11 +164,17 @@ impl WatchService for Service {
             .into_inner();
 
         let state = Arc::clone(&self.0);
-        let down = down.map(move |message| {
-            let mut message = message?;
+        let down = down.flat_map(move |message| {
             let tamper = *lock(&state.tamper);
-            apply(tamper, &mut message);
-            Ok(message)
+            let messages = match message {
+                Ok(mut message) => {
+                    apply(tamper, &mut message);
+                    let times = times(tamper, &message);
+                    vec![Ok(message); times]
+                }
+                Err(status) => vec![Err(status)],
+            };
+            futures_util::stream::iter(messages)
         });
         Ok(Response::new(Box::pin(down)))
     }
@@ -160,11 +187,22 @@ fn apply(tamper: Tamper, response: &mut WatchResponse) {
     match (tamper, message) {
         (Tamper::WrongHash, Down::SnapshotEnd(end)) => end.state_hash = vec![7; 32],
         (Tamper::LostResource, Down::SnapshotChunk(chunk)) => drop(chunk.resources.pop()),
+        (Tamper::WrongHash, Down::Delta(delta)) => delta.state_hash = vec![7; 32],
+        (Tamper::LostResource, Down::Delta(delta)) => drop(delta.upserts.pop()),
         (Tamper::OldVersion, Down::SnapshotBegin(begin)) => age(begin.version.as_mut()),
         (Tamper::OldVersion, Down::SnapshotEnd(end)) => age(end.version.as_mut()),
         (Tamper::ForeignCluster, Down::SnapshotBegin(begin)) => move_away(begin.version.as_mut()),
         (Tamper::ForeignCluster, Down::SnapshotEnd(end)) => move_away(end.version.as_mut()),
         _ => {}
+    }
+}
+
+/// How often a message arrives.
+fn times(tamper: Tamper, response: &WatchResponse) -> usize {
+    match (tamper, &response.message) {
+        (Tamper::LostChange, Some(Down::Delta(_))) => 0,
+        (Tamper::TwiceChanged, Some(Down::Delta(_))) => 2,
+        _ => 1,
     }
 }
 

@@ -18,6 +18,7 @@ mod explain;
 mod failover;
 mod faultd;
 mod faults;
+mod fleet;
 mod limits;
 mod listeners;
 mod losses;

@@ -8,7 +8,7 @@ use bridge_tests::admin;
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::faultd::Script;
-use bridge_tests::fleet_proxy::{FleetProxy, Tamper};
+use bridge_tests::fleet_proxy::{Diet, FleetProxy, Tamper};
 use bridge_tests::stage::{MODEL, Stage};
 
 const NODES: usize = 3;
@@ -107,7 +107,7 @@ async fn a_change_of_a_provider_counts_from_the_next_request_on() -> Result<()> 
 #[tokio::test]
 async fn a_bad_snapshot_is_refused_and_the_old_one_stays() -> Result<()> {
     let mut bridge = Bridge::start(0).await?;
-    let proxy = FleetProxy::start(&bridge.control().fleet_address()).await?;
+    let proxy = FleetProxy::start(&bridge.control().fleet_address(), Diet::Snapshots).await?;
     bridge.add_node_behind(proxy.port()).await?;
     let admin = bridge.admin().await?;
     let provider = admin::provider("unused", "http://127.0.0.1:1/v1", MODEL);

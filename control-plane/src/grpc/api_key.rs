@@ -6,6 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
+use bridge_proto::fleet::v1 as fleet;
+use bridge_proto::fleet::v1::watch_response::Message as Down;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
@@ -147,12 +149,12 @@ impl ApiKeyService for ApiKeys {
             timeout,
             terminate_streams,
         } = request.into_inner();
-        if terminate_streams {
-            return Err(Status::unimplemented("terminate_streams is not offered"));
-        }
         let timeout = duration::parse("timeout", timeout, REVOKE_WAIT_DEFAULT, REVOKE_WAIT_MAX)?;
         let key = commits::update(0, || self.disable(&call, &id)).await?;
         let revision = key.revision;
+        if terminate_streams {
+            self.terminate(key.value.id.as_str());
+        }
         let acks = self.nodes.wait_acked(revision, timeout).await;
         let names = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
         Ok(Response::new(admin::RevokeApiKeyResponse {
@@ -245,6 +247,16 @@ impl ApiKeys {
         violations.finish(Some(()))?;
         let spec = draft.check().map_err(|part| Error::nested("api_key", part))?;
         self.put(call, before, spec, revision).await
+    }
+
+    /// Nodes end what runs with a key, and once more what began before they knew.
+    fn terminate(&self, id: &str) {
+        let message = Down::TerminateStreams(fleet::TerminateStreams {
+            key_ids: vec![id.to_owned()],
+        });
+        for node in self.nodes.tell_all(fleet::Capability::TerminateStreams, &message) {
+            tracing::warn!(node.id = %node, "a data plane takes no commands: what runs there with the key goes on");
+        }
     }
 
     async fn disable(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {

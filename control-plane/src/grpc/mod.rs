@@ -49,6 +49,7 @@ use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
 use bridge_proto::fleet::v1::usage_service_server::UsageServiceServer;
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{self, Health, HealthServer};
 
@@ -59,6 +60,7 @@ use crate::checks::Checks;
 use crate::explain::Explains;
 use crate::probe::Probes;
 use crate::secrets::Keyring;
+use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::Nodes;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -91,6 +93,8 @@ pub(crate) struct AdminParts {
     pub(crate) hasher: Hasher,
     pub(crate) sessions: Sessions,
     pub(crate) nodes: Nodes,
+    pub(crate) feed: Feed,
+    pub(crate) stopping: CancellationToken,
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
     pub(crate) checks: Checks,
@@ -104,6 +108,8 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         hasher,
         sessions,
         nodes,
+        feed,
+        stopping,
         probes,
         explains,
         checks,
@@ -125,6 +131,11 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
         nodes: nodes.clone(),
+    };
+    let fleet = fleet::Fleet {
+        nodes: nodes.clone(),
+        feed,
+        stopping,
     };
     let health = health::Health {
         checks,
@@ -175,7 +186,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(
             ServiceTokenServiceServer::new(service_tokens).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
         )
-        .add_service(FleetServiceServer::new(fleet::Fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
+        .add_service(FleetServiceServer::new(fleet).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))

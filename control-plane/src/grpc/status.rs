@@ -52,6 +52,8 @@ pub(crate) enum Error {
     NoSuchRequest { id: String },
     #[error("session {id} does not exist")]
     NoSuchSession { id: String },
+    #[error("there is no data plane {id}")]
+    NoSuchNode { id: String },
     #[error("{kind} {id} already exists")]
     Exists { kind: store::Kind, id: String },
     #[error("the idempotency key was used for another request")]
@@ -116,7 +118,10 @@ impl Error {
             | Self::ScopeMissing { .. }
             | Self::ForPeopleOnly => Code::PermissionDenied,
             Self::UnknownMethod => Code::Unimplemented,
-            Self::NotFound { .. } | Self::NoSuchRequest { .. } | Self::NoSuchSession { .. } => Code::NotFound,
+            Self::NotFound { .. }
+            | Self::NoSuchRequest { .. }
+            | Self::NoSuchSession { .. }
+            | Self::NoSuchNode { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
             Self::Conflict { .. } | Self::Moved { .. } => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
@@ -149,6 +154,7 @@ impl Error {
             | Self::NotFound { .. }
             | Self::NoSuchRequest { .. }
             | Self::NoSuchSession { .. }
+            | Self::NoSuchNode { .. }
             | Self::Exists { .. }
             | Self::Conflict { .. }
             | Self::Moved { .. }

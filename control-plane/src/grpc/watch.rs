@@ -4,6 +4,8 @@
 //! next is decided when there is room for it, so that a node which does not read
 //! holds up nobody, and costs two snapshots at most.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,9 +24,14 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::explain::Explains;
 use crate::probe::Probes;
 use crate::shares::{Seat, Shares};
-use crate::snapshot::delivery::Delivery;
-use crate::snapshot::index::Published;
-use crate::snapshot::nodes::{Ask, Membership, NodeId, Nodes};
+use crate::snapshot::delivery::{Delivery, Report};
+use crate::snapshot::feed::Feed;
+use crate::snapshot::hub;
+use crate::snapshot::index::Track;
+use crate::snapshot::ledger::Target;
+use crate::snapshot::nodes::{End, Facts, Identity, Membership, NodeId, Nodes, Refused, short};
+use crate::snapshot::point::Point;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// The contract's interval.
@@ -39,8 +46,7 @@ const TURN_STALL: Duration = Duration::from_millis(250);
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Messages that wait for the connection to take them.
 const OUTBOUND_QUEUE: usize = 1;
-/// Largest message from a node.
-/// An explanation is the largest: it holds bodies of 3 MiB.
+/// Largest message from a node: an explanation, which holds bodies of 3 MiB.
 pub(crate) const WATCH_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 type Outbound = mpsc::Sender<Result<fleet::WatchResponse, Status>>;
@@ -55,7 +61,8 @@ pub(crate) struct Watch {
 /// What each stream needs.
 #[derive(Clone)]
 pub(crate) struct StreamParts {
-    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) store: Store,
+    pub(crate) feed: Feed,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
@@ -91,8 +98,9 @@ impl fleet::watch_service_server::WatchService for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (outbound, stream) = mpsc::channel(OUTBOUND_QUEUE);
         let parts = self.stream.clone();
+        let remote = request.remote_addr();
         self.tasks.spawn(async move {
-            if let Err(status) = serve(parts, request.into_inner(), &outbound).await {
+            if let Err(status) = serve(parts, remote, request.into_inner(), &outbound).await {
                 // A node that does not read it will find out by the end of the stream.
                 let _ = outbound.send_timeout(Err(status), FAREWELL_WAIT).await;
             }
@@ -102,38 +110,80 @@ impl fleet::watch_service_server::WatchService for Watch {
 }
 
 async fn serve(
-    mut parts: StreamParts,
+    parts: StreamParts,
+    remote: Option<SocketAddr>,
     mut inbound: Streaming<fleet::WatchRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let subscribe = subscribed(&mut inbound).await?;
     let id = NodeId::parse(&subscribe.node_id)
         .ok_or_else(|| Status::invalid_argument("node_id must be 1 to 128 printable ASCII characters"))?;
-    let newest = parts.published.borrow_and_update().clone();
-    let holds_newest = subscribe.held.as_ref() == Some(&newest.version)
-        && newest.state_hash.matches(&subscribe.held_state_hash);
-    let held = subscribe
-        .held
-        .filter(|held| holds_newest || is_older(held, &newest.version));
-    let acked = held.as_ref().map(|held| held.revision);
+    let held = held(&subscribe, &parts.feed.newest());
+    if let Some(held) = &held {
+        reach_back(&parts, held.revision()).await;
+    }
+    let facts = facts(&subscribe, remote);
+    let can_change = facts.can(fleet::Capability::Delta);
     let seat = parts.shares.join(&subscribe.node_id, &subscribe.boot_id);
-    let member = parts.nodes.join(id, &subscribe.capabilities, acked);
     tracing::info!(
-        node.id = %member.id(), build = subscribe.build, boot.id = subscribe.boot_id,
-        address = subscribe.public_address, held.revision = acked, "data plane connected"
+        node.id = %id, build = subscribe.build, boot.id = subscribe.boot_id,
+        address = subscribe.public_address, held.revision = held.map(|held| held.revision()),
+        "data plane connected"
     );
     let session = Session {
-        delivery: Delivery::new(held.filter(|_| holds_newest)),
-        turn: None,
-        held_turn: None,
-        ask: None,
-        is_heartbeat_due: true,
-        shares: seat.take(),
+        changed: parts.feed.subscribe(),
+        member: parts.nodes.join(id, facts, held),
+        sending: Sending {
+            delivery: Delivery::new(held),
+            can_change,
+            turn: None,
+            held_turn: None,
+            command: None,
+            is_heartbeat_due: true,
+            shares: seat.take(),
+        },
         seat,
         parts,
-        member,
     };
     session.run(inbound, outbound).await
+}
+
+/// What a node says that it holds, if it is a version of ours. Whether the hash fits
+/// shows once something is added to it; for the newest version it shows at once.
+fn held(subscribe: &fleet::Subscribe, newest: &Point) -> Option<Point> {
+    let held = Point::from_proto(subscribe.held.as_ref(), &subscribe.held_state_hash)?;
+    (held.is_of(&newest.store) && held.revision() <= newest.revision()).then_some(held)
+}
+
+/// Finds out what changed before this process began.
+async fn reach_back(parts: &StreamParts, revision: u64) {
+    if parts.feed.reaches(revision) {
+        return;
+    }
+    match parts.store.changes_since(revision).await {
+        Ok(Some(changes)) => {
+            let keys: BTreeSet<_> = changes
+                .resources
+                .iter()
+                .filter_map(|change| hub::key_of(change.kind, &change.id))
+                .collect();
+            parts.feed.reach_back(revision, keys);
+        }
+        // Then the node gets the whole.
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error = %error, "the change log cannot be read"),
+    }
+}
+
+fn facts(subscribe: &fleet::Subscribe, remote: Option<SocketAddr>) -> Facts {
+    Facts {
+        build: short(subscribe.build.clone()),
+        public_address: short(subscribe.public_address.clone()),
+        remote_address: remote,
+        schema_max: subscribe.schema_max,
+        capabilities: subscribe.capabilities().collect(),
+        identity: Identity::Token,
+    }
 }
 
 async fn subscribed(inbound: &mut Streaming<fleet::WatchRequest>) -> Result<fleet::Subscribe, Status> {
@@ -149,23 +199,26 @@ async fn subscribed(inbound: &mut Streaming<fleet::WatchRequest>) -> Result<flee
     }
 }
 
-/// Whether what a node holds is an earlier version of the same history.
-fn is_older(held: &fleet::StoreVersion, newest: &fleet::StoreVersion) -> bool {
-    (&held.cluster_id, held.epoch) == (&newest.cluster_id, newest.epoch) && held.revision < newest.revision
-}
-
 struct Session {
     parts: StreamParts,
+    changed: watch::Receiver<()>,
     member: Membership,
+    seat: Seat,
+    sending: Sending,
+}
+
+/// What goes down next.
+struct Sending {
     delivery: Delivery,
+    /// It takes changes, and not only the whole.
+    can_change: bool,
     /// The place in the queue for a full send.
     turn: Option<Turn>,
     held_turn: Option<OwnedSemaphorePermit>,
-    ask: Option<Ask>,
+    command: Option<Down>,
     is_heartbeat_due: bool,
     /// What this node may do of the limits of keys, still to be told.
     shares: Option<fleet::KeyShares>,
-    seat: Seat,
 }
 
 impl Session {
@@ -177,7 +230,7 @@ impl Session {
         let mut heartbeat = heartbeat();
         let mut stalled_at = Instant::now() + TURN_STALL;
         loop {
-            self.offer_newest();
+            self.offer();
             tokio::select! {
                 // The end goes first; then what the node says, because it decides
                 // what it gets; sending last.
@@ -185,136 +238,200 @@ impl Session {
                 () = self.parts.shutdown.cancelled() => {
                     return Err(Status::unavailable("the control plane is shutting down"));
                 }
-                () = self.member.replaced.cancelled() => {
-                    return Err(Status::aborted("another stream subscribed with this node_id"));
-                }
+                end = self.member.ending.ended() => return Err(farewell(end)),
                 () = outbound.closed() => return Ok(()),
                 message = inbound.message() => match message.map(|message| message.and_then(|it| it.message)) {
                     Ok(Some(message)) => self.received(message)?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
-                changed = self.parts.published.changed() => {
+                changed = self.changed.changed() => {
                     changed.map_err(|_| Status::unavailable("the control plane is shutting down"))?;
                 }
-                Some(turn) = OptionFuture::from(self.turn.as_mut()) => {
-                    self.turn = None;
-                    self.held_turn = turn.ok();
+                Some(turn) = OptionFuture::from(self.sending.turn.as_mut()) => {
+                    self.sending.turn = None;
+                    self.sending.held_turn = turn.ok();
                     stalled_at = Instant::now() + TURN_STALL;
-                    let newest = self.parts.published.borrow_and_update().clone();
-                    self.delivery.start(newest);
+                    self.start_whole();
                 }
-                () = sleep_until(stalled_at), if self.held_turn.is_some() => self.held_turn = None,
-                Some(ask) = self.member.asks.recv(), if self.ask.is_none() => self.ask = Some(ask),
-                () = self.seat.changed(), if self.shares.is_none() => self.shares = self.seat.take(),
-                _ = heartbeat.tick() => self.is_heartbeat_due = true,
-                permit = outbound.reserve(), if self.has_message() => {
+                () = sleep_until(stalled_at), if self.sending.held_turn.is_some() => self.sending.held_turn = None,
+                Some(command) = self.member.asks.recv(), if self.sending.command.is_none() => {
+                    self.sending.command = Some(command);
+                }
+                () = self.seat.changed(), if self.sending.shares.is_none() => {
+                    self.sending.shares = self.seat.take();
+                }
+                _ = heartbeat.tick() => self.sending.is_heartbeat_due = true,
+                permit = outbound.reserve(), if self.sending.has_message() => {
                     let Ok(permit) = permit else { return Ok(()) };
-                    if let Some(message) = self.next_message() {
-                        permit.send(Ok(fleet::WatchResponse { message: Some(message) }));
-                    }
+                    let message = Some(self.next_message());
+                    permit.send(Ok(fleet::WatchResponse { message }));
                     stalled_at = Instant::now() + TURN_STALL;
                 }
             }
         }
     }
 
-    fn offer_newest(&mut self) {
-        if self.delivery.wants(&self.parts.published.borrow().version) {
-            self.delivery.wait();
-            self.turn = Some(Box::pin(Arc::clone(&self.parts.turns.0).acquire_owned()));
+    fn target(&self) -> (Track, Target) {
+        let held = self.sending.delivery.held();
+        self.parts.feed.target(self.member.id(), held)
+    }
+
+    /// Changes go out at once; the whole waits for its turn.
+    fn offer(&mut self) {
+        let (track, target) = self.target();
+        if !self.sending.delivery.wants(&target.point) {
+            return;
         }
-    }
-
-    fn has_message(&self) -> bool {
-        self.delivery.is_sending() || self.ask.is_some() || self.is_heartbeat_due || self.shares.is_some()
-    }
-
-    /// A snapshot is not interrupted: heartbeats and questions wait for its end.
-    fn next_message(&mut self) -> Option<Down> {
-        if let Some(message) = self.delivery.next() {
-            if !self.delivery.is_sending() {
-                self.held_turn = None;
+        let held = self.sending.delivery.held().filter(|_| self.sending.can_change);
+        match held.and_then(|held| self.parts.feed.delta(held, track)) {
+            Some((target, delta)) => {
+                self.parts.metrics.deltas.inc();
+                self.sending.delivery.change(delta, target);
             }
-            return Some(message);
+            None => {
+                self.sending.delivery.wait();
+                self.sending.turn = Some(Box::pin(Arc::clone(&self.parts.turns.0).acquire_owned()));
+            }
         }
-        match self.ask.take() {
-            Some(Ask::Probe(probe)) => return Some(Down::Probe(probe)),
-            Some(Ask::Explain(explain)) => return Some(Down::Explain(explain)),
-            None => {}
+    }
+
+    fn start_whole(&mut self) {
+        let (track, _) = self.target();
+        let (target, whole) = self.parts.feed.whole(track);
+        self.parts.metrics.snapshots.inc();
+        self.sending.delivery.start(whole, target);
+    }
+
+    /// A snapshot is not interrupted: heartbeats and commands wait for its end.
+    fn next_message(&mut self) -> Down {
+        if let Some(message) = self.sending.delivery.next() {
+            if !self.sending.delivery.is_sending() {
+                self.sending.held_turn = None;
+                let sent = self.sending.delivery.last_sent();
+                self.member.sent(sent.map_or(0, |sent| sent.revision));
+            }
+            return message;
         }
-        if !self.is_heartbeat_due
-            && let Some(shares) = self.shares.take()
+        if let Some(command) = self.sending.command.take() {
+            return command;
+        }
+        if !self.sending.is_heartbeat_due
+            && let Some(shares) = self.sending.shares.take()
         {
-            return Some(Down::KeyShares(shares));
+            return Down::KeyShares(shares);
         }
-        self.is_heartbeat_due = false;
-        let newest = self.parts.published.borrow();
-        Some(Down::Heartbeat(fleet::Heartbeat {
-            version: Some(newest.version.clone()),
-            state_hash: newest.state_hash.to_vec(),
+        self.sending.is_heartbeat_due = false;
+        Down::Heartbeat(self.heartbeat())
+    }
+
+    fn heartbeat(&self) -> fleet::Heartbeat {
+        let (_, Target { point, .. }) = self.target();
+        let delivery = &self.sending.delivery;
+        // Under the same number there may be two sets of resources.
+        let is_told_apart = delivery
+            .held()
+            .is_none_or(|held| held.store != point.store || held.hash == point.hash);
+        fleet::Heartbeat {
+            version: is_told_apart.then(|| point.version()),
+            state_hash: point.hash.to_vec(),
             server_time: Some(SystemTime::now().into()),
             live_nodes: self.seat.live_nodes(),
-            last_sent: None,
-        }))
+            last_sent: delivery.last_sent().cloned(),
+        }
     }
 
     fn received(&mut self, message: Up) -> Result<(), Status> {
         match message {
             Up::Subscribe(_) => return Err(Status::invalid_argument("subscribe was already sent")),
-            Up::Ack(fleet::Ack { version }) => self.acked(version.unwrap_or_default()),
-            Up::Nack(fleet::Nack { version, refusals }) => self.refused(version.as_ref(), &refusals),
-            Up::Status(status) => {
-                self.member.set_draining(status.draining);
-                self.seat.asked(status.key_uses);
+            Up::Ack(fleet::Ack { version }) => {
+                match self.sending.delivery.acked(&version.unwrap_or_default()) {
+                    Some(target) => self.acked(target),
+                    None => tracing::debug!(
+                        node.id = %self.member.id(), "acknowledgement of a version that was not asked for"
+                    ),
+                }
             }
+            Up::Nack(fleet::Nack { version, refusals }) => self.refused(version.as_ref(), &refusals),
+            Up::Status(status) => self.reported(status),
             Up::ProbeResult(result) => self.parts.probes.answered(result),
             Up::Resync(fleet::Resync { reason }) => {
-                tracing::warn!(node.id = %self.member.id(), reason, "data plane asks for the whole snapshot");
-                self.delivery.resync();
+                tracing::warn!(node.id = %self.member.id(), reason = short(reason), "data plane asks for the whole snapshot");
+                self.resync();
             }
             Up::Explained(explained) => self.parts.explains.answered(explained),
         }
         Ok(())
     }
 
-    fn acked(&mut self, version: fleet::StoreVersion) {
-        if !self.delivery.acked(&version) {
-            tracing::debug!(node.id = %self.member.id(), "acknowledgement of a version that was not asked for");
-            return;
+    fn resync(&mut self) {
+        self.parts.metrics.resyncs.inc();
+        self.sending.delivery.resync();
+    }
+
+    fn reported(&mut self, mut status: fleet::NodeStatus) {
+        self.seat.asked(std::mem::take(&mut status.key_uses));
+        if let Some(point) = Point::from_proto(status.held.as_ref(), &status.state_hash) {
+            match self.sending.delivery.reported(&point) {
+                Report::Known => {}
+                Report::Acked(target) => self.acked(target),
+                Report::Diverged => {
+                    tracing::warn!(
+                        node.id = %self.member.id(), held.revision = point.revision(),
+                        "data plane holds something else than it acknowledged"
+                    );
+                    self.resync();
+                }
+            }
         }
+        self.member.reported(status);
+    }
+
+    fn acked(&mut self, target: Target) {
         self.parts.metrics.acks.inc();
-        self.member.acked(version.revision);
-        tracing::info!(node.id = %self.member.id(), snapshot.version = version.revision, "snapshot acknowledged");
+        self.member.acked(target);
+        tracing::info!(
+            node.id = %self.member.id(), snapshot.version = target.point.revision(), "snapshot acknowledged"
+        );
     }
 
     fn refused(&mut self, named: Option<&fleet::StoreVersion>, refusals: &[fleet::Refusal]) {
-        let Some(version) = self.delivery.refused() else {
+        let Some(point) = self.sending.delivery.refused() else {
             return;
         };
-        self.held_turn = None;
-        if named != Some(&version) {
+        self.sending.held_turn = None;
+        let revision = point.revision();
+        if named != Some(&point.version()) {
             tracing::warn!(
-                node.id = %self.member.id(), snapshot.version = version.revision,
+                node.id = %self.member.id(), snapshot.version = revision,
                 "the node read another version than was sent"
             );
         }
         self.parts.metrics.nacks.inc();
-        self.member.refused(version.revision);
-        for refusal in refusals {
-            let resource = refusal.resource.as_ref();
+        let refusals = Refused::of(refusals);
+        for Refused { resource, reason } in &refusals {
             tracing::warn!(
-                node.id = %self.member.id(), snapshot.version = version.revision,
-                resource.kind = resource.map(|key| key.kind().as_str_name()),
-                resource.id = resource.map(|key| key.id.as_str()),
-                reason = refusal.reason, "snapshot refused"
+                node.id = %self.member.id(), snapshot.version = revision, resource, reason, "snapshot refused"
             );
         }
+        self.member.refused(point, refusals);
+    }
+}
+
+impl Sending {
+    fn has_message(&self) -> bool {
+        self.delivery.is_sending() || self.command.is_some() || self.is_heartbeat_due || self.shares.is_some()
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         tracing::info!(node.id = %self.member.id(), "data plane disconnected");
+    }
+}
+
+fn farewell(end: End) -> Status {
+    match end {
+        End::Replaced => Status::aborted("another stream subscribed with this node_id"),
     }
 }
 

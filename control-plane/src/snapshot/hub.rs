@@ -1,23 +1,24 @@
 //! Follows the store and publishes what data planes should hold.
 //!
 //! Only what survives a crash is published: the store announces a revision after it
-//! is durable. Streams take what is newest when they are ready for it; nothing
-//! queues here.
+//! is durable. What was read waits here until it is due; streams take what is newest
+//! when they are ready for it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bridge_proto::fleet::v1 as fleet;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::provider::Provider;
 use crate::secrets::Keyring;
 use crate::snapshot::build;
+use crate::snapshot::feed::Feed;
 use crate::snapshot::gather::Gather;
-use crate::snapshot::index::{Index, Key, Published};
+use crate::snapshot::index::{Index, Key, Reach};
+use crate::snapshot::ledger::{Edit, Ledger};
+use crate::snapshot::nodes::Nodes;
 use crate::store::{self, Configuration, Kind, Resource, ResourceChange, Store, StoreVersion, Stored};
 use crate::telemetry::Metrics;
 
@@ -26,43 +27,60 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Hub {
     store: Store,
-    keyring: Keyring,
     metrics: Metrics,
-    state: State,
-    published: watch::Sender<Arc<Published>>,
+    nodes: Nodes,
+    feed: Feed,
+    reader: Reader,
+    pending: Pending,
 }
 
-/// What the store says, as far as it was read.
-struct State {
-    version: StoreVersion,
-    index: Index,
+/// Makes resources of what the store says.
+struct Reader {
+    keyring: Keyring,
     /// Providers whose secrets do not open.
     left_out: BTreeSet<Key>,
 }
 
+/// What was read and is not published yet.
+struct Pending {
+    version: StoreVersion,
+    edits: BTreeMap<Key, (Option<fleet::Resource>, Reach)>,
+}
+
 impl Hub {
     /// Reads the whole store: a crash between a commit and its publication loses nothing.
-    pub(crate) async fn open(store: Store, keyring: Keyring, metrics: Metrics) -> Result<Self, store::Error> {
-        let state = State::of(store.configuration().await?, &keyring);
-        let (published, _) = watch::channel(Arc::new(state.publish()));
-        metrics.published_revision.set(state.version.revision);
+    pub(crate) async fn open(
+        store: Store,
+        keyring: Keyring,
+        nodes: Nodes,
+        metrics: Metrics,
+    ) -> Result<Self, store::Error> {
+        let mut reader = Reader {
+            keyring,
+            left_out: BTreeSet::new(),
+        };
+        let ledger = reader.whole(store.configuration().await?);
+        let version = ledger.newest();
+        metrics.published_revision.set(version.revision);
         Ok(Self {
             store,
-            keyring,
             metrics,
-            state,
-            published,
+            nodes,
+            feed: Feed::new(ledger),
+            reader,
+            pending: Pending::since(version),
         })
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Published>> {
-        self.published.subscribe()
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed.clone()
     }
 
     /// Runs until the shutdown.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut revisions = self.store.revisions();
         revisions.mark_changed();
+        let mut answers = self.nodes.changes();
         let mut gather = Gather::default();
         loop {
             tokio::select! {
@@ -84,33 +102,45 @@ impl Hub {
                     gather = Gather::Nothing;
                     self.publish();
                 }
+                _ = answers.changed() => self.feed.look(&self.nodes, Instant::now()),
+                () = wait_for(self.feed.rollout().until()) => self.feed.look(&self.nodes, Instant::now()),
             }
         }
     }
 
     async fn read(&mut self) -> Result<News, store::Error> {
-        let Some(changes) = self.store.changes_since(self.state.version.revision).await? else {
-            tracing::warn!(
-                revision = self.state.version.revision,
-                "the change log does not reach back this far"
-            );
-            self.state = State::of(self.store.configuration().await?, &self.keyring);
-            return Ok(News::Urgent);
+        let since = self.pending.version.revision;
+        let Some(changes) = self.store.changes_since(since).await? else {
+            tracing::warn!(revision = since, "the change log does not reach back this far");
+            let ledger = self.reader.whole(self.store.configuration().await?);
+            self.pending = Pending::since(ledger.newest());
+            self.feed.replace(ledger);
+            return Ok(News::None);
         };
-        self.state.version = changes.version;
         let news = News::of(&changes.resources);
+        self.pending.version = changes.version;
+        let risky = risky_revisions(&changes.resources);
         for change in changes.resources {
-            self.state.apply(change, &self.keyring);
+            let reach = reach_of(&change, &risky);
+            if let Some((key, resource)) = self.reader.resource(change) {
+                self.pending.edits.insert(key, (resource, reach));
+            }
         }
         Ok(news)
     }
 
-    fn publish(&self) {
-        let published = self.state.publish();
-        let revision = published.version.revision;
-        self.published.send_replace(Arc::new(published));
-        self.metrics.published_revision.set(revision);
-        tracing::info!(snapshot.version = revision, "snapshot published");
+    fn publish(&mut self) {
+        let version = self.pending.version;
+        let edits = std::mem::take(&mut self.pending.edits);
+        let edits = edits
+            .into_iter()
+            .map(|(key, (resource, reach))| Edit { key, resource, reach });
+        let is_complete = self.reader.left_out.is_empty();
+        let now = Instant::now();
+        self.feed
+            .publish(version, edits.collect(), is_complete, &self.nodes, now);
+        self.metrics.published_revision.set(version.revision);
+        tracing::info!(snapshot.version = version.revision, "snapshot published");
     }
 }
 
@@ -118,6 +148,37 @@ async fn wait_for(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A change that nodes might not be able to use.
+fn is_risky(kind: Kind) -> bool {
+    match kind {
+        Kind::Provider | Kind::ModelRule | Kind::Settings => true,
+        Kind::ApiKey | Kind::User | Kind::ServiceToken => false,
+    }
+}
+
+/// Revisions that hold such changes.
+fn risky_revisions(changes: &[ResourceChange]) -> BTreeSet<u64> {
+    let risky = changes.iter().filter(|change| is_risky(change.kind));
+    risky.filter_map(ResourceChange::revision).collect()
+}
+
+/// What is changed together with something risky goes the same way, so that nobody has
+/// half of it; what takes a right away waits for nothing.
+fn reach_of(change: &ResourceChange, risky: &BTreeSet<u64>) -> Reach {
+    let is_together = change
+        .revision()
+        .is_some_and(|revision| risky.contains(&revision));
+    if is_risky(change.kind) {
+        Reach::OneFirst
+    } else if change.urgent {
+        Reach::Everybody
+    } else if is_together {
+        Reach::OneFirst
+    } else {
+        Reach::Behind
     }
 }
 
@@ -150,10 +211,32 @@ impl News {
     }
 }
 
-// === impl State ===
+/// The resource that something is called in the contract, if data planes know of it.
+pub(crate) fn key_of(kind: Kind, id: &str) -> Option<Key> {
+    match kind {
+        Kind::Provider => Some(build::provider_key(id)),
+        Kind::ApiKey => Some(build::api_key_key(id)),
+        Kind::ModelRule => Some(build::model_rule_key(id)),
+        Kind::Settings => Some(build::settings_key()),
+        Kind::User | Kind::ServiceToken => None,
+    }
+}
 
-impl State {
-    fn of(configuration: Configuration, keyring: &Keyring) -> Self {
+// === impl Pending ===
+
+impl Pending {
+    fn since(version: StoreVersion) -> Self {
+        Self {
+            version,
+            edits: BTreeMap::new(),
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn whole(&mut self, configuration: Configuration) -> Ledger {
         let Configuration {
             version,
             providers,
@@ -161,91 +244,57 @@ impl State {
             model_rules,
             settings,
         } = configuration;
-        let mut state = Self {
-            version,
-            index: Index::default(),
-            left_out: BTreeSet::new(),
+        self.left_out.clear();
+        let mut index = Index::default();
+        let mut put = |key, resource: Option<fleet::Resource>| {
+            index.put(key, resource.as_ref(), Reach::Everybody);
         };
         for provider in &providers {
-            state.put_provider(provider, keyring);
+            let (key, resource) = self.provider(provider);
+            put(key, resource);
         }
         for key in api_keys {
-            state.put(
-                build::api_key_key(key.value.id.as_str()),
-                build::api_key(&key.value),
-            );
+            let resource = build::api_key(&key.value);
+            put(build::api_key_key(key.value.id.as_str()), resource);
         }
         for rule in model_rules {
             let key = build::model_rule_key(rule.value.id.as_str());
-            state.put(key, Some(build::model_rule(&rule.value)));
+            put(key, Some(build::model_rule(&rule.value)));
         }
         if let Some(settings) = settings {
-            state.put(build::settings_key(), Some(build::settings(&settings.value)));
+            put(build::settings_key(), Some(build::settings(&settings.value)));
         }
-        state
+        Ledger::new(version, index, self.left_out.is_empty())
     }
 
-    fn apply(&mut self, change: ResourceChange, keyring: &Keyring) {
-        let ResourceChange {
-            kind,
-            id,
-            urgent: _,
-            now,
-        } = change;
-        match now {
-            Some(Resource::Provider(provider)) => self.put_provider(&provider, keyring),
-            Some(Resource::ApiKey(key)) => self.put(build::api_key_key(&id), build::api_key(&key.value)),
-            Some(Resource::ModelRule(rule)) => {
-                self.put(build::model_rule_key(&id), Some(build::model_rule(&rule.value)));
-            }
-            Some(Resource::Settings(settings)) => {
-                self.put(build::settings_key(), Some(build::settings(&settings.value)));
-            }
-            None => match kind {
-                Kind::Provider => self.put(build::provider_key(&id), None),
-                Kind::ApiKey => self.put(build::api_key_key(&id), None),
-                Kind::ModelRule => self.put(build::model_rule_key(&id), None),
-                Kind::Settings => self.put(build::settings_key(), None),
-                Kind::User | Kind::ServiceToken => {}
-            },
-        }
+    /// `None`: data planes know nothing of it.
+    fn resource(&mut self, change: ResourceChange) -> Option<(Key, Option<fleet::Resource>)> {
+        let key = key_of(change.kind, &change.id)?;
+        self.left_out.remove(&key);
+        let resource = match change.now {
+            Some(Resource::Provider(provider)) => self.provider(&provider).1,
+            Some(Resource::ApiKey(key)) => build::api_key(&key.value),
+            Some(Resource::ModelRule(rule)) => Some(build::model_rule(&rule.value)),
+            Some(Resource::Settings(settings)) => Some(build::settings(&settings.value)),
+            None => None,
+        };
+        Some((key, resource))
     }
 
     /// A provider whose secrets do not open is left out: without them every call to
     /// it would fail, and its key is what an admin has to enter again.
-    fn put_provider(&mut self, provider: &Stored<Provider>, keyring: &Keyring) {
+    fn provider(&mut self, provider: &Stored<Provider>) -> (Key, Option<fleet::Resource>) {
         let name = &provider.value.spec.name;
         let key = build::provider_key(name.as_str());
-        match keyring.open_provider(&provider.value) {
-            Ok(secrets) => self.put(key, build::provider(provider, &secrets)),
+        let resource = match self.keyring.open_provider(&provider.value) {
+            Ok(secrets) => build::provider(provider, &secrets),
             Err(error) => {
                 tracing::error!(provider = %name, error = %error, "provider left out: enter its secrets again");
-                self.index.remove(&key);
-                self.left_out.insert(key);
+                self.left_out.insert(key.clone());
+                None
             }
-        }
-    }
-
-    fn put(&mut self, key: Key, resource: Option<fleet::Resource>) {
-        self.left_out.remove(&key);
-        match resource {
-            Some(resource) => self.index.put(key, &resource),
-            None => self.index.remove(&key),
-        }
-    }
-
-    fn publish(&self) -> Published {
-        let StoreVersion {
-            cluster_id,
-            epoch,
-            revision,
-        } = self.version;
-        let version = fleet::StoreVersion {
-            cluster_id: cluster_id.to_vec(),
-            epoch,
-            revision,
         };
-        self.index.publish(version, self.left_out.is_empty())
+        (key, resource)
     }
 }
 
@@ -257,6 +306,7 @@ mod tests {
     use crate::domain::Times;
     use crate::domain::provider::{Draft, PlainSecrets};
     use crate::secrets::{MasterKey, MasterKeySource};
+    use crate::snapshot::index::Track;
 
     fn keyring() -> Keyring {
         let key: String = rand::random::<[u8; 32]>()
@@ -287,75 +337,80 @@ mod tests {
         }
     }
 
-    fn state(providers: Vec<Stored<Provider>>, keyring: &Keyring) -> State {
+    fn configuration(providers: Vec<Stored<Provider>>) -> Configuration {
         let version = StoreVersion {
             cluster_id: [1; 16],
             epoch: 0,
             revision: 1,
         };
-        let configuration = Configuration {
+        Configuration {
             version,
             providers,
             api_keys: vec![],
             model_rules: vec![],
             settings: None,
-        };
-        State::of(configuration, keyring)
+        }
     }
 
-    fn begin(state: &State) -> fleet::SnapshotBegin {
-        match state.publish().message(0) {
-            Some(fleet::watch_response::Message::SnapshotBegin(begin)) => begin,
-            other => panic!("{other:?}"),
+    fn change(kind: Kind, now: Option<Resource>, urgent: bool) -> ResourceChange {
+        ResourceChange {
+            kind,
+            id: "qwen".into(),
+            urgent,
+            now,
         }
     }
 
     #[test]
     fn a_provider_whose_secrets_do_not_open_is_left_out_until_they_do() {
         let (theirs, ours) = (keyring(), keyring());
-        let mut state = state(vec![sealed_provider(&theirs)], &ours);
-        let left_out = begin(&state);
+        let mut reader = Reader {
+            keyring: ours.clone(),
+            left_out: BTreeSet::new(),
+        };
+        let mut ledger = reader.whole(configuration(vec![sealed_provider(&theirs)]));
+        let begin = ledger.whole(Track::Released).message(0);
+        let Some(fleet::watch_response::Message::SnapshotBegin(begin)) = begin else {
+            panic!("{begin:?}")
+        };
         assert_eq!(
-            (left_out.resource_count, left_out.allow_empty),
+            (begin.resource_count, begin.allow_empty),
             (0, false),
             "not what the admin wants"
         );
         let now = Some(Resource::Provider(sealed_provider(&ours)));
-        state.apply(
-            ResourceChange {
-                kind: Kind::Provider,
-                id: "qwen".into(),
-                urgent: false,
-                now,
-            },
-            &ours,
+        let (_, resource) = reader.resource(change(Kind::Provider, now, false)).unwrap();
+        assert!(resource.is_some() && reader.left_out.is_empty());
+        let now = Some(Resource::Provider(sealed_provider(&theirs)));
+        let (_, resource) = reader.resource(change(Kind::Provider, now, false)).unwrap();
+        assert!(resource.is_none() && !reader.left_out.is_empty());
+        reader.resource(change(Kind::Provider, None, false)).unwrap();
+        assert!(reader.left_out.is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn what_is_changed_with_something_risky_goes_its_way_unless_it_is_urgent() {
+        let provider = change(
+            Kind::Provider,
+            Some(Resource::Provider(sealed_provider(&keyring()))),
+            false,
         );
-        assert_eq!(begin(&state).resource_count, 1);
-        state.apply(
-            ResourceChange {
-                kind: Kind::Provider,
-                id: "qwen".into(),
-                urgent: false,
-                now: None,
-            },
-            &ours,
-        );
-        assert_eq!(
-            (begin(&state).resource_count, begin(&state).allow_empty),
-            (0, true)
-        );
+        let risky = risky_revisions(std::slice::from_ref(&provider));
+        assert_eq!(risky, [1].into());
+        assert_eq!(reach_of(&provider, &risky), Reach::OneFirst);
+        let gone = change(Kind::ApiKey, None, true);
+        assert_eq!(reach_of(&gone, &risky), Reach::Everybody);
+        let rule = change(Kind::ModelRule, None, false);
+        assert_eq!(reach_of(&rule, &BTreeSet::new()), Reach::OneFirst);
+        let key = change(Kind::ApiKey, None, false);
+        assert_eq!(reach_of(&key, &risky), Reach::Behind);
     }
 
     #[test]
     fn changes_that_no_data_plane_knows_of_are_no_news() {
         assert_eq!(News::of(&[]), News::None);
-        let change = |urgent| ResourceChange {
-            kind: Kind::ApiKey,
-            id: "a".into(),
-            urgent,
-            now: None,
-        };
-        assert_eq!(News::of(&[change(false)]), News::Plain);
-        assert_eq!(News::of(&[change(false), change(true)]), News::Urgent);
+        let key = |urgent| change(Kind::ApiKey, None, urgent);
+        assert_eq!(News::of(&[key(false)]), News::Plain);
+        assert_eq!(News::of(&[key(false), key(true)]), News::Urgent);
     }
 }

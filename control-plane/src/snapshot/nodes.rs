@@ -1,15 +1,18 @@
-//! Which data planes are connected, and what each has acknowledged or refused.
+//! The data planes: which are connected, what each has acknowledged or refused, and
+//! what it says of itself.
 //!
-//! A node is here exactly as long as its stream: the stream holds a [`Membership`]
-//! and its drop takes the node out. A node that connects again replaces its older
-//! stream, so that a half-dead connection never answers for a live one.
+//! A node is connected exactly as long as its stream: the stream holds a [`Membership`]
+//! and its drop ends it. A node that connects again replaces its older stream, so that
+//! a half-dead connection never answers for a live one. Nodes that are gone are
+//! remembered for the admin, within a limit.
 
 mod away;
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bridge_proto::fleet::v1 as fleet;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,14 +20,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use away::{Away, Elsewhere};
-
+use super::ledger::Target;
+use super::point::Point;
 use crate::store::NodeSeen;
+
+pub(crate) use away::{Away, Elsewhere};
+pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, short};
 
 /// Longest name of a node, in characters.
 const NODE_ID_CHARS_MAX: usize = 128;
-/// Questions that may wait for one node.
-const ASK_QUEUE: usize = 4;
+/// Questions and asks that may wait for one node.
+const ASK_QUEUE: usize = 32;
+/// Nodes that are gone and still remembered.
+const GONE_MAX: usize = 1_000;
 
 /// The name under which a data plane subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,35 +77,53 @@ struct Shared {
 }
 
 struct Node {
-    /// Ends the stream of this node; also tells one connection from the next.
-    replaced: CancellationToken,
+    record: Record,
+    /// Its stream, while there is one.
+    link: Option<Link>,
+}
+
+/// The way to a node that is connected.
+struct Link {
+    ending: Arc<Ending>,
     asks: mpsc::Sender<Ask>,
-    capabilities: BTreeSet<i32>,
-    is_draining: bool,
-    acked: Option<u64>,
-    refused: Option<u64>,
 }
 
-/// A connected node's place in the registry.
-pub(crate) struct Membership {
-    nodes: Nodes,
-    id: NodeId,
-    pub(crate) replaced: CancellationToken,
-    pub(crate) asks: mpsc::Receiver<Ask>,
+/// Ends one stream; also tells it from the next.
+#[derive(Default)]
+pub(crate) struct Ending {
+    token: CancellationToken,
+    why: OnceLock<End>,
 }
 
-/// What a node is asked to find out.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    Probe(fleet::Probe),
-    Explain(fleet::Explain),
+/// Why a stream has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A newer stream of the same node is there.
+    Replaced,
 }
+
+impl Ending {
+    fn end(&self, why: End) {
+        // Whatever ended it first is the reason.
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> End {
+        self.token.cancelled().await;
+        self.why.get().copied().unwrap_or(End::Replaced)
+    }
+}
+
+/// What a node is asked to find out or to do: messages that are no configuration.
+pub(crate) type Ask = fleet::watch_response::Message;
 
 /// What a node must be to be asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) capability: fleet::Capability,
-    /// It must hold this revision.
+    /// It must hold this revision, with nothing before it held back.
     pub(crate) revision: u64,
     /// `None`: any.
     pub(crate) node: Option<&'a str>,
@@ -110,6 +136,15 @@ pub(crate) enum Lacking {
     Node,
     /// Some are, but none holds the revision yet.
     Revision,
+}
+
+/// A connected node's place in the registry.
+pub(crate) struct Membership {
+    nodes: Nodes,
+    id: NodeId,
+    pub(crate) ending: Arc<Ending>,
+    /// What the node is asked.
+    pub(crate) asks: mpsc::Receiver<Ask>,
 }
 
 // === impl Nodes ===
@@ -127,26 +162,27 @@ impl Nodes {
         }
     }
 
-    /// Takes a node in. `acked`: the revision that it already holds.
-    pub(crate) fn join(&self, id: NodeId, capabilities: &[i32], acked: Option<u64>) -> Membership {
+    /// Takes a node in. `held`: what it holds already, of this history.
+    pub(crate) fn join(&self, id: NodeId, facts: Facts, held: Option<Point>) -> Membership {
         let (sender, asks) = mpsc::channel(ASK_QUEUE);
-        let replaced = CancellationToken::new();
+        let ending = Arc::<Ending>::default();
         let node = Node {
-            replaced: replaced.clone(),
-            asks: sender,
-            capabilities: capabilities.iter().copied().collect(),
-            is_draining: false,
-            acked,
-            refused: None,
+            record: Record::new(facts, held, SystemTime::now()),
+            link: Some(Link {
+                ending: Arc::clone(&ending),
+                asks: sender,
+            }),
         };
-        if let Some(older) = self.lock().insert(id.clone(), node) {
-            older.replaced.cancel();
+        if let Some(older) = self.lock().insert(id.clone(), node)
+            && let Some(link) = older.link
+        {
+            link.ending.end(End::Replaced);
         }
         self.tell();
         Membership {
             nodes: self.clone(),
             id,
-            replaced,
+            ending,
             asks,
         }
     }
@@ -159,11 +195,16 @@ impl Nodes {
     /// What other control planes have to know of the nodes here.
     pub(crate) fn seen(&self) -> Vec<NodeSeen> {
         let nodes = self.lock();
-        let seen = nodes.iter().map(|(id, node)| NodeSeen {
-            node: id.to_string(),
-            acked: node.acked,
-            refused: node.refused,
-            is_live: !node.is_draining,
+        let connected = nodes.iter().filter(|(_, node)| node.link.is_some());
+        let seen = connected.map(|(id, node)| {
+            let progress = &node.record.progress;
+            let refused = progress.refused.as_ref();
+            NodeSeen {
+                node: id.to_string(),
+                acked: progress.acked.map(|acked| acked.revision()),
+                refused: refused.map(|(refused, _)| refused.revision()),
+                is_live: !node.record.is_draining(),
+            }
         });
         seen.collect()
     }
@@ -189,7 +230,7 @@ impl Nodes {
     /// are connected now, even if they go away meanwhile, and those that come.
     pub(crate) async fn wait_acked(&self, revision: u64, timeout: Duration) -> Acks {
         let deadline = Instant::now() + timeout;
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.changes();
         let mut expected = BTreeSet::new();
         loop {
             changed.borrow_and_update();
@@ -200,10 +241,12 @@ impl Nodes {
         }
     }
 
-    /// The newest revision that each node has acknowledged, wherever it is connected.
+    /// The newest revision that each node has acknowledged with nothing held back, wherever
+    /// it is connected.
     pub(crate) fn acked(&self) -> Vec<u64> {
         let (nodes, elsewhere) = (self.lock(), self.elsewhere());
-        let here = nodes.iter().map(|(id, node)| (id, node.acked));
+        let connected = nodes.iter().filter(|(_, node)| node.link.is_some());
+        let here = connected.map(|(id, node)| (id, node.record.progress.complete_to));
         let there = elsewhere
             .iter()
             .flat_map(|(id, places)| places.iter().map(move |away| (id, away.acked)));
@@ -221,7 +264,7 @@ impl Nodes {
         wanted: Wanted<'_>,
         deadline: Instant,
     ) -> Result<(NodeId, mpsc::Sender<Ask>), Lacking> {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.changes();
         loop {
             changed.borrow_and_update();
             match self.able(wanted) {
@@ -242,37 +285,115 @@ impl Nodes {
             node: named,
         } = wanted;
         let nodes = self.lock();
-        let able = nodes.iter().filter(|(id, node)| {
+        let connected = nodes
+            .iter()
+            .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)));
+        let able = connected.filter(|(id, record, _)| {
             let is_meant = named.is_none_or(|named| named == id.0);
-            is_meant && node.capabilities.contains(&capability.into()) && !node.is_draining
+            is_meant && record.facts.can(capability) && !record.is_draining()
         });
-        let newest = able.rev().max_by_key(|(_, node)| node.acked);
-        let (id, node) = newest.ok_or(Lacking::Node)?;
-        if node.acked < Some(revision) {
+        let newest = able
+            .rev()
+            .max_by_key(|(_, record, _)| record.progress.complete_to);
+        let (id, record, link) = newest.ok_or(Lacking::Node)?;
+        if record.progress.complete_to < Some(revision) {
             return Err(Lacking::Revision);
         }
-        Ok((id.clone(), node.asks.clone()))
+        Ok((id.clone(), link.asks.clone()))
     }
 
     fn judge(&self, expected: &mut BTreeSet<NodeId>, revision: u64) -> (Acks, bool) {
         let nodes = self.lock();
+        let connected = nodes.iter().filter(|(_, node)| node.link.is_some());
         let elsewhere = self.elsewhere();
-        expected.extend(nodes.keys().chain(elsewhere.keys()).cloned());
+        expected.extend(connected.map(|(id, _)| id).chain(elsewhere.keys()).cloned());
         let mut acks = Acks::default();
         let mut is_settled = true;
         for id in expected.iter() {
-            let node = nodes.get(id);
-            if node.is_some_and(|node| node.acked >= Some(revision))
+            let node = nodes.get(id).filter(|node| node.link.is_some());
+            let progress = node.map(|node| &node.record.progress);
+            if progress.is_some_and(|progress| progress.has_acked(revision))
                 || away::has_acked(&elsewhere, id, revision)
             {
                 acks.acknowledged.push(id.clone());
             } else {
                 acks.pending.push(id.clone());
-                is_settled &= node.is_some_and(|node| node.refused >= Some(revision))
+                is_settled &= progress.is_some_and(|progress| progress.has_refused(revision))
                     || away::has_refused(&elsewhere, id, revision);
             }
         }
         (acks, is_settled)
+    }
+
+    /// Who might get a risky change first: preferably one that holds what the others do,
+    /// and the one with the least to lose.
+    pub(crate) fn canary(&self, released: &Point, except: Option<&NodeId>) -> Option<NodeId> {
+        let nodes = self.lock();
+        let fit = nodes.iter().filter(|(id, node)| {
+            let Record { progress, .. } = &node.record;
+            node.link.is_some()
+                && !node.record.is_draining()
+                && progress.acked.is_some()
+                && Some(*id) != except
+        });
+        let first = fit.min_by_key(|(id, node)| {
+            let record = &node.record;
+            let is_behind = record.progress.acked.as_ref() != Some(released);
+            (is_behind, record.requests_in_flight(), *id)
+        });
+        first.map(|(id, _)| id.clone())
+    }
+
+    /// What a node has answered; `None` if it is not connected.
+    pub(crate) fn answer(&self, id: &NodeId) -> Option<Answer> {
+        let nodes = self.lock();
+        let node = nodes.get(id).filter(|node| node.link.is_some())?;
+        Some(node.record.progress.answer())
+    }
+
+    /// Asks every connected node that can do it. Those whose queue is full are named.
+    pub(crate) fn tell_all(&self, capability: fleet::Capability, message: &Ask) -> Vec<NodeId> {
+        let nodes = self.lock();
+        let able = nodes
+            .iter()
+            .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)))
+            .filter(|(_, record, _)| record.facts.can(capability));
+        let failed = able.filter(|(_, _, link)| link.asks.try_send(message.clone()).is_err());
+        failed.map(|(id, _, _)| id.clone()).collect()
+    }
+
+    /// Asks one node. `false`: it is not connected, or takes nothing.
+    pub(crate) fn tell_one(&self, id: &NodeId, message: Ask) -> bool {
+        let nodes = self.lock();
+        let link = nodes.get(id).and_then(|node| node.link.as_ref());
+        link.is_some_and(|link| link.asks.try_send(message).is_ok())
+    }
+
+    /// Everything that is known, by id, and whether each is connected.
+    pub(crate) fn list(&self) -> Vec<(NodeId, Record, bool)> {
+        let nodes = self.lock();
+        let all = nodes
+            .iter()
+            .map(|(id, node)| (id.clone(), node.record.clone(), node.link.is_some()));
+        all.collect()
+    }
+
+    pub(crate) fn knows(&self, id: &NodeId) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// Takes a node off the list that is not connected.
+    pub(crate) fn forget(&self, id: &NodeId) -> Result<(), CannotForget> {
+        {
+            let mut nodes = self.lock();
+            match nodes.get(id) {
+                None => return Err(CannotForget::Unknown),
+                Some(Node { link: Some(_), .. }) => return Err(CannotForget::Connected),
+                Some(Node { link: None, .. }) => nodes.remove(id),
+            };
+        }
+        self.tell();
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Node>> {
@@ -287,12 +408,19 @@ impl Nodes {
     }
 
     fn tell(&self) {
-        let connected = self.lock().len();
+        let connected = self.lock().values().filter(|node| node.link.is_some()).count();
         self.shared
             .connected
             .set(i64::try_from(connected).unwrap_or(i64::MAX));
         self.shared.changed.send_replace(());
     }
+}
+
+/// Why a node stays on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CannotForget {
+    Unknown,
+    Connected,
 }
 
 // === impl Membership ===
@@ -302,30 +430,40 @@ impl Membership {
         &self.id
     }
 
-    pub(crate) fn acked(&self, revision: u64) {
-        self.update(|node| node.acked = Some(revision));
+    pub(crate) fn sent(&self, revision: u64) {
+        self.update(|record| record.progress.sent = Some(revision));
     }
 
-    pub(crate) fn refused(&self, revision: u64) {
-        self.update(|node| node.refused = Some(revision));
+    pub(crate) fn acked(&self, target: Target) {
+        self.update(|record| record.progress.acknowledge(target));
     }
 
-    pub(crate) fn set_draining(&self, is_draining: bool) {
-        self.update(|node| node.is_draining = is_draining);
+    pub(crate) fn refused(&self, point: Point, refusals: Vec<Refused>) {
+        self.update(|record| record.progress.refused = Some((point, refusals)));
+    }
+
+    pub(crate) fn reported(&self, status: fleet::NodeStatus) {
+        self.update(|record| record.report(status));
     }
 
     /// A replaced stream has no node any more that it could change.
-    fn update(&self, change: impl FnOnce(&mut Node)) {
+    fn update(&self, change: impl FnOnce(&mut Record)) {
         {
             let mut nodes = self.nodes.lock();
-            if self.replaced.is_cancelled() {
+            let Some(node) = self.own(&mut nodes) else {
                 return;
-            }
-            if let Some(node) = nodes.get_mut(&self.id) {
-                change(node);
-            }
+            };
+            change(&mut node.record);
+            node.record.last_seen_at = SystemTime::now();
         }
         self.nodes.tell();
+    }
+
+    fn own<'a>(&self, nodes: &'a mut BTreeMap<NodeId, Node>) -> Option<&'a mut Node> {
+        nodes.get_mut(&self.id).filter(|node| {
+            let link = node.link.as_ref();
+            link.is_some_and(|link| Arc::ptr_eq(&link.ending, &self.ending))
+        })
     }
 }
 
@@ -333,12 +471,48 @@ impl Drop for Membership {
     fn drop(&mut self) {
         {
             let mut nodes = self.nodes.lock();
-            if self.replaced.is_cancelled() {
-                return;
+            match self.own(&mut nodes) {
+                Some(node) => node.link = None,
+                None => return,
             }
-            nodes.remove(&self.id);
+            forget_oldest(&mut nodes);
         }
         self.nodes.tell();
+    }
+}
+
+/// Keeps those that are gone within their limit.
+fn forget_oldest(nodes: &mut BTreeMap<NodeId, Node>) {
+    let gone = || nodes.iter().filter(|(_, node)| node.link.is_none());
+    if gone().count() <= GONE_MAX {
+        return;
+    }
+    let oldest = gone().min_by_key(|(_, node)| node.record.last_seen_at);
+    if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+        nodes.remove(&id);
+    }
+}
+
+#[cfg(test)]
+impl Nodes {
+    /// A node of a test: it can probe or nothing.
+    pub(crate) fn join_test(&self, id: &str, can_probe: bool, acked: Option<u64>) -> Membership {
+        let mut facts = Facts::default();
+        if can_probe {
+            facts.capabilities = vec![fleet::Capability::Probe];
+        }
+        let id = NodeId::parse(id).expect("the name of a node");
+        self.join(id, facts, acked.map(Point::test))
+    }
+}
+
+#[cfg(test)]
+impl Target {
+    pub(crate) fn test(revision: u64) -> Self {
+        Self {
+            point: Point::test(revision),
+            complete_to: revision,
+        }
     }
 }
 
@@ -347,8 +521,6 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
-
-    const PROBE: [i32; 1] = [fleet::Capability::Probe as i32];
 
     fn prober(revision: u64) -> Wanted<'static> {
         Wanted {
@@ -377,11 +549,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_with_the_last_ack() {
         let nodes = nodes();
-        let (a, b) = (nodes.join(id("a"), &[], Some(7)), nodes.join(id("b"), &[], None));
+        let (a, b) = (
+            nodes.join_test("a", false, Some(7)),
+            nodes.join_test("b", false, None),
+        );
         let waiting = nodes.wait_acked(7, LONG);
         let acking = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            b.acked(9);
+            b.acked(Target::test(9));
         };
         let (acks, ()) = tokio::join!(waiting, acking);
         assert_eq!(
@@ -398,11 +573,11 @@ mod tests {
     async fn whoever_is_late_refuses_or_leaves_is_named() {
         let nodes = nodes();
         let (late, refusing) = (
-            nodes.join(id("late"), &[], Some(6)),
-            nodes.join(id("refusing"), &[], None),
+            nodes.join_test("late", false, Some(6)),
+            nodes.join_test("refusing", false, None),
         );
-        let leaving = nodes.join(id("leaving"), &[], None);
-        refusing.refused(7);
+        let leaving = nodes.join_test("leaving", false, None);
+        refusing.refused(Point::test(7), vec![]);
         let (acks, ()) = tokio::join!(nodes.wait_acked(7, Duration::from_secs(5)), async {
             drop(leaving)
         });
@@ -421,9 +596,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nodes_at_other_control_planes_are_waited_for_too() {
         let nodes = nodes();
-        let _here = nodes.join(id("a"), &[], Some(7));
+        let _here = nodes.join_test("a", false, Some(7));
         // It has moved here, and the one that it left does not know yet.
-        let _moved = nodes.join(id("b"), &[], Some(7));
+        let _moved = nodes.join_test("b", false, Some(7));
         let away = |acked| Away {
             acked,
             refused: None,
@@ -447,8 +622,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_alone_settle_it() {
         let nodes = nodes();
-        let refusing = nodes.join(id("a"), &[], None);
-        refusing.refused(7);
+        let refusing = nodes.join_test("a", false, None);
+        refusing.refused(Point::test(7), vec![]);
         let before = Instant::now();
         assert_eq!(nodes.wait_acked(7, LONG).await.pending, vec![id("a")]);
         assert_eq!(Instant::now(), before);
@@ -457,49 +632,114 @@ mod tests {
     #[test]
     fn the_newer_stream_of_a_node_wins() {
         let nodes = nodes();
-        let older = nodes.join(id("a"), &[], None);
-        let newer = nodes.join(id("a"), &PROBE, None);
-        assert!(older.replaced.is_cancelled() && !newer.replaced.is_cancelled());
-        older.acked(9);
+        let older = nodes.join_test("a", false, None);
+        let newer = nodes.join_test("a", true, None);
+        assert!(older.ending.token.is_cancelled() && !newer.ending.token.is_cancelled());
+        older.acked(Target::test(9));
         drop(older);
         assert_eq!(
             nodes.able(prober(1)).err(),
             Some(Lacking::Revision),
             "the older stream has no say"
         );
-        newer.acked(9);
+        newer.acked(Target::test(9));
         assert_eq!(nodes.able(prober(9)).unwrap().0, id("a"));
         drop(newer);
-        assert_eq!(nodes.able(prober(1)).err(), Some(Lacking::Node));
+        assert_eq!(nodes.able(prober(0)).err(), Some(Lacking::Node));
         assert_eq!(nodes.shared.connected.get(), 0);
     }
 
     #[test]
     fn a_draining_node_is_not_asked_to_probe() {
         let nodes = nodes();
-        let node = nodes.join(id("a"), &PROBE, Some(1));
+        let node = nodes.join_test("a", true, Some(1));
         assert!(nodes.able(prober(1)).is_ok());
-        node.set_draining(true);
+        node.reported(fleet::NodeStatus {
+            draining: true,
+            ..Default::default()
+        });
         assert_eq!(nodes.able(prober(1)).err(), Some(Lacking::Node));
+    }
+
+    #[test]
+    fn the_first_to_get_a_change_holds_what_the_others_do_and_has_little_to_lose() {
+        let nodes = nodes();
+        let busy = |requests| fleet::NodeStatus {
+            requests_in_flight: requests,
+            ..Default::default()
+        };
+        let behind = nodes.join_test("behind", false, Some(1));
+        let first = nodes.join_test("first", false, Some(7));
+        let second = nodes.join_test("second", false, Some(7));
+        first.reported(busy(5));
+        second.reported(busy(3));
+        let canary = |except: Option<&str>| nodes.canary(&Point::test(7), except.map(id).as_ref());
+        assert_eq!(canary(None), Some(id("second")));
+        assert_eq!(canary(Some("second")), Some(id("first")));
+        drop((first, second));
+        assert_eq!(canary(None), Some(id("behind")));
+        drop(behind);
+        assert_eq!(canary(None), None);
+    }
+
+    #[test]
+    fn who_lacks_something_before_the_revision_is_not_asked() {
+        let nodes = nodes();
+        let node = nodes.join_test("a", true, None);
+        node.acked(Target {
+            complete_to: 3,
+            ..Target::test(9)
+        });
+        let able = |revision| nodes.able(prober(revision)).err();
+        assert_eq!((able(3), able(4)), (None, Some(Lacking::Revision)));
+        assert_eq!(nodes.judge(&mut BTreeSet::new(), 9).0.acknowledged, [id("a")]);
+    }
+
+    #[test]
+    fn nodes_that_are_gone_are_remembered_up_to_a_limit() {
+        let nodes = nodes();
+        for n in 0..GONE_MAX + 5 {
+            drop(nodes.join_test(&n.to_string(), false, Some(1)));
+        }
+        assert_eq!(nodes.list().len(), GONE_MAX);
+        let node = nodes.join_test("a", false, None);
+        assert_eq!(nodes.forget(&id("a")), Err(CannotForget::Connected));
+        drop(node);
+        assert_eq!(nodes.forget(&id("a")), Ok(()));
+        assert_eq!(nodes.forget(&id("a")), Err(CannotForget::Unknown));
+    }
+
+    #[tokio::test]
+    async fn what_is_said_to_all_reaches_those_who_can_do_it() {
+        let nodes = nodes();
+        let mut able = nodes.join_test("able", true, None);
+        let mut other = nodes.join_test("other", false, None);
+        let probe = Ask::Probe(fleet::Probe::default());
+        assert_eq!(nodes.tell_all(fleet::Capability::Probe, &probe), []);
+        assert!(able.asks.try_recv().is_ok() && other.asks.try_recv().is_err());
+        for _ in 0..ASK_QUEUE {
+            assert!(nodes.tell_one(&id("able"), probe.clone()));
+        }
+        assert_eq!(nodes.tell_all(fleet::Capability::Probe, &probe), [id("able")]);
     }
 
     #[test]
     fn who_holds_the_newest_is_asked_or_who_is_named() {
         let nodes = nodes();
         let _members =
-            [("a", 2), ("b", 3), ("c", 3)].map(|(name, acked)| nodes.join(id(name), &PROBE, Some(acked)));
+            [("a", 2), ("b", 3), ("c", 3)].map(|(name, acked)| nodes.join_test(name, true, Some(acked)));
         let asked = |wanted| nodes.able(wanted).map(|(id, _)| id);
-        assert_eq!(asked(prober(0)), Ok(id("b")));
+        assert_eq!(asked(prober(0)).ok(), Some(id("b")));
         let named = |node| Wanted {
             node: Some(node),
             ..prober(0)
         };
-        assert_eq!(asked(named("a")), Ok(id("a")));
-        assert_eq!(asked(named("d")), Err(Lacking::Node));
+        assert_eq!(asked(named("a")).ok(), Some(id("a")));
+        assert_eq!(asked(named("d")).err(), Some(Lacking::Node));
         let explain = Wanted {
             capability: fleet::Capability::Explain,
             ..prober(0)
         };
-        assert_eq!(asked(explain), Err(Lacking::Node));
+        assert_eq!(asked(explain).err(), Some(Lacking::Node));
     }
 }

@@ -54,6 +54,19 @@ pub struct ResourceChange {
     pub now: Option<Resource>,
 }
 
+impl ResourceChange {
+    /// The revision that made it what it is; unknown once it is gone.
+    #[must_use]
+    pub fn revision(&self) -> Option<u64> {
+        self.now.as_ref().map(|now| match now {
+            Resource::Provider(it) => it.revision,
+            Resource::ApiKey(it) => it.revision,
+            Resource::ModelRule(it) => it.revision,
+            Resource::Settings(it) => it.revision,
+        })
+    }
+}
+
 /// What data planes have to be told since some revision, each thing once.
 #[derive(Debug, Clone)]
 pub struct Changes {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::fleet_service_client::FleetServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
 use clap::Parser;
 use tempfile::TempDir;
@@ -120,6 +121,25 @@ impl Bridge {
 
     async fn admin(&self) -> SignedIn {
         self.signed_in(EMAIL).await
+    }
+
+    /// Waits until these nodes have acknowledged a revision.
+    async fn wait_for_acks(&self, names: &[&str], revision: u64) {
+        let mut fleet = FleetServiceClient::new(self.admin().await);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let nodes = fleet.list_nodes(admin::ListNodesRequest {}).await;
+            let nodes = nodes.unwrap().into_inner().nodes;
+            let has_acked = |name: &&str| {
+                let mut nodes = nodes.iter();
+                nodes.any(|node| node.id == **name && node.acknowledged_revision >= revision)
+            };
+            if names.iter().all(has_acked) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{nodes:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn add_user(&self, email: &str, role: admin::Role, must_change_password: bool) -> admin::User {

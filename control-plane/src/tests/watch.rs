@@ -1,5 +1,6 @@
 //! The stream of a data plane, from the data plane's side.
 
+mod changes;
 pub(super) mod node;
 mod stuck;
 

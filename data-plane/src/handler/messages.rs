@@ -29,6 +29,7 @@ use crate::{
     relay::{Committed, Outcome, Relay},
     request_id::RequestId,
     routing::{self, Candidate},
+    running::Leash,
     snapshot::{KeyId, Snapshot},
     upstream::{
         failover::{self, Order},
@@ -75,8 +76,16 @@ async fn serve(
         id: meter.id().clone(),
         limits: meter.trail().limits.clone(),
     };
-    let walk = walk(Arc::clone(node), admitted, meter, arrived, tell_hold).boxed();
-    Ok(answer(node, walk, head).await)
+    let leash = node.leash(admitted.key);
+    let asked = walk(
+        Arc::clone(node),
+        leash.clone(),
+        admitted,
+        meter,
+        arrived,
+        tell_hold,
+    );
+    Ok(answer(node, leash, asked.boxed(), head).await)
 }
 
 /// What an answer may begin with before anything of it is there.
@@ -161,6 +170,7 @@ pub(super) fn authenticate(
 /// Parse, plan, ask: up to the first content of an answer.
 async fn walk(
     node: Arc<Node>,
+    leash: Leash,
     admitted: Admitted,
     mut meter: Box<Meter>,
     arrived: Instant,
@@ -211,7 +221,7 @@ async fn walk(
         // An answer that is there may go out.
         biased;
         result = asking => result,
-        () = node.life.cutting() => Err(Error::Draining),
+        error = leash.wait() => Err(error),
     };
     Outcome { meter, result }
 }
@@ -230,15 +240,20 @@ fn without_output(request: &anthropic::Request<'_>) -> (Vec<u8>, LossList) {
 }
 
 /// Waits for the walk; a streaming client gets its head after a while in any case.
-async fn answer(node: &Arc<Node>, mut walk: BoxFuture<'static, Outcome>, head: Head) -> Response {
+async fn answer(
+    node: &Arc<Node>,
+    leash: Leash,
+    mut walk: BoxFuture<'static, Outcome>,
+    head: Head,
+) -> Response {
     let Head { hold, id, limits } = head;
     let outcome = tokio::select! {
         // An answer that is there is better than a ping.
         biased;
         outcome = &mut walk => outcome,
         () = head_is_due(hold.clone()) => {
-            let (life, metrics) = (Arc::clone(&node.life), Arc::clone(&node.metrics));
-            let mut response = events(Relay::waiting(walk, life, metrics, id));
+            let metrics = Arc::clone(&node.metrics);
+            let mut response = events(Relay::waiting(walk, leash, metrics, id));
             stamp::limits(response.headers_mut(), &limits);
             return response;
         }
@@ -248,7 +263,7 @@ async fn answer(node: &Arc<Node>, mut walk: BoxFuture<'static, Outcome>, head: H
         Err(error) => metered::refuse(meter, error),
         Ok(Committed::Flow(flow)) => {
             let trail = meter.trail().clone();
-            let mut response = events(Relay::content(flow, meter, Arc::clone(&node.life)));
+            let mut response = events(Relay::content(flow, meter, leash));
             stamp::trail(response.headers_mut(), &trail);
             response
         }

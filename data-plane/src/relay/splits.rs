@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     metrics::Metrics,
     routing::Candidate,
+    running,
     snapshot::{
         Snapshot,
         decode::tests::{provider_of, snapshot},
@@ -127,7 +128,7 @@ impl Stage {
             .unwrap();
         let flow = Flow::new(Body::of(chunks), stream, out, end, admission);
         let id = meter.id().to_string();
-        let relay = Relay::content(Box::new(flow), meter, Arc::new(Life::default()));
+        let relay = Relay::content(Box::new(flow), meter, running::tests::leash(&Arc::default()));
         let ((), client) = tokio::join!(send(upstream, pieces), relay.collect());
         let client = String::from_utf8(client.unwrap().to_bytes().to_vec()).unwrap();
         let pings = std::str::from_utf8(PING).unwrap();

@@ -13,9 +13,11 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::*;
 use crate::{
+    life::Life,
     metrics::{Metrics, TokenLabels},
     overload::Budget,
     routing::Candidate,
+    running,
     snapshot::{Snapshot, decode::tests::snapshot},
     upstream::{
         admission::Upstreams,
@@ -41,6 +43,7 @@ struct Stage {
     upstream: Chunks,
     upstreams: Arc<Upstreams>,
     life: Arc<Life>,
+    leash: Leash,
     memory: Arc<Budget>,
 }
 
@@ -112,12 +115,14 @@ impl Stage {
             admission,
         );
         let life = Arc::new(Life::default());
-        let relay = Relay::content(Box::new(flow), meter(&metrics), Arc::clone(&life));
+        let leash = running::tests::leash(&life);
+        let relay = Relay::content(Box::new(flow), meter(&metrics), leash.clone());
         Self {
             relay,
             upstream,
             upstreams,
             life,
+            leash,
             memory,
         }
     }
@@ -131,13 +136,15 @@ impl Stage {
             Arc::default(),
         ));
         let life = Arc::new(Life::default());
-        let relay = Relay::waiting(walk, Arc::clone(&life), metrics, RequestId::new());
+        let leash = running::tests::leash(&life);
+        let relay = Relay::waiting(walk, leash.clone(), metrics, RequestId::new());
         let (upstream, _) = unbounded_channel();
         Self {
             relay,
             upstream,
             upstreams,
             life,
+            leash,
             memory: Budget::new(0),
         }
     }
@@ -361,6 +368,21 @@ async fn the_end_of_the_process_cuts_what_still_runs() {
         let rest = stage.rest().await;
         assert!(rest.contains("overloaded_error"), "{rest}");
     }
+    assert!(streaming.upstream.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_taken_away_ends_its_streams_within_two_seconds() {
+    let mut streaming = Stage::streaming();
+    streaming.next().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    streaming.leash.end();
+    let rest = streaming.rest().await;
+    assert!(
+        rest.contains("permission_error") && rest.contains("revoked"),
+        "{rest}"
+    );
+    assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(streaming.upstream.is_closed());
 }
 

@@ -35,7 +35,7 @@ use self::{
     link::Link,
 };
 use super::{
-    Snapshot, Version,
+    KeyId, Snapshot, Version,
     cache::{Cache, Inbox, Restored},
     decode,
 };
@@ -220,9 +220,7 @@ impl Stream<'_> {
             }
             Down::Explain(question) => self.explain(question),
             Down::KeyShares(told) => shares::take(told, &self.watcher.node.limits, Instant::now()),
-            Down::TerminateStreams(_) => {
-                warn!("the control plane asks for what this node does not offer");
-            }
+            Down::TerminateStreams(proto::TerminateStreams { key_ids }) => self.terminate(&key_ids),
         }
     }
 
@@ -281,6 +279,7 @@ impl Stream<'_> {
             live,
             metrics,
             upstreams,
+            running,
             ..
         } = &*self.watcher.node;
         let version = snapshot.version;
@@ -288,6 +287,8 @@ impl Stream<'_> {
         let snapshot = Arc::new(snapshot);
         upstreams.follow(&snapshot);
         live.swap(Arc::clone(&snapshot), Instant::now());
+        let ended = running.follow(&snapshot);
+        metrics.process.ended_with_key.inc_by(ended);
         self.send(Up::Ack(proto::Ack {
             version: Some(message::version(version)),
         }));
@@ -368,6 +369,14 @@ impl Stream<'_> {
     fn has_lost(&self, sent: Version, held: Version) -> bool {
         let is_newer = (sent.epoch, sent.revision) > (held.epoch, held.revision);
         sent.cluster == held.cluster && is_newer && self.refused != Some(sent)
+    }
+
+    fn terminate(&self, key_ids: &[String]) {
+        let keys = key_ids.iter().filter_map(|id| KeyId::parse(id.as_bytes()));
+        let node = &self.watcher.node;
+        let ended = node.running.end(keys, node.live.held().as_deref());
+        node.metrics.process.ended_with_key.inc_by(ended);
+        info!(keys = key_ids.len(), ended, "requests end with their keys");
     }
 
     fn resync(&self, reason: &str) {

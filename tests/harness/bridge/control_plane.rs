@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::wait_until_ready;
+use super::{metric, wait_until_ready};
 use crate::admin;
 use crate::process::{Process, Program, binary, free_port};
 
@@ -99,6 +99,11 @@ impl ControlPlane {
     pub async fn wait_until_ready(&mut self) -> Result<()> {
         let ops_port = self.ops_port;
         wait_until_ready(ops_port, self.process()?).await
+    }
+
+    /// One figure of its metrics, without labels.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        metric(self.ops_port, name).await
     }
 
     pub fn kill(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{status_of, wait_until_ready};
+use super::{metric, status_of, wait_until_ready};
 use crate::process::{Process, Program, binary, free_port};
 use crate::wait;
 
@@ -138,12 +138,7 @@ impl Node {
 
     /// One figure of its metrics, without labels.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let metrics = self.metrics().await?;
-        let found = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let found = found.with_context(|| format!("there is no metric {name}"))?;
-        Ok(found.trim().parse()?)
+        metric(self.ops_port, name).await
     }
 
     pub fn metrics_url(&self) -> String {

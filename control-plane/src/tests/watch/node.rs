@@ -1,5 +1,7 @@
 //! A data plane that does only what a test tells it to.
 
+use std::collections::BTreeMap;
+
 use bridge_proto::fleet::v1 as fleet;
 use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
@@ -35,6 +37,58 @@ impl Snapshot {
                 _ => None,
             })
             .collect()
+    }
+}
+
+impl Snapshot {
+    pub(in crate::tests) fn providers(&self) -> Vec<&str> {
+        self.resources
+            .iter()
+            .filter_map(|resource| match resource.kind.as_ref()? {
+                fleet::resource::Kind::Provider(provider) => Some(provider.name.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// By the contract: only on what is held, and only if the hash fits afterwards.
+    pub(in crate::tests) fn apply(&mut self, delta: &fleet::Delta) {
+        assert_eq!(delta.from.as_ref(), Some(&self.version));
+        let mut encoded: BTreeMap<_, _> = self
+            .resources
+            .iter()
+            .map(|resource| (key_of(resource), resource.encode_to_vec()))
+            .collect();
+        for key in &delta.removed {
+            encoded.remove(&(key.kind, key.id.clone()));
+        }
+        for upsert in &delta.upserts {
+            let resource = fleet::Resource::decode(upsert.clone()).unwrap();
+            encoded.insert(key_of(&resource), upsert.to_vec());
+        }
+        self.hash = encoded.values().fold(vec![0; 32], |hash, resource| {
+            hash.iter()
+                .zip(Sha256::digest(resource))
+                .map(|(a, b)| a ^ b)
+                .collect()
+        });
+        assert_eq!(self.hash, delta.state_hash);
+        let resources = encoded.values();
+        self.resources = resources
+            .map(|bytes| fleet::Resource::decode(bytes.as_slice()).unwrap())
+            .collect();
+        self.version = delta.to.clone().unwrap();
+    }
+}
+
+fn key_of(resource: &fleet::Resource) -> (i32, String) {
+    use fleet::resource::Kind;
+    match resource.kind.as_ref().unwrap() {
+        Kind::Provider(it) => (fleet::ResourceKind::Provider.into(), it.name.clone()),
+        Kind::ApiKey(it) => (fleet::ResourceKind::ApiKey.into(), it.id.clone()),
+        Kind::ModelRule(it) => (fleet::ResourceKind::ModelRule.into(), it.id.clone()),
+        Kind::Settings(_) => (fleet::ResourceKind::Settings.into(), String::new()),
+        Kind::BreakerOverride(it) => (fleet::ResourceKind::BreakerOverride.into(), it.id.clone()),
     }
 }
 
@@ -145,6 +199,13 @@ impl Node {
                 return snapshot;
             }
             self.ack(&snapshot.version);
+        }
+    }
+
+    pub(in crate::tests) async fn delta(&mut self) -> fleet::Delta {
+        match self.next_news().await {
+            Down::Delta(delta) => delta,
+            other => panic!("no change: {other:?}"),
         }
     }
 }

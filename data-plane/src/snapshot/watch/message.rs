@@ -44,6 +44,7 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
         capabilities: vec![
             proto::Capability::Delta.into(),
             proto::Capability::Probe.into(),
+            proto::Capability::TerminateStreams.into(),
             proto::Capability::AnthropicProviders.into(),
             proto::Capability::Explain.into(),
             proto::Capability::KeyLimits.into(),

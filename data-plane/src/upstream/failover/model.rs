@@ -21,11 +21,10 @@ use self::upstreams::{Calls, serve};
 use super::{Order, run};
 use crate::{
     error::Error,
-    life::Life,
     metrics::Metrics,
     relay::{Committed, Relay},
     request_id::RequestId,
-    routing,
+    routing, running,
     snapshot::{Provider, Snapshot, decode::tests as fixture},
     upstream::{admission::Upstreams, client::Client, pass::Asked},
     usage::meter::Meter,
@@ -281,7 +280,7 @@ async fn walk(case: &Case, snapshot: &Arc<Snapshot>, upstreams: &Arc<Upstreams>)
             End::Answered
         }
         Ok(Committed::Flow(flow)) => {
-            let relay = Relay::content(flow, meter, Arc::new(Life::default()));
+            let relay = Relay::content(flow, meter, running::tests::leash(&Arc::default()));
             let bytes = relay.collect().await.unwrap().to_bytes();
             judge(&String::from_utf8_lossy(&bytes))
         }

@@ -193,7 +193,7 @@ fn one_key_costs_the_same_among_many() {
     let cost = |keys: usize| {
         let all: Vec<_> = (0..keys).map(|n| key(&format!("{n:012}"), "")).collect();
         let all = [fixture::resources(), all].concat();
-        let held = snapshot_of(all.clone());
+        let held = snapshot_of(all);
         let mut state_hash = held.state_hash;
         let added = key("added0000000", "");
         toggle(&mut state_hash, &added);
