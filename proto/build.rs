@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 19] = [
+const FILES: [&str; 20] = [
     "bridge/admin/v1/api_key.proto",
     "bridge/admin/v1/audit.proto",
     "bridge/admin/v1/auth.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 19] = [
     "bridge/admin/v1/health.proto",
     "bridge/admin/v1/model.proto",
     "bridge/admin/v1/provider.proto",
+    "bridge/admin/v1/operations.proto",
     "bridge/admin/v1/routing.proto",
     "bridge/admin/v1/service_token.proto",
     "bridge/admin/v1/settings.proto",

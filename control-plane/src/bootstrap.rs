@@ -91,26 +91,40 @@ pub struct Report {
 pub async fn unlock(store: &Store, source: &MasterKeySource, now: SystemTime) -> Result<Keyring, Error> {
     let name = SealedName::KeyCheck;
     let check = store.sealed(name).await?;
-    let keyring = Keyring::new(MasterKey::load(source, check.is_some())?);
-    match check {
-        Some(sealed) => {
-            keyring
-                .open_own(name.as_str(), &sealed)
-                .map_err(|_| Error::WrongMasterKey)?;
-        }
-        None => {
-            let change = Change::PutSealed(name, keyring.seal_own(name.as_str(), KEY_CHECK)?);
-            let audit = AuditEntry::new(Actor::System, METHOD, "key_check", Origin::default(), now);
-            store
-                .commit(Commit {
-                    changes: vec![change],
-                    audit,
-                    idempotency: None,
-                })
-                .await?;
-        }
+    let keyring = open_keyring(source, check.as_deref())?;
+    if check.is_none() {
+        let change = Change::PutSealed(name, keyring.seal_own(name.as_str(), KEY_CHECK)?);
+        let audit = AuditEntry::new(Actor::System, METHOD, "key_check", Origin::default(), now);
+        store
+            .commit(Commit {
+                changes: vec![change],
+                audit,
+                idempotency: None,
+            })
+            .await?;
     }
     Ok(keyring)
+}
+
+/// Loads the master key and proves that it is the one of what was sealed, if anything was. A
+/// change of the key that was broken off after it had happened is brought to its end.
+pub fn open_keyring(source: &MasterKeySource, check: Option<&[u8]>) -> Result<Keyring, Error> {
+    let keyring = Keyring::new(MasterKey::load(source, check.is_some())?);
+    let Some(sealed) = check else {
+        return Ok(keyring);
+    };
+    let opens = |keyring: &Keyring| keyring.open_own(SealedName::KeyCheck.as_str(), sealed).is_ok();
+    if opens(&keyring) {
+        return Ok(keyring);
+    }
+    let (MasterKeySource::File(path) | MasterKeySource::MadeFile(path)) = source else {
+        return Err(Error::WrongMasterKey);
+    };
+    let next = MasterKey::next(path)?.map(Keyring::new).filter(opens);
+    let next = next.ok_or(Error::WrongMasterKey)?;
+    MasterKey::take_next(path)?;
+    tracing::warn!(path = %path.display(), "the new master key has taken its place");
+    Ok(next)
 }
 
 /// Fills a new store. `None`: it is not new, and nothing is touched.

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use crate::domain::{Email, settings};
 
-pub use args::Cli;
+pub use args::{Cli, Command};
 
 /// Everything that `run` needs to know.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ pub mod domain;
 mod explain;
 mod grpc;
 pub mod import;
+pub mod operations;
 mod probe;
 pub mod secrets;
 mod server;
@@ -60,7 +61,7 @@ use store::{OpenError, Store};
 use sweeper::Sweeper;
 use telemetry::Metrics;
 
-pub use config::{Cli, Config, Mistakes};
+pub use config::{Cli, Command, Config, Mistakes};
 
 /// How long calls that are under way may take to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
@@ -179,6 +180,7 @@ impl Plane {
             stopping: stopping.clone(),
             probes,
             explains: Explains::default(),
+            tasks: tasks.clone(),
             metrics: metrics.clone(),
         };
         tasks.spawn(elsewhere::run(

@@ -4,7 +4,7 @@ mod hardening;
 
 use std::process::ExitCode;
 
-use bridge_control_plane::{Cli, run};
+use bridge_control_plane::{Cli, Command, operations, run};
 use clap::Parser;
 
 #[tokio::main]
@@ -12,14 +12,20 @@ async fn main() -> ExitCode {
     if let Err(error) = hardening::harden() {
         return fail(&error);
     }
-    let config = match Cli::parse().check(|variable| std::env::var(variable).ok()) {
+    let environment = |variable: &str| std::env::var(variable).ok();
+    let cli = Cli::parse();
+    let command = cli.command();
+    let config = match cli.check(environment) {
         Ok(config) => config,
         Err(mistakes) => return fail(&mistakes),
     };
-    match run(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    let done = match command {
+        Command::Serve => run(config).await.map_err(|error| fail(&error)),
+        command => operations::run(command, config, environment)
+            .await
+            .map_err(|error| fail(&error)),
+    };
+    done.err().unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Tells the causes too, where the error itself does not.

@@ -6,7 +6,10 @@
 
 use crate::domain::service_token::{
     Action,
-    Area::{self, ApiKeys, Audit, Config, Fleet, Health, Models, Providers, Routing, Settings, Stats, Users},
+    Area::{
+        self, ApiKeys, Audit, Config, Fleet, Health, Models, Operations, Providers, Routing, Settings, Stats,
+        Users,
+    },
     Scope,
 };
 use crate::domain::user::Role;
@@ -215,6 +218,11 @@ const TABLE: &[(&str, Access, ByToken)] = &[
     ("/bridge.admin.v1.ConfigService/Export", READ, Read(Config)),
     ("/bridge.admin.v1.ConfigService/Plan", READ, Read(Config)),
     ("/bridge.admin.v1.ConfigService/Apply", OPERATE, Write(Config)),
+    (
+        "/bridge.admin.v1.OperationsService/Backup",
+        ADMIN,
+        Write(Operations),
+    ),
     (
         "/bridge.admin.v1.AuditService/ListEntries",
         ADMIN_READ,

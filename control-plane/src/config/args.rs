@@ -1,16 +1,20 @@
 //! The command line, as it is written: nothing is checked here, so that all mistakes
 //! can be reported together.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::domain::user::DEFAULT_ADMIN_EMAIL;
 
 const SECRETS_HELP: &str = "Secrets are read from the environment only:
+  ADMIN_TOKEN      who asks a running control plane for a backup
   ADMIN_PASSWORD   password of the first admin [default: admin123, which opens nothing but ChangePassword]
   DATABASE_URL     PostgreSQL database in place of a folder, for any number of control planes;
                    postgres://user:password@host:5432/database, encrypted off this machine unless ?sslmode= says otherwise
   JWT_SECRET_KEY   key that signs access tokens, at least 32 bytes [default: made at first start, kept sealed]
   MASTER_KEY       key that seals provider secrets [default: a file, see --master-key-file]
+  NEW_MASTER_KEY   the key that rotate-master-key changes to [default: one is made where MASTER_KEY_FILE is]
   NODE_TOKEN       what a data plane proves itself with [default: a file, see --node-token-file]";
 
 /// Control plane of the Anthropic OpenAI Bridge.
@@ -23,10 +27,26 @@ pub struct Cli {
     pub(super) flags: Flags,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub(super) enum Command {
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
     /// Serve the admin and the data planes (the default).
     Serve,
+    /// Copy the whole installation into a file (`-`: standard output), also while the control
+    /// plane runs; on a folder it is asked then, with an admin's token in ADMIN_TOKEN.
+    Backup { file: PathBuf },
+    /// Make a new epoch of an installation, of a backup, where none is. Sessions end.
+    Restore { file: PathBuf },
+    /// The same as `backup`, to take the installation to another database.
+    Export { file: PathBuf },
+    /// Take an exported installation over into an empty database, or the providers, rules and
+    /// settings of a `provider.json` into an installation that is there.
+    Import { file: PathBuf },
+    /// Read all of the database, or of a backup, and tell whether it is whole.
+    Verify { file: Option<PathBuf> },
+    /// Make ADMIN_EMAIL an enabled admin with ADMIN_PASSWORD, or with a password that is told.
+    ResetAdmin,
+    /// Wrap all secrets by another master key: NEW_MASTER_KEY, or one that is made.
+    RotateMasterKey,
 }
 
 #[derive(Debug, Args)]

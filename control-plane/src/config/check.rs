@@ -24,12 +24,15 @@ pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
 const DATABASE_PATH_DEFAULT: &str = "./data/control-plane";
 
 impl Cli {
+    /// What is to be done.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.command.clone().unwrap_or(Command::Serve)
+    }
+
     /// Checks everything. Secrets come from `environment`.
     pub fn check(self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
-        let Self {
-            command: Some(Command::Serve) | None,
-            flags,
-        } = self;
+        let Self { command: _, flags } = self;
         let mut check = Check {
             mistakes: Vec::new(),
             environment,

@@ -18,6 +18,7 @@ mod health;
 pub(crate) mod interceptor;
 mod mask;
 mod model;
+mod operations;
 mod page;
 mod provider;
 mod routing;
@@ -40,6 +41,7 @@ use bridge_proto::admin::v1::config_service_server::{self, ConfigServiceServer};
 use bridge_proto::admin::v1::fleet_service_server::{self, FleetServiceServer};
 use bridge_proto::admin::v1::health_service_server::{self, HealthServiceServer};
 use bridge_proto::admin::v1::model_service_server::{self, ModelServiceServer};
+use bridge_proto::admin::v1::operations_service_server::{self, OperationsServiceServer};
 use bridge_proto::admin::v1::provider_service_server::{self, ProviderServiceServer};
 use bridge_proto::admin::v1::routing_service_server::{self, RoutingServiceServer};
 use bridge_proto::admin::v1::service_token_service_server::{self, ServiceTokenServiceServer};
@@ -50,6 +52,7 @@ use bridge_proto::fleet::v1::usage_service_server::UsageServiceServer;
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{self, Health, HealthServer};
 
@@ -69,7 +72,8 @@ use crate::telemetry::Metrics;
 const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The services of the admin listener, as health and reflection know them.
-pub(crate) const ADMIN_SERVICES: [&str; 13] = [
+pub(crate) const ADMIN_SERVICES: [&str; 14] = [
+    operations_service_server::SERVICE_NAME,
     service_token_service_server::SERVICE_NAME,
     fleet_service_server::SERVICE_NAME,
     health_service_server::SERVICE_NAME,
@@ -98,6 +102,8 @@ pub(crate) struct AdminParts {
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
     pub(crate) checks: Checks,
+    /// For what goes on beside a call.
+    pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Metrics,
 }
 
@@ -113,6 +119,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         probes,
         explains,
         checks,
+        tasks,
         metrics,
     } = parts;
     let commits = commits::Commits::new(store.clone(), metrics.clone());
@@ -165,6 +172,12 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
     };
+    let operations = operations::Operations {
+        store: store.clone(),
+        commits: commits.clone(),
+        turn: Arc::new(Semaphore::new(1)),
+        tasks,
+    };
     let stats = stats::Stats::new(store.clone());
     let audit = audit::Audit::new(store.clone());
     let service_tokens = service_token::ServiceTokens {
@@ -191,6 +204,9 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
         .add_service(ConfigServiceServer::new(config).max_decoding_message_size(config::REQUEST_BYTES_MAX))
+        .add_service(
+            OperationsServiceServer::new(operations).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),
+        )
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
 }
 

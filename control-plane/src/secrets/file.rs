@@ -68,6 +68,28 @@ pub(super) fn create(path: &Path, secret: &SecretString) -> Result<(), SecretFil
     })
 }
 
+/// Puts `next` in the place of `path`, which is kept as `kept`. A crash leaves `path` there,
+/// old or new.
+pub(super) fn replace(path: &Path, next: &Path, kept: &Path) -> Result<(), SecretFileError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let replace = || -> io::Result<()> {
+        match fs::remove_file(kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        fs::hard_link(path, kept)?;
+        fs::rename(next, path)?;
+        File::open(folder)?.sync_all()
+    };
+    replace().map_err(|source| SecretFileError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

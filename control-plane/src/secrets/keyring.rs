@@ -174,7 +174,29 @@ impl Keyring {
         })
     }
 
+    /// The same secrets with their key wrapped by another master key.
+    pub fn rewrap(&self, provider: &Provider, next: &Self) -> Result<Credentials, SealError> {
+        let mut credentials = provider.credentials.clone();
+        if let Some(sealed) = &mut credentials.sealed {
+            let record = record_of(&provider.spec.name);
+            let place = Place {
+                record: &record,
+                origin: provider.spec.endpoint.base_url.origin(),
+            };
+            let key = self.record_key(&place, sealed)?;
+            sealed.wrapped_key = seal(&cipher(next.master.as_bytes()), &place, RECORD_KEY_FIELD, &key)?;
+            sealed.master_key_id.clone_from(&next.id);
+        }
+        Ok(credentials)
+    }
+
     fn unwrap_key(&self, place: &Place<'_>, sealed: &SealedSecrets) -> Result<XChaCha20Poly1305, SealError> {
+        let key = self.record_key(place, sealed)?;
+        let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(|_| refused(place))?;
+        Ok(cipher(key))
+    }
+
+    fn record_key(&self, place: &Place<'_>, sealed: &SealedSecrets) -> Result<Zeroizing<Vec<u8>>, SealError> {
         if sealed.master_key_id != self.id {
             let found = sealed.master_key_id.clone();
             return Err(SealError::OtherMasterKey {
@@ -183,14 +205,12 @@ impl Keyring {
                 expected: self.id.clone(),
             });
         }
-        let key = open(
+        open(
             &cipher(self.master.as_bytes()),
             place,
             RECORD_KEY_FIELD,
             &sealed.wrapped_key,
-        )?;
-        let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(|_| refused(place))?;
-        Ok(cipher(key))
+        )
     }
 }
 
@@ -349,6 +369,19 @@ mod tests {
             damaged.credentials.sealed.as_mut().unwrap().wrapped_key[place] ^= 1;
             assert!(keyring.open_provider(&damaged).is_err(), "byte {place}");
         }
+    }
+
+    #[test]
+    fn what_is_wrapped_anew_opens_with_the_new_key_alone() {
+        let (old, new) = (keyring(), keyring());
+        let before = sealed(&old);
+        let mut after = before.clone();
+        after.credentials = old.rewrap(&before, &new).unwrap();
+        let secrets = new.open_provider(&after).unwrap();
+        assert_eq!(secrets.api_key.unwrap().expose_secret(), "sk-0123456789abcdef");
+        assert!(old.open_provider(&after).is_err() && new.rewrap(&before, &old).is_err());
+        let fields = |provider: &Provider| provider.credentials.sealed.clone().unwrap().fields;
+        assert!(fields(&before) == fields(&after), "the secrets are not touched");
     }
 
     #[test]

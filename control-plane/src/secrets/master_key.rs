@@ -68,18 +68,50 @@ impl MasterKey {
         }
     }
 
+    /// The key that is to take the place of the one in this file, written beside it. One that
+    /// is there already was left by somebody who did not come to an end.
+    pub fn put_next(path: &Path, given: Option<Self>) -> Result<Self, MasterKeyError> {
+        let next = next_to(path);
+        if let Some(text) = file::read(&next)? {
+            return Self::parse(&text, &next.display().to_string());
+        }
+        let key = given.unwrap_or_else(|| Self(Zeroizing::new(rand::random())));
+        key.write(&next)?;
+        Ok(key)
+    }
+
+    /// The key beside this file, if a change to it was begun.
+    pub fn next(path: &Path) -> Result<Option<Self>, MasterKeyError> {
+        let next = next_to(path);
+        let text = file::read(&next)?;
+        text.map(|text| Self::parse(&text, &next.display().to_string()))
+            .transpose()
+    }
+
+    /// Puts the key beside this file in its place; answers where the old one is kept.
+    pub fn take_next(path: &Path) -> Result<PathBuf, MasterKeyError> {
+        let kept = path.with_added_extension("old");
+        file::replace(path, &next_to(path), &kept)?;
+        Ok(kept)
+    }
+
+    fn write(&self, path: &Path) -> Result<(), MasterKeyError> {
+        let text: Zeroizing<String> =
+            Zeroizing::new(self.0.iter().map(|byte| format!("{byte:02x}")).collect());
+        Ok(file::create(path, &SecretString::from(text.as_str()))?)
+    }
+
     fn make(path: &Path) -> Result<Self, MasterKeyError> {
-        let key = Zeroizing::new(rand::random::<[u8; 32]>());
-        let text: Zeroizing<String> = Zeroizing::new(key.iter().map(|byte| format!("{byte:02x}")).collect());
-        file::create(path, &SecretString::from(text.as_str()))?;
+        let key = Self(Zeroizing::new(rand::random()));
+        key.write(path)?;
         tracing::warn!(
             path = %path.display(),
             "made a master key; without it the provider secrets cannot be read: back it up, apart from the store"
         );
-        Ok(Self(key))
+        Ok(key)
     }
 
-    fn parse(text: &SecretString, origin: &str) -> Result<Self, MasterKeyError> {
+    pub(crate) fn parse(text: &SecretString, origin: &str) -> Result<Self, MasterKeyError> {
         let malformed = || MasterKeyError::Malformed {
             origin: origin.to_owned(),
         };
@@ -110,6 +142,10 @@ impl MasterKey {
             .finalize();
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+fn next_to(path: &Path) -> PathBuf {
+    path.with_added_extension("next")
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {

@@ -80,6 +80,8 @@ pub enum SealedName {
 }
 
 impl SealedName {
+    pub const ALL: [Self; 2] = [Self::KeyCheck, Self::SigningKey];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -124,6 +124,8 @@ pub enum OpenError {
         .marker.display()
     )]
     MarkerDamaged { marker: PathBuf },
+    #[error("{place} holds an installation already; restore into an empty place, or move that one away")]
+    NotEmpty { place: String },
     #[error("{place} is damaged ({reason}); restore a backup. Nothing in it was changed")]
     Damaged { place: String, reason: String },
     #[error("{} did not open within {seconds} s: it is damaged or its disk hangs; check the disk, or restore a backup", .path.display())]

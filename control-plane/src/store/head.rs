@@ -28,6 +28,16 @@ pub(super) struct Installation {
     pub(super) epoch: u64,
 }
 
+impl Installation {
+    /// A new one.
+    pub(super) fn mint() -> Self {
+        Self {
+            cluster_id: rand::random(),
+            epoch: 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) revision: u64,

@@ -8,6 +8,7 @@
 mod audit_chain;
 mod audit_log;
 mod backend;
+mod backup;
 mod change;
 mod change_log;
 mod checks;
@@ -50,6 +51,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use audit_chain::AuditChain;
 pub use audit_log::{AuditAsk, AuditPage, AuditRow};
 pub use backend::Alone;
+pub use backup::{
+    Error as BackupError, Header as BackupHeader, Inspected, MAGIC as BACKUP_MAGIC, Sessions, inspect,
+};
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
 pub use history::{Between, Changed};

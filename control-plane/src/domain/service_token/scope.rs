@@ -28,6 +28,7 @@ areas! {
     Fleet = "fleet",
     Health = "health",
     Models = "models",
+    Operations = "operations",
     Providers = "providers",
     Routing = "routing",
     Settings = "settings",

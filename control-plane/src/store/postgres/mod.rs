@@ -26,7 +26,7 @@ use super::{
     Error, OpenError,
     backend::{Alone, Backend, Beside, Parts, View},
     family::Family,
-    head::{HEAD_KEY, Head},
+    head::{HEAD_KEY, Head, Installation},
     verify,
 };
 
@@ -52,13 +52,22 @@ struct Database {
 /// Opens the database, and makes its table if there is none. Blocks, while the
 /// database starts for at most half a minute.
 pub(super) fn open(url: &SecretString) -> Result<Parts, OpenError> {
+    open_as(url, None)
+}
+
+/// Fills a database without rows with an installation that exists already.
+pub(super) fn create(url: &SecretString, installation: Installation) -> Result<Parts, OpenError> {
+    open_as(url, Some(installation))
+}
+
+fn open_as(url: &SecretString, new: Option<Installation>) -> Result<Parts, OpenError> {
     let address = address::parse(url)?;
     let unusable = |failure: Failure| OpenError::Database {
         database: address.name.clone(),
         reason: failure.to_string(),
     };
     let client = Arc::new(Client::start(address.options.clone()).map_err(unusable)?);
-    let installation = schema::set_up(&client, &address.name)?;
+    let installation = schema::set_up(&client, &address.name, new)?;
     let damaged = |reason: String| OpenError::Damaged {
         place: address.name.clone(),
         reason,

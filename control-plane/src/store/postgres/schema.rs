@@ -34,7 +34,13 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// Which installation this is. Only a database without rows becomes a new one.
-pub(super) fn set_up(client: &Client, name: &str) -> Result<Installation, OpenError> {
+///
+/// `new`: it must have none, and becomes this installation.
+pub(super) fn set_up(
+    client: &Client,
+    name: &str,
+    new: Option<Installation>,
+) -> Result<Installation, OpenError> {
     let unusable = |reason: String| OpenError::Database {
         database: name.to_owned(),
         reason,
@@ -53,7 +59,7 @@ pub(super) fn set_up(client: &Client, name: &str) -> Result<Installation, OpenEr
             SERVER_VERSION_MIN / 10_000
         )));
     }
-    let installation = identify(client, &mut connection, name)?;
+    let installation = identify(client, &mut connection, name, new)?;
     client
         .wait(async { connection.execute("commit").await })
         .map_err(|failure| unusable(failure.to_string()))?;
@@ -85,7 +91,12 @@ async fn prepare(connection: &mut PgConnection) -> Result<(i32, bool), sqlx::Err
     Ok(about)
 }
 
-fn identify(client: &Client, connection: &mut PgConnection, name: &str) -> Result<Installation, OpenError> {
+fn identify(
+    client: &Client,
+    connection: &mut PgConnection,
+    name: &str,
+    new: Option<Installation>,
+) -> Result<Installation, OpenError> {
     let damaged = |reason: String| OpenError::Damaged {
         place: name.to_owned(),
         reason,
@@ -98,6 +109,9 @@ fn identify(client: &Client, connection: &mut PgConnection, name: &str) -> Resul
             found,
             known: SCHEMA,
         }),
+        Found::Installation(_) | Found::Strangers if new.is_some() => Err(OpenError::NotEmpty {
+            place: name.to_owned(),
+        }),
         Found::Installation(installation) => {
             let outdated = ledger::outdated_writers(&rows).map_err(|error| damaged(error.to_string()))?;
             drop(rows);
@@ -106,10 +120,7 @@ fn identify(client: &Client, connection: &mut PgConnection, name: &str) -> Resul
         }
         Found::Strangers => Err(damaged("there are records, but nothing says whose".to_owned())),
         Found::Nothing => {
-            let installation = Installation {
-                cluster_id: rand::random(),
-                epoch: 0,
-            };
+            let installation = new.unwrap_or_else(Installation::mint);
             let first = head::first_rows(&rows, installation).map_err(|error| damaged(error.to_string()))?;
             drop(rows);
             write(client, connection, &first).map_err(damaged)?;

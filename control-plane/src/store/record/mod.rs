@@ -27,8 +27,15 @@ pub(super) use past::{ReachRecord, decode_past, encode_past};
 pub(super) use rule_and_settings::SETTINGS_KEY;
 pub(super) use user::session_key;
 
-use super::{CommitError, Error, family::Family};
-use crate::domain::FieldViolation;
+use super::{
+    CommitError, Error,
+    family::Family,
+    rows::{Order, Rows, Span},
+};
+use crate::domain::{
+    FieldViolation, api_key::ApiKey, health::Check, model::ModelRule, provider::Provider, session::Session,
+    settings::Settings, user::User,
+};
 
 /// The newest version of records that this build reads and writes.
 pub(super) const RECORD_VERSION: u32 = 1;
@@ -141,6 +148,22 @@ pub(super) fn encode_time(family: Family, at: SystemTime, revision: u64) -> Resu
 pub(super) fn decode_time(family: Family, bytes: &[u8]) -> Result<SystemTime, Error> {
     let (ms, _) = decode_row(family, bytes)?;
     from_ms(ms).map_err(|reason| Error::damaged(family, reason))
+}
+
+/// Reads every record of configuration, and says which cannot be.
+pub(super) fn read_all(rows: &dyn Rows) -> Result<(), Error> {
+    read_family::<User>(rows)?;
+    read_family::<Session>(rows)?;
+    read_family::<Provider>(rows)?;
+    read_family::<ApiKey>(rows)?;
+    read_family::<ModelRule>(rows)?;
+    read_family::<Settings>(rows)?;
+    read_family::<Check>(rows)
+}
+
+fn read_family<T: Persist>(rows: &dyn Rows) -> Result<(), Error> {
+    rows.scan(T::FAMILY, Span::all(), Order::Ascending)
+        .try_for_each(|row| decode::<T>(&row?.value).map(drop))
 }
 
 /// Milliseconds since 1970: what is finer is not kept.

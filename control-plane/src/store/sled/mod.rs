@@ -18,6 +18,7 @@ use super::{
     Error, OpenError,
     backend::{Alone, Backend, Batch, Beside, Ledger, Parts, View, WriteError},
     family::Family,
+    head::Installation,
     rows::{Order, RowIter, Rows, Span},
     write_set::Writes,
 };
@@ -51,13 +52,26 @@ pub(super) fn open<D: Durability + 'static>(
     path: &Path,
     wrap: impl FnOnce(Disk) -> D,
 ) -> Result<Parts, OpenError> {
+    parts(path, open::open_watched(path, None)?, wrap)
+}
+
+/// Makes a folder of an installation that exists already, where none is.
+pub(super) fn create(path: &Path, installation: Installation) -> Result<Parts, OpenError> {
+    parts(path, open::open_watched(path, Some(installation))?, |disk| disk)
+}
+
+fn parts<D: Durability + 'static>(
+    path: &Path,
+    opened: Opened,
+    wrap: impl FnOnce(Disk) -> D,
+) -> Result<Parts, OpenError> {
     let Opened {
         trees,
         installation,
         head,
         marker,
         lock,
-    } = open::open_watched(path)?;
+    } = opened;
     let disk = Disk::open(path, trees.clone(), marker).map_err(|source| OpenError::Io {
         path: path.to_owned(),
         source,

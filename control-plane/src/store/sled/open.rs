@@ -43,14 +43,16 @@ pub(super) struct Opened {
 
 /// Opens in a thread of its own, so that a hanging disk or damaged file ends in an
 /// error. The thread is given up in that case; the process is expected to exit.
-pub(super) fn open_watched(path: &Path) -> Result<Opened, OpenError> {
+///
+/// `new`: what is opened must be empty, and becomes this installation.
+pub(super) fn open_watched(path: &Path, new: Option<Installation>) -> Result<Opened, OpenError> {
     let (sender, receiver) = mpsc::channel();
     let owned = path.to_owned();
     let thread = thread::Builder::new()
         .name("store-open".to_owned())
         .spawn(move || {
             // Nobody waits any more if it took too long.
-            let _ = sender.send(open(&owned));
+            let _ = sender.send(open(&owned, new));
         });
     thread.map_err(|source| OpenError::Io {
         path: path.to_owned(),
@@ -66,7 +68,7 @@ pub(super) fn open_watched(path: &Path) -> Result<Opened, OpenError> {
     }
 }
 
-fn open(path: &Path) -> Result<Opened, OpenError> {
+fn open(path: &Path, new: Option<Installation>) -> Result<Opened, OpenError> {
     let io_error = |source| OpenError::Io {
         path: path.to_owned(),
         source,
@@ -78,12 +80,15 @@ fn open(path: &Path) -> Result<Opened, OpenError> {
         .map_err(io_error)?;
     let lock = lock(path)?;
     let mark = read_mark(path)?;
+    if new.is_some() && mark.is_some() {
+        return Err(not_empty(path));
+    }
     if let Some(mark) = mark {
         check_data_is_there(path, &mark)?;
     }
     let db = open_or_recover(path)?;
     let trees = Trees::open(&db).map_err(|error| damaged(path, error))?;
-    let installation = identify(path, &trees, mark)?;
+    let installation = identify(path, &trees, mark, new)?;
     let head = verify(path, &trees, mark)?;
     let mark = Mark {
         cluster_id: installation.cluster_id,
@@ -242,7 +247,12 @@ fn remove_snapshots(path: &Path) -> io::Result<()> {
 }
 
 /// Which installation this is. Only a store that never was one becomes a new one.
-fn identify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Installation, OpenError> {
+fn identify(
+    path: &Path,
+    trees: &Trees,
+    mark: Option<Mark>,
+    new: Option<Installation>,
+) -> Result<Installation, OpenError> {
     match head::load_schema(trees).map_err(|error| damaged(path, error))? {
         Some(found) if found > SCHEMA => {
             return Err(OpenError::NewerSchema {
@@ -254,22 +264,21 @@ fn identify(path: &Path, trees: &Trees, mark: Option<Mark>) -> Result<Installati
         Some(_) | None => {}
     }
     let found = head::load_installation(trees).map_err(|error| damaged(path, error))?;
+    if new.is_some() && !trees.are_empty() {
+        return Err(not_empty(path));
+    }
     match (found, mark) {
         (Some(found), Some(mark)) if found.cluster_id == mark.cluster_id => Ok(found),
         (Some(_), Some(_)) => Err(damaged(path, "its files belong to two installations")),
         // The first start ended before the marker was written.
         (Some(found), None) => Ok(found),
         (None, Some(mark)) => Err(data_missing(path, &mark)),
-        (None, None) if trees.are_empty() => initialise(path, trees),
+        (None, None) if trees.are_empty() => initialise(path, trees, new.unwrap_or_else(Installation::mint)),
         (None, None) => Err(damaged(path, "there are records, but nothing says whose")),
     }
 }
 
-fn initialise(path: &Path, trees: &Trees) -> Result<Installation, OpenError> {
-    let installation = Installation {
-        cluster_id: rand::random(),
-        epoch: 0,
-    };
+fn initialise(path: &Path, trees: &Trees, installation: Installation) -> Result<Installation, OpenError> {
     let first = head::first_rows(trees, installation).map_err(|error| damaged(path, error))?;
     let write = || -> Result<(), sled::Error> {
         trees.apply(&first)?;
@@ -307,6 +316,12 @@ fn damaged(path: &Path, reason: impl ToString) -> OpenError {
     OpenError::Damaged {
         place: path.display().to_string(),
         reason: reason.to_string(),
+    }
+}
+
+fn not_empty(path: &Path) -> OpenError {
+    OpenError::NotEmpty {
+        place: path.display().to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the store, by what could go wrong.
 
+mod backup;
 mod checks;
 mod commit;
 mod damage;
