@@ -1,5 +1,6 @@
 //! `StatsService`: what traffic was and what it cost. A `user` sees their own keys only.
 
+mod group;
 mod log;
 mod owners;
 mod series;
@@ -13,8 +14,9 @@ use bridge_proto::admin::v1::stats_service_server::StatsService;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use self::group::Group;
 use self::owners::Owners;
-use self::series::{Group, Tally};
+use self::series::Tally;
 use self::window::Window;
 use crate::domain::retention::Retention;
 use crate::domain::usage::{Logged, Step, Subject};

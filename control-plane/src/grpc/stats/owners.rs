@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bridge_proto::admin::v1 as admin;
 
-use super::series::Group;
+use super::group::Group;
 use crate::domain::api_key::KeyId;
 use crate::domain::user::{Role, UserId};
 use crate::grpc::call::Call;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::fleet::v1 as fleet;
 
+use super::group::Group;
 use super::owners::Known;
 use super::window::timestamp;
 use crate::domain::usage::{Histogram, Subject, Sums, Tokens};
@@ -16,29 +17,6 @@ const GROUPS_DEFAULT: usize = 10;
 const GROUPS_MAX: usize = 50;
 /// The name of all that is in no group of its own.
 const REST: &str = "";
-
-/// What sums are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Group {
-    All,
-    Provider,
-    Key,
-    User,
-    Model,
-}
-
-impl Group {
-    pub(super) fn parse(wire: i32) -> Result<Self, Error> {
-        match admin::UsageGroup::try_from(wire) {
-            Ok(admin::UsageGroup::Unspecified) => Ok(Self::All),
-            Ok(admin::UsageGroup::Provider) => Ok(Self::Provider),
-            Ok(admin::UsageGroup::Key) => Ok(Self::Key),
-            Ok(admin::UsageGroup::User) => Ok(Self::User),
-            Ok(admin::UsageGroup::Model) => Ok(Self::Model),
-            Err(_) => Err(Error::invalid("group", "must be provider, key, user or model")),
-        }
-    }
-}
 
 pub(super) fn groups_max(wire: u32) -> Result<usize, Error> {
     match usize::try_from(wire) {
