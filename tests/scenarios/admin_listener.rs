@@ -48,7 +48,7 @@ async fn grpc_web_works_over_http_1_1() -> Result<()> {
 }
 
 #[tokio::test]
-async fn only_login_refresh_and_health_open_without_a_token() -> Result<()> {
+async fn only_signing_in_and_health_open_without_a_token() -> Result<()> {
     let mut bridge = Bridge::start(0).await?;
     let channel = admin::connect(&bridge.control().admin_address()).await?;
     let health = HealthClient::new(channel.clone())
@@ -89,6 +89,7 @@ async fn only_login_refresh_and_health_open_without_a_token() -> Result<()> {
     assert_eq!(
         open,
         [
+            "/bridge.admin.v1.AuthService/GetSignInInfo",
             "/bridge.admin.v1.AuthService/Login",
             "/bridge.admin.v1.AuthService/Refresh"
         ]
