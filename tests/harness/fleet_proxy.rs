@@ -40,6 +40,9 @@ pub enum Tamper {
     WrongHash,
     /// One resource is lost.
     LostResource,
+    /// The same of a change only: the snapshot after it is whole.
+    WrongHashOfChange,
+    LostResourceOfChange,
     /// A change is lost as a whole.
     LostChange,
     /// A change comes twice.
@@ -187,8 +190,8 @@ fn apply(tamper: Tamper, response: &mut WatchResponse) {
     match (tamper, message) {
         (Tamper::WrongHash, Down::SnapshotEnd(end)) => end.state_hash = vec![7; 32],
         (Tamper::LostResource, Down::SnapshotChunk(chunk)) => drop(chunk.resources.pop()),
-        (Tamper::WrongHash, Down::Delta(delta)) => delta.state_hash = vec![7; 32],
-        (Tamper::LostResource, Down::Delta(delta)) => drop(delta.upserts.pop()),
+        (Tamper::WrongHashOfChange, Down::Delta(delta)) => delta.state_hash = vec![7; 32],
+        (Tamper::LostResourceOfChange, Down::Delta(delta)) => drop(delta.upserts.pop()),
         (Tamper::OldVersion, Down::SnapshotBegin(begin)) => age(begin.version.as_mut()),
         (Tamper::OldVersion, Down::SnapshotEnd(end)) => age(end.version.as_mut()),
         (Tamper::ForeignCluster, Down::SnapshotBegin(begin)) => move_away(begin.version.as_mut()),

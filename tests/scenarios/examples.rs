@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use bridge_tests::process::binary;
 
 /// Read from the environment only: a flag would show in the list of processes.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "ADMIN_TOKEN",
+    "DATABASE_URL",
     "NEW_MASTER_KEY",
     "ADMIN_PASSWORD",
     "JWT_SECRET_KEY",

@@ -65,8 +65,8 @@ async fn changes_that_are_lost_doubled_or_damaged_are_healed() -> Result<()> {
     bridge.accepted_key(&admin).await?;
     for tamper in [
         Tamper::TwiceChanged,
-        Tamper::WrongHash,
-        Tamper::LostResource,
+        Tamper::WrongHashOfChange,
+        Tamper::LostResourceOfChange,
         Tamper::LostChange,
     ] {
         proxy.tamper(tamper);

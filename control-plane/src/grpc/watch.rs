@@ -140,6 +140,7 @@ async fn serve(
             held_turn: None,
             command: None,
             is_heartbeat_due: true,
+            told_live_nodes: 0,
             shares: seat.take(),
         },
         seat,
@@ -217,6 +218,7 @@ struct Sending {
     held_turn: Option<OwnedSemaphorePermit>,
     command: Option<Down>,
     is_heartbeat_due: bool,
+    told_live_nodes: u32,
     /// What this node may do of the limits of keys, still to be told.
     shares: Option<fleet::KeyShares>,
 }
@@ -259,6 +261,7 @@ impl Session {
                 }
                 () = self.seat.changed(), if self.sending.shares.is_none() => {
                     self.sending.shares = self.seat.take();
+                    self.sending.is_heartbeat_due |= self.seat.live_nodes() != self.sending.told_live_nodes;
                 }
                 _ = heartbeat.tick() => self.sending.is_heartbeat_due = true,
                 permit = outbound.reserve(), if self.sending.has_message() => {
@@ -321,7 +324,9 @@ impl Session {
             return Down::KeyShares(shares);
         }
         self.sending.is_heartbeat_due = false;
-        Down::Heartbeat(self.heartbeat())
+        let heartbeat = self.heartbeat();
+        self.sending.told_live_nodes = heartbeat.live_nodes;
+        Down::Heartbeat(heartbeat)
     }
 
     fn heartbeat(&self) -> fleet::Heartbeat {

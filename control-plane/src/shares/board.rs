@@ -92,6 +92,8 @@ impl Board {
                 tracks.told = tracks.told.take().filter(|_| !is_restarted);
             }
         }
+        // One more among whom limits are divided: who has no share goes by their number.
+        self.nodes.values().for_each(|node| node.news.notify_one());
     }
 
     pub(super) fn leave(&mut self, node_id: &str, seat: u64, now: Ms) {

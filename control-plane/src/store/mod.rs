@@ -70,7 +70,7 @@ use idempotency::Sweep;
 use plan::Request;
 use writer::{Message, Writer};
 
-use crate::domain::health::Check;
+use crate::domain::{health::Check, retention::Retention, usage::Report};
 
 /// Requests that wait for the writer; beyond it callers wait.
 const QUEUE_MAX: usize = 256;
@@ -189,6 +189,30 @@ impl Store {
     /// Keeps what checks have shown of providers as these revisions left them.
     pub async fn keep_checks(&self, checks: Vec<(Check, u64)>) -> Result<(), CommitError> {
         self.write(Request::Checks(checks)).await.map(drop)
+    }
+
+    /// Counts a report, unless it was counted before.
+    pub async fn count_usage(&self, report: Report, now_s: u64) -> Result<(), CommitError> {
+        self.write(Request::Usage(Box::new(report), now_s))
+            .await
+            .map(drop)
+    }
+
+    /// Drops some of what is outdated. The cursor tells where to go on next time.
+    pub async fn sweep_usage(
+        &self,
+        now_s: u64,
+        retention: Retention,
+        cursor: Cursor,
+    ) -> Result<Swept, CommitError> {
+        let found = self
+            .blocking(move |rows| usage::find(rows, now_s, &retention, cursor))
+            .await?;
+        let (outdated, swept) = found;
+        if !outdated.is_empty() {
+            self.write(Request::ForgetUsage(outdated)).await?;
+        }
+        Ok(swept)
     }
 
     async fn write(&self, request: Request) -> Result<Committed, CommitError> {

@@ -16,18 +16,12 @@ pub use read::UsageAsk;
 pub use sweep::{Cursor, Swept};
 
 pub(super) use count::count;
-pub(super) use sweep::{Outdated, forget};
+pub(super) use sweep::{Outdated, find, forget};
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use super::{CommitError, Error, Store, family::Family, plan::Request};
-use crate::domain::{
-    api_key::KeyId,
-    limits::Period,
-    retention::Retention,
-    usage::{Boot, Report},
-    user::UserId,
-};
+use super::{Error, Store, family::Family};
+use crate::domain::{api_key::KeyId, limits::Period, usage::Boot, user::UserId};
 
 /// What is known of the use of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +54,6 @@ pub struct Spent {
 }
 
 impl Store {
-    /// Counts a report, unless it was counted before.
-    pub async fn count_usage(&self, report: Report, now_s: u64) -> Result<(), CommitError> {
-        self.write(Request::Usage(Box::new(report), now_s))
-            .await
-            .map(drop)
-    }
-
     /// Up to where the reports of a boot are counted.
     pub async fn counted_sequence(&self, boot: &Boot) -> Result<u64, Error> {
         let key = keys::boot(boot);
@@ -75,23 +62,6 @@ impl Store {
             row.map_or(Ok(0), |row| Ok(record::boot(&row)?.sequence))
         })
         .await
-    }
-
-    /// Drops some of what is outdated. The cursor tells where to go on next time.
-    pub async fn sweep_usage(
-        &self,
-        now_s: u64,
-        retention: Retention,
-        cursor: Cursor,
-    ) -> Result<Swept, CommitError> {
-        let found = self
-            .blocking(move |rows| sweep::find(rows, now_s, &retention, cursor))
-            .await?;
-        let (outdated, swept) = found;
-        if !outdated.is_empty() {
-            self.write(Request::ForgetUsage(outdated)).await?;
-        }
-        Ok(swept)
     }
 
     /// What is known of the use of some keys.

@@ -42,7 +42,7 @@ pub struct Swept {
     pub cursor: Cursor,
 }
 
-pub(super) fn find(
+pub(in crate::store) fn find(
     rows: &dyn Rows,
     now_s: u64,
     retention: &Retention,
