@@ -9,7 +9,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::io::Errno;
 
 use super::{
     folder::{DATA_FILE, sync_dir},
@@ -22,6 +26,10 @@ const BLOBS_DIR: &str = "blobs";
 /// Below this much free space nothing is written. sled takes space in segments of
 /// 512 KiB and cannot recover from a write that fails, so it must not come to that.
 const FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// How long a sync waits for a descriptor, and how often it looks.
+const DESCRIPTOR_WAIT_MAX: Duration = Duration::from_secs(60);
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 pub(in crate::store) trait Durability: Send {
     /// Returns only when everything written so far survives a crash.
@@ -53,11 +61,11 @@ impl Disk {
     /// own. sled never changes such a file, but does not sync it either.
     fn sync_blobs(&mut self) -> io::Result<()> {
         let dir = self.path.join(BLOBS_DIR);
-        let names = fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name()));
+        let names = patiently(|| fs::read_dir(&dir))?.map(|entry| Ok(entry?.file_name()));
         let present = names.collect::<io::Result<BTreeSet<OsString>>>()?;
         let mut synced_any = false;
         for name in present.difference(&self.synced_blobs) {
-            match File::open(dir.join(name)) {
+            match patiently(|| File::open(dir.join(name))) {
                 Ok(blob) => blob.sync_data()?,
                 // sled removes what it no longer needs.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -67,6 +75,21 @@ impl Disk {
         }
         self.synced_blobs = present;
         if synced_any { sync_dir(&dir) } else { Ok(()) }
+    }
+}
+
+/// Opens something, waiting for a descriptor if all are taken: what is written but not yet
+/// synced must not be given up for the want of one.
+fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let started = Instant::now();
+    loop {
+        let opened = open();
+        let errno = opened.as_ref().err().and_then(Errno::from_io_error);
+        let is_short = matches!(errno, Some(Errno::MFILE | Errno::NFILE));
+        if !is_short || started.elapsed() >= DESCRIPTOR_WAIT_MAX {
+            return opened;
+        }
+        thread::sleep(DESCRIPTOR_PAUSE);
     }
 }
 
