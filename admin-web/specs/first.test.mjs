@@ -70,7 +70,7 @@ test('from the documented password to the lines for Claude Code', async () => {
   await bed.test('new-password').fill(PASSWORD);
   await bed.test('new-password-again').fill(PASSWORD);
   await bed.test('set-password').click();
-  await bed.page.locator('main h1').waitFor();
+  await bed.page.locator('main[data-location] h1').waitFor();
   await settled(bed);
   await holds(bed, 'the home page of a new installation');
 

@@ -51,8 +51,7 @@ test('Chinese is complete: no page says an English word of ours', async () => {
 test('theme and language are chosen and remembered, and nothing else is kept', async () => {
   const bed = await openSignedIn({});
   await settled(bed);
-  await bed.test('theme').click();
-  await bed.page.getByRole('option', { name: 'Dark' }).click();
+  await bed.test('theme').selectOption('Dark');
   assert.equal(await bed.page.evaluate(() => document.documentElement.dataset.theme), 'dark');
   const kept = await bed.page.evaluate(() => ({ local: Object.keys(localStorage).sort(), session: sessionStorage.length, cookies: document.cookie }));
   assert.deepEqual(kept, { local: ['language', 'theme'], session: 0, cookies: '' });
