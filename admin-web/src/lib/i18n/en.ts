@@ -1,15 +1,15 @@
-import * as common from './texts/common';
-import * as keys from './texts/keys';
-import * as providers from './texts/providers';
-import * as health from './texts/health';
-import * as models from './texts/models';
-import * as govern from './texts/govern';
-import * as home from './texts/home';
-import * as stats from './texts/stats';
-import * as fleet from './texts/fleet';
-import * as signIn from './texts/sign_in';
+import { en as common } from './texts/common.en';
+import { en as keys } from './texts/keys.en';
+import { en as providers } from './texts/providers.en';
+import { en as health } from './texts/health.en';
+import { en as models } from './texts/models.en';
+import { en as govern } from './texts/govern.en';
+import { en as home } from './texts/home.en';
+import { en as stats } from './texts/stats.en';
+import { en as fleet } from './texts/fleet.en';
+import { en as signIn } from './texts/sign_in.en';
 
 /** English is the measure: whatever it says, every other language must. */
-export const en = { ...common.en, ...keys.en, ...providers.en, ...health.en, ...models.en, ...govern.en, ...home.en, ...stats.en, ...fleet.en, ...signIn.en };
+export const en = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...signIn };
 
 export type Dictionary = typeof en;

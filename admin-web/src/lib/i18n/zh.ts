@@ -1,13 +1,13 @@
 import type { Dictionary } from './en';
-import * as common from './texts/common';
-import * as keys from './texts/keys';
-import * as providers from './texts/providers';
-import * as health from './texts/health';
-import * as models from './texts/models';
-import * as govern from './texts/govern';
-import * as home from './texts/home';
-import * as stats from './texts/stats';
-import * as fleet from './texts/fleet';
-import * as signIn from './texts/sign_in';
+import { zh as common } from './texts/common.zh';
+import { zh as keys } from './texts/keys.zh';
+import { zh as providers } from './texts/providers.zh';
+import { zh as health } from './texts/health.zh';
+import { zh as models } from './texts/models.zh';
+import { zh as govern } from './texts/govern.zh';
+import { zh as home } from './texts/home.zh';
+import { zh as stats } from './texts/stats.zh';
+import { zh as fleet } from './texts/fleet.zh';
+import { zh as signIn } from './texts/sign_in.zh';
 
-export const zh: Dictionary = { ...common.zh, ...keys.zh, ...providers.zh, ...health.zh, ...models.zh, ...govern.zh, ...home.zh, ...stats.zh, ...fleet.zh, ...signIn.zh };
+export const zh: Dictionary = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...signIn };

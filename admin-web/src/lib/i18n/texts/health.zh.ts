@@ -1,0 +1,33 @@
+import type { en } from './health.en';
+
+export const zh: typeof en = {
+  healthStates: { 0: '未检查', 1: '健康', 2: '部分健康', 3: '不健康', 4: '未检查' },
+  health: {
+    title: '健康状况',
+    about: '服务商是否应答。检查会消耗少量令牌，因此只在您要求时进行；旁边的流量数据不产生费用。',
+    checkAll: '全部检查',
+    checkOne: (name) => `检查 ${name}`,
+    check: '检查',
+    checking: (done, total) => `已检查 ${done} / ${total}`,
+    checked: '检查完成。',
+    overall: '全部服务商',
+    none: '没有可检查的服务商',
+    noneAbout: '请先添加服务商。',
+    toProviders: '服务商',
+    lastCheck: '上次检查',
+    traffic: '最近 15 分钟流量',
+    trafficNone: '最近 15 分钟没有流量',
+    requests: '请求',
+    failures: '失败',
+    p50: '中位数',
+    p99: '99 %',
+    lastSuccess: '上次成功',
+    lastFailure: '上次失败',
+    openNodes: (nodes) => `${nodes} 个节点熔断`,
+    quarantinedNodes: (nodes) => `${nodes} 个节点上凭据被拒`,
+    model: '模型',
+    latency: '响应时间',
+    by: (node) => `由 ${node}`,
+    disabled: '已停用',
+  },
+};
