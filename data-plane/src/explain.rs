@@ -11,6 +11,7 @@ use http::HeaderMap;
 use crate::{
     auth,
     error::Error,
+    limits::{Asking, Refusal},
     node::Node,
     routing::{self, Candidate, Plan, Skip},
     snapshot::{ApiKey, KeyId, Snapshot, Tier},
@@ -69,7 +70,8 @@ impl From<Error> for Told {
 pub(crate) fn explain(node: &Node, question: &Question) -> Answer {
     let mut answer = Answer::default();
     if let Err(error) = walk_through(node, question, &mut answer) {
-        answer.told = Some(error.into());
+        // What stands in the way first is what a client hears of.
+        answer.told.get_or_insert(error.into());
     }
     answer
 }
@@ -79,6 +81,10 @@ fn walk_through(node: &Node, question: &Question, answer: &mut Answer) -> Result
     let snapshot = node.live.current(now)?;
     answer.config_revision = snapshot.version.revision;
     let key = key_of(node, &snapshot, &question.key_id, now)?;
+    // Whoever is over a limit is asked nothing more, and still told where it would go.
+    if let Err(refusal) = limited(node, &key, &question.body, now) {
+        answer.told = Some(Error::Limited(refusal).into());
+    }
     let request = anthropic::Request::parse(&question.body)?;
     answer.model = request.model().to_owned();
     let lead = routing::lead(&snapshot, request.model());
@@ -97,7 +103,7 @@ fn walk_through(node: &Node, question: &Question, answer: &mut Answer) -> Result
     if request.wants_no_output() {
         plan.candidates.retain(Candidate::is_native);
         if plan.candidates.is_empty() {
-            answer.told = Some(Told {
+            answer.told.get_or_insert(Told {
                 status: 200,
                 error_type: "",
                 message: ANSWERED_HERE.to_owned(),
@@ -136,6 +142,16 @@ fn key_of(node: &Node, snapshot: &Snapshot, id: &str, now: Instant) -> Result<Ar
         .filter(|key| key.expires_at.is_none_or(|expires_at| now < expires_at))
         .cloned()
         .ok_or(Error::Auth(auth::Error::Invalid))
+}
+
+/// Whether a request with this key would be let in now.
+fn limited(node: &Node, key: &ApiKey, body: &Bytes, now: Instant) -> Result<(), Refusal> {
+    let asking = Asking {
+        body_bytes: body.len(),
+        now,
+        wall: node.clock.at(now),
+    };
+    node.limits.look(key, &asking)
 }
 
 /// For the first candidate that would be asked, else for the first.

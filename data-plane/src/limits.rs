@@ -91,7 +91,7 @@ impl Limits {
     ) -> Option<Verdict> {
         let limits = key.limits.as_deref()?;
         let second = self.second(asking.now);
-        let estimate = asking.body_bytes as u64 / BYTES_PER_TOKEN;
+        let estimate = asking.estimate();
         let mut table = self.lock();
         let live_nodes = table.live_nodes;
         let Some(account) = table.account(key.id, second) else {
@@ -108,6 +108,22 @@ impl Limits {
             grant: admitted.map(grant),
             headers,
         })
+    }
+
+    /// What [`Self::admit`] would say, without letting anything in: asked of a copy.
+    pub(crate) fn look(&self, key: &ApiKey, asking: &Asking) -> Result<(), Refusal> {
+        let Some(limits) = key.limits.as_deref() else {
+            return Ok(());
+        };
+        let second = self.second(asking.now);
+        let table = self.lock();
+        let mut account = match table.accounts.get(&key.id) {
+            Some(account) => account.clone(),
+            None if table.is_full(second) => return Err(Refusal::of_full_table()),
+            None => Account::default(),
+        };
+        let share = account.share.of(limits, table.live_nodes);
+        account.admit(limits, share, asking.estimate(), second, asking.wall)
     }
 
     /// A request is over.
@@ -173,7 +189,19 @@ impl Limits {
     }
 }
 
+impl Asking {
+    /// Tokens of the prompt, until they are known.
+    fn estimate(&self) -> u64 {
+        self.body_bytes as u64 / BYTES_PER_TOKEN
+    }
+}
+
 impl Table {
+    /// There is no room for one more key, not even if the idle ones go.
+    fn is_full(&self, second: u64) -> bool {
+        self.accounts.len() >= KEYS_MAX && !self.accounts.values().any(|account| account.is_idle(second))
+    }
+
     /// `None`: there is no room, because so many keys are in use.
     fn account(&mut self, key: KeyId, second: u64) -> Option<&mut Account> {
         if self.accounts.len() >= KEYS_MAX && !self.accounts.contains_key(&key) {

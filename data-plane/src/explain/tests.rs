@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     node,
     request_id::RequestId,
+    snapshot::limits::KeyLimits,
     snapshot::{LossPolicy, Provider, decode::tests as fixture},
     upstream::outcome::{Class, Failure},
 };
@@ -167,4 +168,36 @@ fn nothing_is_counted() {
     let before = node.metrics.render().unwrap();
     ask(&node, REQUEST);
     assert_eq!(node.metrics.render().unwrap(), before);
+}
+
+#[test]
+fn a_key_over_its_limit_is_told_so_and_where_it_would_go() {
+    let key = Arc::new(crate::snapshot::ApiKey {
+        limits: Some(Box::new(KeyLimits {
+            requests_per_minute: Some(1),
+            ..KeyLimits::default()
+        })),
+        ..fixture::key("abcDEF012345")
+    });
+    let node = two(|snapshot| {
+        snapshot.keys.insert(key.id, Arc::clone(&key));
+    });
+    for _ in 0..3 {
+        assert_eq!(ask_as(&node, REQUEST, "abcDEF012345").told, None);
+    }
+    let prices = Arc::clone(&node.live.held().unwrap().settings.prices);
+    let now = Instant::now();
+    let asking = Asking {
+        body_bytes: REQUEST.len(),
+        now,
+        wall: node.clock.at(now),
+    };
+    let served = node.limits.admit(&key, &prices, &asking).unwrap();
+    let refused = node.limits.admit(&key, &prices, &asking).unwrap().grant;
+    let answer = ask_as(&node, REQUEST, "abcDEF012345");
+    let told = answer.told.as_ref().unwrap();
+    assert_eq!((told.status, told.error_type), (429, "rate_limit_error"));
+    assert!(told.message.contains("1 requests per minute"), "{}", told.message);
+    assert_eq!(words(&answer), [("first", ""), ("second", "")]);
+    assert!(served.grant.is_ok() && refused.is_err());
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::snapshot::limits::{KeyLimits, Unit};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Account {
     pub(super) share: Share,
     asked_requests: Window,

@@ -273,3 +273,61 @@ fn keys_that_are_not_used_any_more_make_room() {
     assert!(ask(7, 2 * SECOND));
     assert!(ask(KEYS_MAX, 61 * SECOND));
 }
+
+#[test]
+fn looking_sees_what_asking_is_told_and_changes_nothing() {
+    let budget = Budget {
+        period: Period::Day,
+        unit: Unit::Tokens,
+        amount: 40,
+    };
+    let limits = |change: fn(&mut KeyLimits)| {
+        let mut limits = KeyLimits::default();
+        change(&mut limits);
+        limits
+    };
+    let all = [
+        limits(|limits| limits.requests_per_minute = Some(2)),
+        limits(|limits| limits.tokens_per_minute = Some(25)),
+        limits(|limits| limits.concurrent_requests = Some(2)),
+        KeyLimits {
+            budgets: vec![budget],
+            ..KeyLimits::default()
+        },
+    ];
+    for limits in all {
+        let bed = Bed::new(limits);
+        let (mut running, mut refused) = (Vec::new(), 0);
+        for n in 0..6 {
+            let after = n * SECOND;
+            let asking = Asking {
+                body_bytes: usize::try_from(10 * BYTES_PER_TOKEN).unwrap(),
+                now: bed.started + after,
+                wall: bed.wall(after),
+            };
+            let seen: Vec<_> = (0..3).map(|_| bed.limits.look(&bed.key, &asking)).collect();
+            let told = bed.ask(after, 10).grant;
+            refused += usize::from(told.is_err());
+            let told = told.map(|grant| running.push(grant));
+            assert!(
+                seen.iter().all(|seen| *seen == told),
+                "{:?}: {seen:?}, {told:?}",
+                bed.key.limits
+            );
+        }
+        assert!((1..6).contains(&refused), "{:?}", bed.key.limits);
+        let asked = bed.limits.uses(bed.started + 5 * SECOND, 1);
+        assert_eq!(asked[0].1.requests, 6, "looking is not asking");
+    }
+    let stranger = Bed::new(KeyLimits {
+        requests_per_minute: Some(1),
+        ..KeyLimits::default()
+    });
+    let asking = Asking {
+        body_bytes: 1,
+        now: stranger.started,
+        wall: stranger.wall(Duration::ZERO),
+    };
+    assert_eq!(stranger.limits.look(&stranger.key, &asking), Ok(()));
+    assert_eq!(stranger.limits.uses(stranger.started, 1), []);
+}
