@@ -123,7 +123,7 @@ async fn serve(
         reach_back(&parts, held.revision()).await;
     }
     let facts = facts(&subscribe, remote);
-    let can_change = facts.can(fleet::Capability::Delta);
+    let takes = Takes::of(&facts);
     let seat = parts.shares.join(&subscribe.node_id, &subscribe.boot_id);
     tracing::info!(
         node.id = %id, build = subscribe.build, boot.id = subscribe.boot_id,
@@ -135,7 +135,7 @@ async fn serve(
         member: parts.nodes.join(id, facts, held),
         sending: Sending {
             delivery: Delivery::new(held),
-            can_change,
+            takes,
             turn: None,
             held_turn: None,
             command: None,
@@ -208,11 +208,31 @@ struct Session {
     sending: Sending,
 }
 
+/// In which form a node takes the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Changes,
+    WholeOnly,
+    /// It could not read it.
+    Nothing,
+}
+
+impl Takes {
+    fn of(facts: &Facts) -> Self {
+        if !facts.is_compatible() {
+            Self::Nothing
+        } else if facts.can(fleet::Capability::Delta) {
+            Self::Changes
+        } else {
+            Self::WholeOnly
+        }
+    }
+}
+
 /// What goes down next.
 struct Sending {
     delivery: Delivery,
-    /// It takes changes, and not only the whole.
-    can_change: bool,
+    takes: Takes,
     /// The place in the queue for a full send.
     turn: Option<Turn>,
     held_turn: Option<OwnedSemaphorePermit>,
@@ -282,11 +302,14 @@ impl Session {
     /// Changes go out at once; the whole waits for its turn.
     fn offer(&mut self) {
         let (track, target) = self.target();
-        if !self.sending.delivery.wants(&target.point) {
+        if self.sending.takes == Takes::Nothing || !self.sending.delivery.wants(&target.point) {
             return;
         }
-        let held = self.sending.delivery.held().filter(|_| self.sending.can_change);
-        match held.and_then(|held| self.parts.feed.delta(held, track)) {
+        let held = self.sending.delivery.held();
+        match held
+            .filter(|_| self.sending.takes == Takes::Changes)
+            .and_then(|held| self.parts.feed.delta(held, track))
+        {
             Some((target, delta)) => {
                 self.parts.metrics.deltas.inc();
                 self.sending.delivery.change(delta, target);
@@ -336,8 +359,9 @@ impl Session {
         let is_told_apart = delivery
             .held()
             .is_none_or(|held| held.store != point.store || held.hash == point.hash);
+        let is_told = is_told_apart && self.sending.takes != Takes::Nothing;
         fleet::Heartbeat {
-            version: is_told_apart.then(|| point.version()),
+            version: is_told.then(|| point.version()),
             state_hash: point.hash.to_vec(),
             server_time: Some(SystemTime::now().into()),
             live_nodes: self.seat.live_nodes(),

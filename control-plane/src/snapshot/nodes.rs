@@ -25,7 +25,7 @@ use super::point::Point;
 use crate::store::NodeSeen;
 
 pub(crate) use away::{Away, Elsewhere};
-pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, short};
+pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, SCHEMA, short};
 
 /// Longest name of a node, in characters.
 const NODE_ID_CHARS_MAX: usize = 128;
@@ -290,7 +290,7 @@ impl Nodes {
             .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)));
         let able = connected.filter(|(id, record, _)| {
             let is_meant = named.is_none_or(|named| named == id.0);
-            is_meant && record.facts.can(capability) && !record.is_draining()
+            is_meant && record.facts.can(capability) && record.facts.is_compatible() && !record.is_draining()
         });
         let newest = able
             .rev()
@@ -304,7 +304,10 @@ impl Nodes {
 
     fn judge(&self, expected: &mut BTreeSet<NodeId>, revision: u64) -> (Acks, bool) {
         let nodes = self.lock();
-        let connected = nodes.iter().filter(|(_, node)| node.link.is_some());
+        // Who serves nothing, and is told nothing, has nothing to lose by it.
+        let connected = nodes
+            .iter()
+            .filter(|(_, node)| node.link.is_some() && !node.record.holds_nothing_for_good());
         let elsewhere = self.elsewhere();
         expected.extend(connected.map(|(id, _)| id).chain(elsewhere.keys()).cloned());
         let mut acks = Acks::default();
@@ -318,7 +321,8 @@ impl Nodes {
                 acks.acknowledged.push(id.clone());
             } else {
                 acks.pending.push(id.clone());
-                is_settled &= progress.is_some_and(|progress| progress.has_refused(revision))
+                is_settled &= node.is_some_and(|node| !node.record.facts.is_compatible())
+                    || progress.is_some_and(|progress| progress.has_refused(revision))
                     || away::has_refused(&elsewhere, id, revision);
             }
         }
@@ -333,6 +337,7 @@ impl Nodes {
             let Record { progress, .. } = &node.record;
             node.link.is_some()
                 && !node.record.is_draining()
+                && node.record.facts.is_compatible()
                 && progress.acked.is_some()
                 && Some(*id) != except
         });
@@ -497,7 +502,10 @@ fn forget_oldest(nodes: &mut BTreeMap<NodeId, Node>) {
 impl Nodes {
     /// A node of a test: it can probe or nothing.
     pub(crate) fn join_test(&self, id: &str, can_probe: bool, acked: Option<u64>) -> Membership {
-        let mut facts = Facts::default();
+        let mut facts = Facts {
+            schema_max: SCHEMA,
+            ..Facts::default()
+        };
         if can_probe {
             facts.capabilities = vec![fleet::Capability::Probe];
         }

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
+use bridge_proto::admin::v1::fleet_service_client::FleetServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::fleet::v1 as fleet;
 use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
+use tokio::time::timeout;
 use tonic::Code;
 
 use self::node::{Node, Snapshot};
-use super::{Bridge, NODE_TOKEN};
+use super::{Bridge, DEADLINE, NODE_TOKEN};
 
 async fn create_key(bridge: &Bridge, name: &str) -> admin::ApiKey {
     let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
@@ -55,27 +57,89 @@ async fn the_first_message_must_be_subscribe() {
 
 /// One that knows more is the same: what it can do besides has a number that means nothing here.
 #[tokio::test]
-async fn a_node_of_another_schema_is_served() {
+async fn a_node_of_a_later_schema_is_served() {
     let bridge = Bridge::start().await;
-    let older = fleet::Subscribe {
-        node_id: "older".to_owned(),
-        ..Default::default()
-    };
     let newer = fleet::Subscribe {
         node_id: "newer".to_owned(),
         schema_max: 1_000,
         capabilities: vec![fleet::Capability::Probe.into(), 1_000],
         ..Default::default()
     };
-    for subscribe in [older, newer] {
-        let mut node = Node::subscribed(&bridge, subscribe).await;
-        let held = node.snapshot().await.version;
-        node.ack(&held);
-        let key = create_key(&bridge, "later").await;
-        let next = node.snapshot_since(key.revision).await;
-        assert!(next.key_ids().contains(&key.id.as_str()));
-        node.ack(&next.version);
-    }
+    let mut node = Node::subscribed(&bridge, newer).await;
+    let held = node.snapshot().await.version;
+    node.ack(&held);
+    let key = create_key(&bridge, "later").await;
+    let next = node.snapshot_since(key.revision).await;
+    assert!(next.key_ids().contains(&key.id.as_str()));
+    node.ack(&next.version);
+}
+
+#[tokio::test]
+async fn a_node_of_an_earlier_schema_gets_no_configuration_and_is_shown_as_such() {
+    let bridge = Bridge::start().await;
+    let key = create_key(&bridge, "to be revoked").await;
+    let mut current = Node::named(&bridge, "current").await;
+    let held = current.snapshot_since(key.revision).await;
+    current.ack(&held.version);
+    let older = |name: &str, held: Option<&Snapshot>| fleet::Subscribe {
+        node_id: name.to_owned(),
+        schema_max: 0,
+        held: held.map(|held| held.version.clone()),
+        held_state_hash: held.map(|held| held.hash.clone()).unwrap_or_default(),
+        ..Default::default()
+    };
+    let mut empty = Node::subscribed(&bridge, older("empty", None)).await;
+    let mut stale = Node::subscribed(&bridge, older("stale", Some(&held))).await;
+    let nothing = |first: Option<Down>| match first {
+        Some(Down::Heartbeat(heartbeat)) => assert_eq!(heartbeat.version, None),
+        other => panic!("{other:?}"),
+    };
+    nothing(empty.next().await.unwrap());
+    nothing(stale.next().await.unwrap());
+
+    let mut keys = ApiKeyServiceClient::new(bridge.admin().await);
+    let revoke = admin::RevokeApiKeyRequest {
+        id: key.id,
+        timeout: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        terminate_streams: false,
+    };
+    let acking = async {
+        let next = current.snapshot_since(held.version.revision + 1).await;
+        current.ack(&next.version);
+    };
+    let (revoked, ()) = tokio::join!(timeout(DEADLINE, keys.revoke_api_key(revoke)), acking);
+    let revoked = revoked.expect("nobody waits for them").unwrap().into_inner();
+    assert_eq!(revoked.acknowledged_nodes, ["current"]);
+    assert_eq!(revoked.pending_nodes, ["stale"], "it may go on serving the key");
+
+    // A status is answered by whatever is due: nothing.
+    empty.send(Up::Resync(fleet::Resync::default()));
+    nothing(empty.next().await.unwrap());
+    let mut fleet = FleetServiceClient::new(bridge.admin().await);
+    let list = fleet
+        .list_nodes(admin::ListNodesRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let shown: Vec<_> = list
+        .nodes
+        .iter()
+        .map(|node| (node.id.as_str(), node.state()))
+        .collect();
+    use admin::NodeState::{Current, Incompatible};
+    assert_eq!(
+        shown,
+        [
+            ("current", Current),
+            ("empty", Incompatible),
+            ("stale", Incompatible)
+        ]
+    );
+    let why = &list.nodes[1].incompatibilities[0];
+    assert!(why.contains("gets no configuration"), "{why}");
 }
 
 #[tokio::test]
@@ -198,6 +262,7 @@ async fn who_holds_the_newest_gets_heartbeats_only_until_it_asks() {
     let held = node.snapshot_since(key.revision).await;
     let subscribe = |hash: &[u8]| fleet::Subscribe {
         node_id: "b".to_owned(),
+        schema_max: 1,
         held: Some(held.version.clone()),
         held_state_hash: hash.to_vec(),
         ..Default::default()

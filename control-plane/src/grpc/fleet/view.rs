@@ -4,24 +4,21 @@ use bridge_proto::admin::v1 as admin;
 use bridge_proto::fleet::v1 as fleet;
 
 use crate::snapshot::feed::Feed;
-use crate::snapshot::nodes::{Facts, Identity, NodeId, Nodes, Progress, Record, Refused};
+use crate::snapshot::nodes::{Facts, Identity, NodeId, Nodes, Progress, Record, Refused, SCHEMA};
 use crate::snapshot::point::Point;
 use crate::snapshot::rollout::Rollout;
 
-/// The schema that resources are written in; a node that reads less is too old.
-const SCHEMA: u32 = 1;
-
 /// All of it at one moment.
-pub(super) struct View {
+pub(crate) struct View {
     /// By id.
-    pub(super) nodes: Vec<admin::Node>,
-    pub(super) published_revision: u64,
-    pub(super) connected: u32,
-    pub(super) current: u32,
-    pub(super) canary: Option<admin::CanaryStatus>,
+    pub(crate) nodes: Vec<admin::Node>,
+    pub(crate) published_revision: u64,
+    pub(crate) connected: u32,
+    pub(crate) current: u32,
+    pub(crate) canary: Option<admin::CanaryStatus>,
 }
 
-pub(super) fn of(nodes: &Nodes, feed: &Feed) -> View {
+pub(crate) fn of(nodes: &Nodes, feed: &Feed) -> View {
     let newest = feed.newest();
     let all = nodes.list().into_iter();
     let nodes: Vec<_> = all
@@ -107,7 +104,7 @@ fn state(record: &Record, is_connected: bool, newest: &Point) -> admin::NodeStat
         admin::NodeState::Disconnected
     } else if record.is_draining() {
         admin::NodeState::Draining
-    } else if record.facts.schema_max < SCHEMA {
+    } else if !record.facts.is_compatible() {
         admin::NodeState::Incompatible
     } else if progress.acked.as_ref() == Some(newest) {
         admin::NodeState::Current
@@ -134,7 +131,12 @@ fn incompatibilities(facts: &Facts) -> Vec<String> {
             "does not enforce the limits of keys",
         ),
     ];
-    let schema = (facts.schema_max < SCHEMA).then(|| format!("reads no schema of ours, which is {SCHEMA}"));
+    let schema = (!facts.is_compatible()).then(|| {
+        format!(
+            "gets no configuration: it reads schemas up to {}, and this one is written in {SCHEMA}; update it",
+            facts.schema_max
+        )
+    });
     let lacks = lacks
         .into_iter()
         .filter(|(capability, _)| !facts.can(*capability));

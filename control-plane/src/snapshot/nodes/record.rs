@@ -8,6 +8,8 @@ use bridge_proto::fleet::v1 as fleet;
 use crate::snapshot::ledger::Target;
 use crate::snapshot::point::Point;
 
+/// The schema that resources are written in.
+pub(crate) const SCHEMA: u32 = 1;
 /// The contract's limits for what a node reports.
 const BREAKERS_MAX: usize = 200;
 const QUARANTINES_MAX: usize = 200;
@@ -28,6 +30,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Whether it can read what it would be sent.
+    pub(crate) fn is_compatible(&self) -> bool {
+        self.schema_max >= SCHEMA
+    }
+
     pub(crate) fn can(&self, capability: fleet::Capability) -> bool {
         self.capabilities.contains(&capability)
     }
@@ -148,6 +155,11 @@ impl Record {
             connected_at: now,
             last_seen_at: now,
         }
+    }
+
+    /// It came with nothing, and gets nothing.
+    pub(super) fn holds_nothing_for_good(&self) -> bool {
+        !self.facts.is_compatible() && self.progress.acked.is_none()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

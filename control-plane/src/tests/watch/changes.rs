@@ -13,6 +13,7 @@ use super::node::{Node, Snapshot};
 fn able(name: &str, held: Option<(&fleet::StoreVersion, &[u8])>) -> fleet::Subscribe {
     fleet::Subscribe {
         node_id: name.to_owned(),
+        schema_max: 1,
         capabilities: vec![fleet::Capability::Delta.into()],
         held: held.map(|(version, _)| version.clone()),
         held_state_hash: held.map(|(_, hash)| hash.to_vec()).unwrap_or_default(),

@@ -120,6 +120,7 @@ impl Node {
             bridge,
             fleet::Subscribe {
                 node_id,
+                schema_max: 1,
                 capabilities,
                 ..Default::default()
             },

@@ -60,6 +60,7 @@ async fn nodes_that_read_nothing_hold_up_nobody() {
             .unwrap();
         node.send(Up::Subscribe(fleet::Subscribe {
             node_id: format!("stuck-{n}"),
+            schema_max: 1,
             ..Default::default()
         }));
         stuck.push(node);
