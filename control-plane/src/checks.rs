@@ -67,6 +67,14 @@ impl Checks {
         }
     }
 
+    /// Keeps what a call that somebody made otherwise has shown, if it has shown anything.
+    pub(crate) async fn keep(&self, subject: Subject, node: &NodeId, result: fleet::ProbeResult) {
+        let revision = subject.revision;
+        if let Ok(check) = read(subject, node, result) {
+            keep(&self.store, &check, revision).await;
+        }
+    }
+
     /// The check of this model that is running, or a new one. It waits for its turn.
     pub(crate) fn run(&self, subject: &Subject, timeout: Duration) -> Run {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,10 +110,14 @@ async fn make(checks: Checks, subject: Subject, timeout: Duration) -> Made {
     let (node, result) = asked.map_err(|error| NotMade(error.to_string()))?;
     let revision = subject.revision;
     let check = read(subject, &node, result)?;
-    if let Err(error) = checks.store.keep_checks(vec![(check.clone(), revision)]).await {
+    keep(&checks.store, &check, revision).await;
+    Ok(check)
+}
+
+async fn keep(store: &Store, check: &Check, revision: u64) {
+    if let Err(error) = store.keep_checks(vec![(check.clone(), revision)]).await {
         tracing::warn!(error = %error, "what a check has shown is not kept");
     }
-    Ok(check)
 }
 
 fn read(subject: Subject, node: &NodeId, result: fleet::ProbeResult) -> Made {

@@ -132,7 +132,7 @@ pub fn judge<'a>(models: &'a TierModels, checks: &'a [Check]) -> Judged<'a> {
 pub fn still_counts(check: &Check, before: &Provider, after: &Provider) -> bool {
     before.spec.endpoint == after.spec.endpoint
         && before.spec.dialect_overrides == after.spec.dialect_overrides
-        && before.credentials == after.credentials
+        && before.credentials.is_same_secret(&after.credentials)
         && after.spec.models.by_tier.all().any(|model| *model == check.model)
 }
 

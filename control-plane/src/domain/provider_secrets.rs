@@ -215,6 +215,28 @@ pub struct Credentials {
     pub custom_header_names: Vec<HeaderName>,
 }
 
+impl Credentials {
+    /// Whether the secrets are the same, by whichever master key they are wrapped: what is
+    /// encrypted alike under a key that is as random is the same.
+    #[must_use]
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        let Self {
+            sealed,
+            has_api_key,
+            api_key_hint,
+            custom_header_names,
+        } = self;
+        let fields = |sealed: &Option<SealedSecrets>| {
+            let sealed = sealed.as_ref();
+            sealed.map(|sealed| sealed.fields.clone())
+        };
+        fields(sealed) == fields(&other.sealed)
+            && *has_api_key == other.has_api_key
+            && *api_key_hint == other.api_key_hint
+            && *custom_header_names == other.custom_header_names
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,6 +52,23 @@ pub struct Sums {
     pub first_token: Histogram,
     /// What nodes had to drop before they could report it.
     pub dropped: u64,
+    pub calls: Calls,
+}
+
+/// Calls to a provider, also of requests that another one answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub answered: u64,
+    /// By the provider's fault.
+    pub failed: u64,
+}
+
+impl Calls {
+    pub fn add(&mut self, other: Self) {
+        let Self { answered, failed } = other;
+        self.answered = self.answered.saturating_add(answered);
+        self.failed = self.failed.saturating_add(failed);
+    }
 }
 
 impl Sums {
@@ -66,6 +83,7 @@ impl Sums {
             latency,
             first_token,
             dropped,
+            calls,
         } = other;
         let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
         add(&mut self.requests, *requests);
@@ -82,6 +100,7 @@ impl Sums {
         self.latency.add(latency);
         self.first_token.add(first_token);
         add(&mut self.dropped, *dropped);
+        self.calls.add(*calls);
     }
 
     #[must_use]

@@ -1,8 +1,10 @@
 //! `HealthService`: whether providers answer.
 
+mod passive;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::health_service_server::HealthService;
@@ -16,11 +18,15 @@ use crate::domain::Violations;
 use crate::domain::health::{self, Check, Failure, Judged, JudgedTier, State};
 use crate::domain::model::ModelName;
 use crate::domain::provider::{Provider, ProviderName, Spec};
+use crate::grpc::call::Call;
 use crate::grpc::duration;
+use crate::grpc::fleet::view;
 use crate::grpc::status::Error;
 use crate::probe::{self, CHECKS_MAX};
+use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::Nodes;
 use crate::store::{Kind, Store, Stored};
+use passive::Passive;
 
 /// Requests for checks that run at the same time.
 pub(crate) const RUNS_MAX: usize = 4;
@@ -36,6 +42,7 @@ const NOT_CHECKED: &str = "not_checked";
 pub(crate) struct Health {
     pub(crate) store: Store,
     pub(crate) nodes: Nodes,
+    pub(crate) feed: Feed,
     pub(crate) checks: Checks,
     pub(crate) runs: Arc<Semaphore>,
 }
@@ -44,21 +51,24 @@ pub(crate) struct Health {
 impl HealthService for Health {
     async fn list_health(
         &self,
-        _request: Request<admin::ListHealthRequest>,
+        request: Request<admin::ListHealthRequest>,
     ) -> Result<Response<admin::ListHealthResponse>, Status> {
-        Ok(Response::new(self.list().await?))
+        let call = Call::of(&request)?;
+        Ok(Response::new(self.list(call.now).await?))
     }
 
     async fn get_health(
         &self,
         request: Request<admin::GetHealthRequest>,
     ) -> Result<Response<admin::GetHealthResponse>, Status> {
+        let call = Call::of(&request)?;
         let name = ProviderName::parse(&request.into_inner().provider)
             .map_err(|reason| Error::invalid("provider", reason.to_string()))?;
         let provider = self.stored(&name).await?;
         let checks = self.store.checks_of(&name).await.map_err(Error::from)?;
+        let passive = self.passive(call.now).await?;
         Ok(Response::new(admin::GetHealthResponse {
-            health: Some(provider_health(&provider.value.spec, &checks)),
+            health: Some(provider_health(&provider.value.spec, &checks, &passive)),
         }))
     }
 
@@ -68,19 +78,26 @@ impl HealthService for Health {
         &self,
         request: Request<admin::CheckHealthRequest>,
     ) -> Result<Response<Self::CheckHealthStream>, Status> {
+        let call = Call::of(&request)?;
         let admin::CheckHealthRequest { providers, timeout } = request.into_inner();
         let timeout = duration::parse("timeout", timeout, TIMEOUT_DEFAULT, TIMEOUT_MAX)?;
         let providers = self.asked_for(&providers).await?;
-        let run = self.begin(&providers).await?;
+        let run = self.begin(&providers, call.now).await?;
         Ok(Response::new(stream_of(run, self.checks.clone(), timeout)))
     }
 }
 
 impl Health {
-    async fn list(&self) -> Result<admin::ListHealthResponse, Error> {
+    async fn passive(&self, now: SystemTime) -> Result<Passive, Error> {
+        let view = view::of(&self.nodes, &self.feed);
+        Passive::look(&self.store, &view.nodes, now).await
+    }
+
+    async fn list(&self, now: SystemTime) -> Result<admin::ListHealthResponse, Error> {
         let mut providers = self.store.providers().await?;
         providers.sort_by(|a, b| a.value.spec.name.cmp(&b.value.spec.name));
         let mut checks = by_provider(self.store.checks().await?);
+        let passive = self.passive(now).await?;
         let mut states = Vec::new();
         let mut told = Vec::with_capacity(providers.len());
         for Stored { value: provider, .. } in &providers {
@@ -89,7 +106,7 @@ impl Health {
             if spec.enabled {
                 states.push(health::judge(&spec.models.by_tier, &checks).state);
             }
-            told.push(provider_health(spec, &checks));
+            told.push(provider_health(spec, &checks, &passive));
         }
         Ok(admin::ListHealthResponse {
             state: state_to_proto(State::of_all(states)).into(),
@@ -134,7 +151,7 @@ impl Health {
         Ok(providers)
     }
 
-    async fn begin(&self, providers: &[Stored<Provider>]) -> Result<Run, Error> {
+    async fn begin(&self, providers: &[Stored<Provider>], now: SystemTime) -> Result<Run, Error> {
         if !probe::is_possible(&self.nodes) {
             return Err(Error::Precondition(
                 "no data plane that can check a provider is connected".to_owned(),
@@ -162,6 +179,7 @@ impl Health {
         Ok(Run {
             subjects,
             known,
+            passive: self.passive(now).await?,
             done: 0,
             _permit: permit,
         })
@@ -172,6 +190,8 @@ impl Health {
 struct Run {
     subjects: Vec<Subject>,
     known: BTreeMap<ProviderName, Known>,
+    /// As it was when the run began.
+    passive: Passive,
     done: u32,
     _permit: OwnedSemaphorePermit,
 }
@@ -237,7 +257,7 @@ impl Run {
                 checks.retain(|known| known.model != check.model);
                 checks.push(check);
             }
-            provider_health(spec, checks)
+            provider_health(spec, checks, &self.passive)
         });
         admin::CheckHealthResponse {
             provider: subject.provider.to_string(),
@@ -257,7 +277,7 @@ fn by_provider(checks: Vec<Check>) -> BTreeMap<ProviderName, Vec<Check>> {
     by_provider
 }
 
-fn provider_health(spec: &Spec, checks: &[Check]) -> admin::ProviderHealth {
+fn provider_health(spec: &Spec, checks: &[Check], passive: &Passive) -> admin::ProviderHealth {
     let Judged {
         state,
         tiers,
@@ -268,7 +288,7 @@ fn provider_health(spec: &Spec, checks: &[Check]) -> admin::ProviderHealth {
         enabled: spec.enabled,
         state: state_to_proto(state).into(),
         tiers: tiers.into_iter().map(tier_health).collect(),
-        passive: None,
+        passive: Some(passive.of(spec.name.as_str())),
         checked_at: checked_at.map(Into::into),
     }
 }

@@ -6,6 +6,7 @@ use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::provider_service_server::ProviderService;
 use tonic::{Request, Response, Status};
 
+use crate::checks::{Checks, Subject};
 use crate::domain::model::ModelName;
 use crate::domain::provider::{Credentials, Draft, PlainSecrets, Provider, ProviderName, Spec, is_knob};
 use crate::domain::{Times, Violations};
@@ -31,6 +32,7 @@ pub(crate) struct Providers {
     pub(crate) keyring: Keyring,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
+    pub(crate) checks: Checks,
 }
 
 #[tonic::async_trait]
@@ -229,20 +231,26 @@ impl Providers {
             ));
         }
         let model = match model.as_str() {
-            "" => spec
-                .models
-                .by_tier
-                .first()
-                .map(|model| model.as_str().to_owned())
-                .unwrap_or_default(),
-            _ => check_model(&model)?,
+            "" => spec.models.by_tier.first().cloned(),
+            _ => Some(check_model(&model)?),
         };
         let target = Target {
             provider: name,
-            model: model.clone(),
+            model: model
+                .as_ref()
+                .map(|model| model.as_str().to_owned())
+                .unwrap_or_default(),
             revision,
         };
         let (node, result) = self.probes.run(&self.nodes, target, timeout).await?;
+        if let Some(model) = model.clone() {
+            let subject = Subject {
+                provider: spec.name,
+                model,
+                revision,
+            };
+            self.checks.keep(subject, &node, result.clone()).await;
+        }
         let bridge_proto::fleet::v1::ProbeResult {
             probe_id: _,
             ok,
@@ -258,7 +266,7 @@ impl Providers {
             error_class,
             message,
             node_id: node.to_string(),
-            model,
+            model: model.map(|model| model.as_str().to_owned()).unwrap_or_default(),
         })
     }
 
@@ -279,9 +287,8 @@ impl Providers {
     }
 }
 
-fn check_model(model: &str) -> Result<String, Error> {
-    let parsed = ModelName::parse(model).map_err(|reason| Error::invalid("model", reason.to_string()))?;
-    Ok(parsed.as_str().to_owned())
+fn check_model(model: &str) -> Result<ModelName, Error> {
+    ModelName::parse(model).map_err(|reason| Error::invalid("model", reason.to_string()))
 }
 
 fn is_asked_for(spec: &Spec, request: &admin::ListProvidersRequest) -> bool {

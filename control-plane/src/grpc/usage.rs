@@ -12,7 +12,7 @@ use crate::domain::Violations;
 use crate::domain::api_key::KeyId;
 use crate::domain::price::{Price, cost_micros};
 use crate::domain::usage::{
-    Attempt, Boot, Entry, Histogram, Logged, Report, Rollup, Step, Subject, Sums, Tokens,
+    Attempt, Boot, Calls, Entry, Histogram, Logged, Report, Rollup, Step, Subject, Sums, Tokens,
 };
 use crate::grpc::call;
 use crate::grpc::status::Error;
@@ -155,6 +155,8 @@ impl Reading<'_> {
             estimated_requests,
             latency,
             first_token,
+            answered_calls,
+            failed_calls,
         } = wire;
         let minute_s = self.time(format!("rollups[{index}].minute"), minute) / 1_000;
         let subject = Subject {
@@ -175,6 +177,10 @@ impl Reading<'_> {
             latency: histogram(latency),
             first_token: histogram(first_token),
             dropped: 0,
+            calls: Calls {
+                answered: answered_calls,
+                failed: failed_calls,
+            },
         };
         if cost.is_none() && tokens.total() > 0 {
             sums.unpriced_requests = requests.saturating_sub(sums.failed());

@@ -382,6 +382,12 @@ mod tests {
         assert!(old.open_provider(&after).is_err() && new.rewrap(&before, &old).is_err());
         let fields = |provider: &Provider| provider.credentials.sealed.clone().unwrap().fields;
         assert!(fields(&before) == fields(&after), "the secrets are not touched");
+        assert!(before.credentials.is_same_secret(&after.credentials));
+        let again = sealed(&old);
+        assert!(
+            !before.credentials.is_same_secret(&again.credentials),
+            "they were given anew"
+        );
     }
 
     #[test]

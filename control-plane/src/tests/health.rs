@@ -1,4 +1,6 @@
-//! Checks of providers, with a data plane that answers as it is told.
+//! Checks of providers, with a data plane that answers as it is told, and what traffic says.
+
+use std::time::SystemTime;
 
 use bridge_proto::admin::v1::health_service_client::HealthServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
@@ -181,4 +183,100 @@ async fn whoever_asks_is_told_what_is_wrong() {
     }
     let listed = list(&mut client).await;
     assert!(!listed.providers[0].enabled, "it is listed");
+}
+
+#[tokio::test]
+async fn what_a_test_has_shown_is_kept_like_a_check() {
+    let bridge = Bridge::start().await;
+    let admin = bridge.admin().await;
+    let revision = add_provider(&admin, two_tiers("one")).await;
+    let mut node = node(&bridge, revision).await;
+    let mut providers = ProviderServiceClient::new(admin.clone());
+    let test = admin::TestProviderRequest {
+        name: "one".to_owned(),
+        model: "bad".to_owned(),
+        timeout: None,
+    };
+    let testing = async {
+        let tested = providers.test_provider(test).await;
+        tested.unwrap().into_inner()
+    };
+    let answering = async {
+        let asked = probe(&mut node).await;
+        answer(&node, asked, Some(("server_error", "out of order")));
+    };
+    let (tested, ()) = tokio::join!(testing, answering);
+    assert!(!tested.ok);
+    let told = list(&mut HealthServiceClient::new(admin)).await;
+    assert_eq!(told.state(), HealthState::Unhealthy);
+    let bad = &told.providers[0].tiers[0].models[1];
+    assert_eq!(
+        (bad.model.as_str(), bad.message.as_str()),
+        ("bad", "out of order")
+    );
+}
+
+#[tokio::test]
+async fn what_traffic_says_stands_beside_the_checks() {
+    let bridge = Bridge::start().await;
+    let admin = bridge.admin().await;
+    let revision = add_provider(&admin, two_tiers("one")).await;
+    let node = node(&bridge, revision).await;
+    node.send(Up::Status(fleet::NodeStatus {
+        breakers: vec![fleet::BreakerStatus {
+            provider: "one".to_owned(),
+            model: "bad".to_owned(),
+            state: fleet::BreakerState::Open.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }));
+    let minute = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        / 60
+        * 60;
+    let report = fleet::ReportRequest {
+        node_id: "node-1".to_owned(),
+        boot_id: "boot-1".to_owned(),
+        sequence: 1,
+        rollups: vec![fleet::UsageRollup {
+            minute: Some(prost_types::Timestamp {
+                seconds: minute.try_into().unwrap(),
+                nanos: 0,
+            }),
+            provider: "one".to_owned(),
+            upstream_model: "bad".to_owned(),
+            // Another provider has answered them.
+            requests: 0,
+            failed_calls: 3,
+            answered_calls: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    super::usage::report(&bridge, report).await.unwrap();
+    let mut client = HealthServiceClient::new(admin);
+    let passive = timeout(DEADLINE, async {
+        loop {
+            let told = list(&mut client).await;
+            let passive = told.providers[0].passive.unwrap();
+            // The status comes by another way than the report.
+            if passive.open_nodes > 0 {
+                break passive;
+            }
+        }
+    });
+    let passive = passive.await.expect("the status never arrives");
+    assert_eq!((passive.requests, passive.failures), (4, 3));
+    assert_eq!((passive.open_nodes, passive.quarantined_nodes), (1, 0));
+    let seconds = |at: Option<prost_types::Timestamp>| at.map(|at| at.seconds.unsigned_abs());
+    assert_eq!(seconds(passive.last_success_at), Some(minute));
+    assert_eq!(seconds(passive.last_failure_at), Some(minute));
+    assert_eq!(
+        list(&mut client).await.state(),
+        HealthState::Unchecked,
+        "nobody was called"
+    );
 }

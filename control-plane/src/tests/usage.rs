@@ -15,7 +15,7 @@ use super::{Bearer, Bridge, NODE_TOKEN, SignedIn};
 
 const MINUTE: i64 = 60;
 
-async fn report(bridge: &Bridge, report: fleet::ReportRequest) -> Result<u64, Status> {
+pub(super) async fn report(bridge: &Bridge, report: fleet::ReportRequest) -> Result<u64, Status> {
     let channel = bridge.channel(bridge.fleet).await;
     let mut client = UsageServiceClient::new(InterceptedService::new(channel, Bearer::new(NODE_TOKEN)));
     let answer = client.report(report).await?;
@@ -85,6 +85,8 @@ fn batch(sequence: u64, key_id: &str, model: &str) -> fleet::ReportRequest {
                 sum: ms(150),
             }),
             first_token: None,
+            answered_calls: 1,
+            failed_calls: 1,
         }],
         requests: vec![entry("good", 200, ""), entry("bad", 502, "api_error")],
         dropped_rollups: 0,

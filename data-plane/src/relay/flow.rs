@@ -183,9 +183,10 @@ impl Flow {
 
     fn fail(&mut self, failure: Failure, meter: &mut Meter) -> Step {
         self.admission.fail(&failure);
-        let (provider, outcome) = (&failure.provider, failure.class.verdict().name);
+        let verdict = failure.class.verdict();
+        let (provider, outcome) = (&failure.provider, verdict.name);
         meter.metrics().broken_streams(provider, outcome).inc();
-        meter.attempt_failed(outcome);
+        meter.attempt_failed(outcome, verdict.shows());
         tracing::warn!(
             request.id = %meter.id(), %provider, model = %self.admission.candidate().model, outcome,
             "stream broke: {}", failure.message()

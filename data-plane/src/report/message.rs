@@ -33,6 +33,8 @@ pub(super) fn rollup((key, sums): (SumKey, Sums)) -> proto::UsageRollup {
         estimated_requests,
         latency,
         first_token,
+        answered_calls,
+        failed_calls,
     } = sums;
     let Tokens {
         input,
@@ -59,6 +61,8 @@ pub(super) fn rollup((key, sums): (SumKey, Sums)) -> proto::UsageRollup {
         estimated_requests,
         latency: Some(histogram(&latency)),
         first_token: Some(histogram(&first_token)),
+        answered_calls,
+        failed_calls,
     }
 }
 
@@ -140,6 +144,7 @@ fn attempt(attempt: Attempt) -> proto::AttemptLog {
         started: _,
         status,
         ended,
+        shows: _,
     } = attempt;
     let (outcome, latency) = ended.unwrap_or_default();
     proto::AttemptLog {

@@ -10,7 +10,7 @@ mod failure;
 use bridge_translate::{anthropic::ErrorType, error::FaultKind};
 
 use super::breaker;
-use crate::snapshot::Credential;
+use crate::{snapshot::Credential, usage::served::Shows};
 
 pub(crate) use failure::{Failure, Native, worth_telling};
 
@@ -190,6 +190,16 @@ impl Verdict {
                 is_alarm: false,
                 ..self
             },
+        }
+    }
+
+    /// What the call says of the provider, for those who look back on it.
+    pub(crate) fn shows(self) -> Shows {
+        match self.breaker {
+            breaker::Outcome::HardFailure | breaker::Outcome::SoftFailure => Shows::Failure,
+            breaker::Outcome::Nothing if self.is_alarm => Shows::Failure,
+            breaker::Outcome::Nothing => Shows::Nothing,
+            breaker::Outcome::Success => Shows::Answer,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     recorder::Recorder,
-    served::{Asked, Attempt, Seen, Served},
+    served::{Asked, Attempt, Seen, Served, Shows},
 };
 
 /// What the log calls a request whose client left before the end.
@@ -144,9 +144,9 @@ impl Meter {
     }
 
     /// The latest attempt is over, without an answer for the client or in the middle of it.
-    pub(crate) fn attempt_failed(&mut self, outcome: &'static str) {
+    pub(crate) fn attempt_failed(&mut self, outcome: &'static str, shows: Shows) {
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.end(outcome, Instant::now());
+            attempt.end(outcome, shows, Instant::now());
         }
     }
 
@@ -218,7 +218,11 @@ impl Meter {
     fn write_down(&mut self, seen: Seen) {
         let Some(book) = self.book.take() else { return };
         if let Some(latest) = self.attempts.last_mut() {
-            latest.end(seen.error.unwrap_or(ATTEMPT_OK), self.started + seen.latency);
+            let (outcome, shows) = match seen.error {
+                Some(error) => (error, Shows::Nothing),
+                None => (ATTEMPT_OK, Shows::Answer),
+            };
+            latest.end(outcome, shows, self.started + seen.latency);
         }
         book.recorder.record(Served {
             id: self.id.clone(),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    served::Served,
+    served::{Served, Shows},
     sums::{SumKey, Sums},
 };
 
@@ -72,7 +72,18 @@ impl Recorder {
     pub(crate) fn record(&self, served: Served) {
         let key = SumKey::of(&served);
         let mut waiting = self.lock();
-        waiting.add(key, |sums| sums.add(&served));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = served
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.shows != Shows::Nothing)
+            .partition(|attempt| key.place.as_ref() == Some(&attempt.place));
+        for attempt in elsewhere {
+            waiting.add(key.of_call(attempt), |sums| sums.add_call(attempt));
+        }
+        waiting.add(key, |sums| {
+            sums.add(&served);
+            here.into_iter().for_each(|attempt| sums.add_call(attempt));
+        });
         waiting.log(served);
     }
 
@@ -168,7 +179,7 @@ pub(crate) mod tests {
 
     pub(crate) fn served(key: Option<KeyId>, minute: i64, output: u64) -> Served {
         let mut attempt = Attempt::start((&"p".into(), &"m".into()), Instant::now());
-        attempt.end("ok", attempt.started + Duration::from_millis(3));
+        attempt.end("ok", Shows::Answer, attempt.started + Duration::from_millis(3));
         Served {
             id: RequestId::new(),
             asked: Asked {
@@ -213,6 +224,29 @@ pub(crate) mod tests {
         assert_eq!((sums.requests, sums.tokens.input, sums.tokens.output), (2, 4, 7));
         assert_eq!((sums.latency.buckets[4], sums.first_token.buckets[3]), (2, 2));
         assert!(recorder.take(0).is_empty());
+    }
+
+    #[test]
+    fn a_call_counts_where_it_was_made_whoever_answered() {
+        let recorder = Recorder::default();
+        let mut request = served(Some(key(1)), 5, 3);
+        let mut failed = Attempt::start((&"down".into(), &"m".into()), Instant::now());
+        failed.end("reset", Shows::Failure, Instant::now());
+        failed.end("ok", Shows::Answer, Instant::now());
+        let left = Attempt::start((&"slow".into(), &"m".into()), Instant::now());
+        request.attempts.splice(0..0, [failed.clone(), failed, left]);
+        recorder.record(request);
+        let taken = recorder.take(0);
+        let mut told: Vec<_> = taken
+            .sums
+            .iter()
+            .map(|(sum, sums)| {
+                let (provider, _) = sum.place.as_ref().unwrap();
+                (&**provider, sums.requests, sums.answered_calls, sums.failed_calls)
+            })
+            .collect();
+        told.sort();
+        assert_eq!(told, [("down", 0, 0, 2), ("p", 1, 1, 0)]);
     }
 
     #[test]

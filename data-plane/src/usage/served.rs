@@ -46,7 +46,7 @@ pub(crate) struct Seen {
 }
 
 /// One call to an upstream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) place: Place,
     pub(crate) started: Instant,
@@ -54,6 +54,17 @@ pub(crate) struct Attempt {
     pub(crate) status: u16,
     /// How it ended, and after what time; `None` while it runs.
     pub(crate) ended: Option<(&'static str, Duration)>,
+    pub(crate) shows: Shows,
+}
+
+/// What a call says of the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    Answer,
+    /// It failed by the provider's fault.
+    Failure,
+    /// It runs, the client left, or the fault was the request's own.
+    Nothing,
 }
 
 impl Attempt {
@@ -63,13 +74,17 @@ impl Attempt {
             started: now,
             status: 0,
             ended: None,
+            shows: Shows::Nothing,
         }
     }
 
     /// What was said of its end first stays.
-    pub(crate) fn end(&mut self, outcome: &'static str, now: Instant) {
+    pub(crate) fn end(&mut self, outcome: &'static str, shows: Shows, now: Instant) {
         let latency = now.saturating_duration_since(self.started);
-        self.ended.get_or_insert((outcome, latency));
+        if self.ended.is_none() {
+            self.ended = Some((outcome, latency));
+            self.shows = shows;
+        }
     }
 }
 

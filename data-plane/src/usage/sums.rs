@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bridge_translate::usage::Usage;
 
-use super::served::{Place, Served};
+use super::served::{Attempt, Place, Served, Shows};
 use crate::snapshot::KeyId;
 
 const MINUTE_MS: i64 = 60_000;
@@ -27,6 +27,8 @@ pub(crate) struct Sums {
     pub(crate) estimated_requests: u64,
     pub(crate) latency: Histogram,
     pub(crate) first_token: Histogram,
+    pub(crate) answered_calls: u64,
+    pub(crate) failed_calls: u64,
 }
 
 /// The four classes.
@@ -51,6 +53,14 @@ impl SumKey {
             minute: served.seen.ended_unix_ms.div_euclid(MINUTE_MS),
             key: served.asked.key,
             place: served.place().cloned(),
+        }
+    }
+
+    /// Of one of its calls, in the minute in which all of it ended.
+    pub(crate) fn of_call(&self, attempt: &Attempt) -> Self {
+        Self {
+            place: Some(attempt.place.clone()),
+            ..self.clone()
         }
     }
 
@@ -80,6 +90,14 @@ impl Sums {
         self.latency.observe(seen.latency);
         if let Some(first_token) = seen.first_token {
             self.first_token.observe(first_token);
+        }
+    }
+
+    pub(crate) fn add_call(&mut self, attempt: &Attempt) {
+        match attempt.shows {
+            Shows::Answer => self.answered_calls += 1,
+            Shows::Failure => self.failed_calls += 1,
+            Shows::Nothing => {}
         }
     }
 

@@ -139,6 +139,8 @@ pub(super) fn sums(sums: &Sums) -> admin::UsageSums {
         first_token,
         // Of the whole time, not of a group.
         dropped: _,
+        // Health tells of them.
+        calls: _,
     } = sums;
     admin::UsageSums {
         requests: *requests,

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         limits::Period,
         retention::Retention,
-        usage::{Boot, Entry, Histogram, Logged, Report, Rollup, Step, Subject, Sums, Tokens},
+        usage::{Boot, Calls, Entry, Histogram, Logged, Report, Rollup, Step, Subject, Sums, Tokens},
     },
     store::{Change, Cursor, Expect, LogAsk, Store, UsageAsk},
 };
@@ -28,6 +28,10 @@ fn report(sequence: u64, minute_s: u64) -> Report {
         },
         cost_micros: 7,
         latency: Histogram::of(&[0, 2], 3),
+        calls: Calls {
+            answered: 1,
+            failed: 2,
+        },
         ..Sums::default()
     };
     Report {

@@ -8,7 +8,7 @@ use super::{KeyUsage, Spent};
 use crate::{
     domain::{
         limits::Period,
-        usage::{Attempt, Entry, Histogram, Logged, Sums, Tokens},
+        usage::{Attempt, Calls, Entry, Histogram, Logged, Sums, Tokens},
         user::UserId,
     },
     store::{
@@ -35,6 +35,9 @@ struct SumsRecord {
     first_token: (u64, Vec<u64>),
     #[serde(default)]
     dropped: u64,
+    /// Answered and failed.
+    #[serde(default)]
+    calls: (u64, u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +121,7 @@ pub(super) fn encode_sums(sums: &Sums, revision: u64) -> Result<Vec<u8>, Error> 
         latency,
         first_token,
         dropped,
+        calls: Calls { answered, failed },
     } = sums;
     let histogram = |histogram: &Histogram| (histogram.sum_ms, histogram.counts().to_vec());
     let record = SumsRecord {
@@ -130,6 +134,7 @@ pub(super) fn encode_sums(sums: &Sums, revision: u64) -> Result<Vec<u8>, Error> 
         latency: histogram(latency),
         first_token: histogram(first_token),
         dropped: *dropped,
+        calls: (*answered, *failed),
     };
     encode_row(Family::UsageSums, record, revision)
 }
@@ -146,6 +151,7 @@ pub(super) fn sums(row: &[u8]) -> Result<Sums, Error> {
         latency,
         first_token,
         dropped,
+        calls: (answered, failed),
     } = record;
     Ok(Sums {
         requests: n,
@@ -157,6 +163,7 @@ pub(super) fn sums(row: &[u8]) -> Result<Sums, Error> {
         latency: Histogram::of(&latency.1, latency.0),
         first_token: Histogram::of(&first_token.1, first_token.0),
         dropped,
+        calls: Calls { answered, failed },
     })
 }
 
