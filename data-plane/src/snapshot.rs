@@ -315,10 +315,13 @@ pub(crate) enum Held {
 }
 
 impl BreakerOverride {
-    pub(crate) fn covers(&self, provider: &str, model: &str, now: SystemTime) -> bool {
-        self.provider == provider
-            && self.model.as_deref().is_none_or(|covered| covered == model)
-            && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    /// Whether it is about this model of its provider.
+    pub(crate) fn covers(&self, model: &str) -> bool {
+        self.model.as_deref().is_none_or(|covered| covered == model)
+    }
+
+    pub(crate) fn is_over(&self, now: SystemTime) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 }
 

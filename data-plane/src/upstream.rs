@@ -13,6 +13,7 @@ pub(crate) mod client;
 mod cooldown;
 pub(crate) mod failover;
 pub(crate) mod guards;
+mod held;
 pub(crate) mod learnt;
 mod mask;
 pub(crate) mod native_count;

@@ -13,6 +13,8 @@ pub(crate) fn export(configuration: &Configuration) -> String {
         api_keys,
         model_rules,
         settings,
+        // They are about a moment.
+        breaker_overrides: _,
     } = configuration;
     let mut file = settings
         .as_ref()

@@ -1,7 +1,9 @@
 //! Things as the audit log tells them: JSON, every field by name, secrets as `***`. What is
-//! configured comes in the words of `provider.json`, and who may sign in from here.
+//! configured comes in the words of `provider.json`; who may sign in and what is held for a
+//! while come from here.
 
 mod account;
+mod held;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::audit::{SUMMARY_BYTES_MAX, Summary};
 
 pub(crate) use account::{service_token, session, user};
+pub(crate) use held::breaker_override;
 
 /// A thing by its fields.
 pub(crate) type Document = Map<String, Value>;

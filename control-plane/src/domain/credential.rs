@@ -66,6 +66,11 @@ impl Form {
     }
 }
 
+/// A public id out of random bytes.
+pub(super) fn id(random: &[u8; ID_CHARS]) -> String {
+    base62(random, ID_CHARS)
+}
+
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == ID_CHARS && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }

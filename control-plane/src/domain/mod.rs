@@ -7,6 +7,7 @@
 pub mod api_key;
 pub mod audit;
 mod base_url;
+pub mod breaker_override;
 mod credential;
 mod dialect;
 mod endpoint;

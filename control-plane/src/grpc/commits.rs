@@ -91,6 +91,7 @@ fn result_of(error: &CommitError) -> CommitResult {
         | CommitError::LastAdmin
         | CommitError::OwnsApiKeys { .. }
         | CommitError::RulesLeadTo { .. }
+        | CommitError::TooManyHolds { .. }
         | CommitError::Replayed { .. }
         | CommitError::IdempotencyMismatch
         | CommitError::TooLarge { .. } => CommitResult::Refused,

@@ -1,7 +1,8 @@
 //! `FleetService`: the data planes, what each holds, and what can be asked of it.
 
 mod following;
-mod view;
+mod overrides;
+pub(crate) mod view;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::fleet_service_server::FleetService;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use self::following::Following;
+pub(crate) use self::overrides::Overrides;
 use self::view::View;
 use crate::grpc::call::Call;
 use crate::grpc::status::Error;
@@ -21,6 +23,7 @@ use crate::snapshot::nodes::{CannotForget, NodeId, Nodes};
 pub(crate) struct Fleet {
     pub(crate) nodes: Nodes,
     pub(crate) feed: Feed,
+    pub(crate) overrides: Overrides,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -114,22 +117,30 @@ impl FleetService for Fleet {
 
     async fn list_breaker_overrides(
         &self,
-        _request: Request<admin::ListBreakerOverridesRequest>,
+        request: Request<admin::ListBreakerOverridesRequest>,
     ) -> Result<Response<admin::ListBreakerOverridesResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let overrides = self.overrides.list(call.now).await?;
+        Ok(Response::new(admin::ListBreakerOverridesResponse { overrides }))
     }
 
     async fn set_breaker_override(
         &self,
-        _request: Request<admin::SetBreakerOverrideRequest>,
+        request: Request<admin::SetBreakerOverrideRequest>,
     ) -> Result<Response<admin::SetBreakerOverrideResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        let held = self.overrides.set(&call, request.into_inner()).await?;
+        Ok(Response::new(admin::SetBreakerOverrideResponse {
+            r#override: Some(held),
+        }))
     }
 
     async fn delete_breaker_override(
         &self,
-        _request: Request<admin::DeleteBreakerOverrideRequest>,
+        request: Request<admin::DeleteBreakerOverrideRequest>,
     ) -> Result<Response<admin::DeleteBreakerOverrideResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        self.overrides.delete(&call, &request.into_inner().id).await?;
+        Ok(Response::new(admin::DeleteBreakerOverrideResponse {}))
     }
 }

@@ -141,14 +141,19 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
     };
     let fleet = fleet::Fleet {
         nodes: nodes.clone(),
-        feed,
+        feed: feed.clone(),
+        overrides: fleet::Overrides {
+            store: store.clone(),
+            commits: commits.clone(),
+        },
         stopping,
     };
     let health = health::Health {
-        checks,
+        checks: checks.clone(),
         runs: Arc::new(Semaphore::new(health::RUNS_MAX)),
         store: store.clone(),
         nodes: nodes.clone(),
+        feed,
     };
     let routing = routing::Routing {
         store: store.clone(),
@@ -161,6 +166,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         keyring: keyring.clone(),
         nodes: nodes.clone(),
         probes,
+        checks,
     };
     let config = config::Config {
         store: store.clone(),

@@ -226,9 +226,10 @@ impl From<CommitError> for Error {
             CommitError::Conflict { kind, id, current } => Self::Conflict { kind, id, current },
             CommitError::Moved { current } => Self::Moved { current },
             CommitError::SessionConflict => Self::RefreshRefused,
-            CommitError::LastAdmin | CommitError::OwnsApiKeys { .. } | CommitError::RulesLeadTo { .. } => {
-                Self::Precondition(error.to_string())
-            }
+            CommitError::LastAdmin
+            | CommitError::OwnsApiKeys { .. }
+            | CommitError::RulesLeadTo { .. }
+            | CommitError::TooManyHolds { .. } => Self::Precondition(error.to_string()),
             CommitError::IdempotencyMismatch => Self::IdempotencyMismatch,
             CommitError::TooLarge { .. } => Self::invalid("", "is larger than the control plane can keep"),
             CommitError::Full => Self::DiskFull,

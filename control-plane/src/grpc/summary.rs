@@ -6,6 +6,7 @@ use crate::configuration::view;
 use crate::document::{self, Document};
 use crate::domain::api_key::ApiKey;
 use crate::domain::audit::Summary;
+use crate::domain::breaker_override::BreakerOverride;
 use crate::domain::model::ModelRule;
 use crate::domain::provider::Provider;
 use crate::domain::service_token::ServiceToken;
@@ -23,6 +24,10 @@ pub(crate) fn api_key(key: &ApiKey) -> Summary {
 
 pub(crate) fn service_token(token: &ServiceToken) -> Summary {
     document::summary(document::service_token(token))
+}
+
+pub(crate) fn breaker_override(held: &BreakerOverride) -> Summary {
+    document::summary(document::breaker_override(held))
 }
 
 pub(crate) fn provider(provider: &Provider) -> Summary {

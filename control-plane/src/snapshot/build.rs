@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::domain::LossPolicy;
 use crate::domain::api_key::{self, ApiKey};
+use crate::domain::breaker_override::{self, BreakerOverride, Held};
 use crate::domain::model::{ModelRule, Target, Tier};
 use crate::domain::provider::{self, ApiFormat, PlainSecrets, Provider};
 use crate::domain::settings::{self, FallbackStrategy, Settings};
@@ -36,6 +37,13 @@ pub(crate) fn api_key_key(id: &str) -> Key {
 pub(crate) fn model_rule_key(id: &str) -> Key {
     Key {
         kind: fleet::ResourceKind::ModelRule,
+        id: id.to_owned(),
+    }
+}
+
+pub(crate) fn breaker_override_key(id: &str) -> Key {
+    Key {
+        kind: fleet::ResourceKind::BreakerOverride,
         id: id.to_owned(),
     }
 }
@@ -221,6 +229,39 @@ pub(crate) fn settings(settings: &Settings) -> fleet::Resource {
     };
     fleet::Resource {
         kind: Some(Kind::Settings(settings)),
+    }
+}
+
+pub(crate) fn breaker_override(held: &BreakerOverride) -> fleet::Resource {
+    let BreakerOverride {
+        id,
+        maker: _,
+        spec:
+            breaker_override::Spec {
+                provider,
+                model,
+                held,
+                expires_at,
+                reason: _,
+            },
+        created_at: _,
+    } = held;
+    let state = match held {
+        Held::Open => fleet::BreakerState::Open,
+        Held::Closed => fleet::BreakerState::Closed,
+    };
+    let held = fleet::BreakerOverride {
+        id: id.to_string(),
+        provider: provider.to_string(),
+        model: model
+            .as_ref()
+            .map(|model| model.as_str().to_owned())
+            .unwrap_or_default(),
+        state: state.into(),
+        expires_at: Some((*expires_at).into()),
+    };
+    fleet::Resource {
+        kind: Some(Kind::BreakerOverride(held)),
     }
 }
 

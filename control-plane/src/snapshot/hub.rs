@@ -155,7 +155,7 @@ async fn wait_for(due: Option<Instant>) {
 fn is_risky(kind: Kind) -> bool {
     match kind {
         Kind::Provider | Kind::ModelRule | Kind::Settings => true,
-        Kind::ApiKey | Kind::User | Kind::ServiceToken => false,
+        Kind::ApiKey | Kind::BreakerOverride | Kind::User | Kind::ServiceToken => false,
     }
 }
 
@@ -218,6 +218,7 @@ pub(crate) fn key_of(kind: Kind, id: &str) -> Option<Key> {
         Kind::ApiKey => Some(build::api_key_key(id)),
         Kind::ModelRule => Some(build::model_rule_key(id)),
         Kind::Settings => Some(build::settings_key()),
+        Kind::BreakerOverride => Some(build::breaker_override_key(id)),
         Kind::User | Kind::ServiceToken => None,
     }
 }
@@ -243,6 +244,7 @@ impl Reader {
             api_keys,
             model_rules,
             settings,
+            breaker_overrides,
         } = configuration;
         self.left_out.clear();
         let mut index = Index::default();
@@ -264,6 +266,10 @@ impl Reader {
         if let Some(settings) = settings {
             put(build::settings_key(), Some(build::settings(&settings.value)));
         }
+        for held in breaker_overrides {
+            let key = build::breaker_override_key(held.value.id.as_str());
+            put(key, Some(build::breaker_override(&held.value)));
+        }
         Ledger::new(version, index, self.left_out.is_empty())
     }
 
@@ -276,6 +282,7 @@ impl Reader {
             Some(Resource::ApiKey(key)) => build::api_key(&key.value),
             Some(Resource::ModelRule(rule)) => Some(build::model_rule(&rule.value)),
             Some(Resource::Settings(settings)) => Some(build::settings(&settings.value)),
+            Some(Resource::BreakerOverride(held)) => Some(build::breaker_override(&held.value)),
             None => None,
         };
         Some((key, resource))
@@ -349,6 +356,7 @@ mod tests {
             api_keys: vec![],
             model_rules: vec![],
             settings: None,
+            breaker_overrides: vec![],
         }
     }
 

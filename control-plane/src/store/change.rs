@@ -5,6 +5,7 @@ use std::{fmt, time::SystemTime};
 use crate::domain::{
     api_key::{ApiKey, KeyId},
     audit::AuditEntry,
+    breaker_override::{BreakerOverride, OverrideId},
     model::{ModelRule, RuleId},
     provider::{Provider, ProviderName},
     service_token::{ServiceToken, TokenId},
@@ -22,6 +23,7 @@ pub enum Kind {
     ModelRule,
     Settings,
     ServiceToken,
+    BreakerOverride,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::ModelRule => "model_rule",
             Self::Settings => "settings",
             Self::ServiceToken => "service_token",
+            Self::BreakerOverride => "breaker_override",
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind {
             Self::ModelRule,
             Self::Settings,
             Self::ServiceToken,
+            Self::BreakerOverride,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)
@@ -110,6 +114,10 @@ pub enum Change {
     /// Its maker must be there.
     PutServiceToken(ServiceToken, Expect),
     DeleteServiceToken(TokenId, Expect),
+    /// Its provider must be there. Takes the place of one about the same breaker, and of
+    /// those that are over.
+    PutBreakerOverride(BreakerOverride),
+    DeleteBreakerOverride(OverrideId, Expect),
     /// Nothing was changed since this revision; otherwise none of the changes happens.
     BasedOn(u64),
     PutSealed(SealedName, Vec<u8>),

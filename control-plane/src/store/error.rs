@@ -56,6 +56,8 @@ pub enum CommitError {
     OwnsApiKeys { id: String },
     #[error("model rules lead to provider {provider}: {}", .rules.join(", "))]
     RulesLeadTo { provider: String, rules: Vec<String> },
+    #[error("there are {max} held breakers already; delete one that is not needed")]
+    TooManyHolds { max: usize },
     /// The same request was committed before; this is what it made.
     #[error("the request was already done")]
     Replayed { result: String },

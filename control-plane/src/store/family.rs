@@ -32,6 +32,7 @@ families! {
     Audit = "audit",
     Idempotency = "idempotency",
     ServiceTokens = "service_tokens",
+    BreakerOverrides = "breaker_overrides",
     ServiceTokenUses = "service_token_uses",
     UsageSums = "usage_sums",
     UsageMeta = "usage_meta",
@@ -50,7 +51,7 @@ impl Family {
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::History | Self::Audit | Self::Idempotency => false,
             Self::HealthChecks | Self::Writers | Self::Presence => false,
-            Self::ServiceTokens | Self::ServiceTokenUses => true,
+            Self::ServiceTokens | Self::ServiceTokenUses | Self::BreakerOverrides => true,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,
         }

@@ -9,6 +9,7 @@ mod audit_chain;
 mod audit_log;
 mod backend;
 mod backup;
+mod breaker_overrides;
 mod change;
 mod change_log;
 mod checks;

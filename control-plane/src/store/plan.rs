@@ -111,6 +111,7 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutModelRule(..) | Change::PlaceModelRule(..) | Change::DeleteModelRule(..) => true,
         Change::PutSettings(..) => true,
         Change::PutServiceToken(..) | Change::DeleteServiceToken(..) => true,
+        Change::PutBreakerOverride(..) | Change::DeleteBreakerOverride(..) => true,
         Change::BasedOn(..) | Change::PutSealed(..) | Change::Session(..) => false,
     }
 }
@@ -141,6 +142,7 @@ impl Planner<'_> {
                 self.check_no_rule_leads_to(name)?;
                 self.delete::<Provider>(Kind::Provider, name.as_str(), name.as_str().as_bytes(), *expect)?;
                 checks::forget_all(&mut self.writes, name)?;
+                self.delete_breaker_overrides_of(name)?;
                 self.note(Kind::Provider, name.to_string(), false);
                 Ok(())
             }
@@ -171,6 +173,8 @@ impl Planner<'_> {
             }
             Change::PutServiceToken(token, expect) => self.put_service_token(token, *expect),
             Change::DeleteServiceToken(id, expect) => self.delete_service_token(id, *expect),
+            Change::PutBreakerOverride(held) => self.put_breaker_override(held),
+            Change::DeleteBreakerOverride(id, expect) => self.delete_breaker_override(id, *expect),
             Change::BasedOn(revision) if *revision == self.based_on => Ok(()),
             Change::BasedOn(_) => Err(CommitError::Moved {
                 current: self.based_on,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     api_key::{ApiKey, KeyId},
+    breaker_override::BreakerOverride,
     health::Check,
     model::ModelRule,
     provider::{Provider, ProviderName},
@@ -32,6 +33,7 @@ pub struct Configuration {
     /// By position.
     pub model_rules: Vec<Stored<ModelRule>>,
     pub settings: Option<Stored<Settings>>,
+    pub breaker_overrides: Vec<Stored<BreakerOverride>>,
 }
 
 /// A thing that data planes are told about, as it is now.
@@ -41,6 +43,7 @@ pub enum Resource {
     ApiKey(Stored<ApiKey>),
     ModelRule(Stored<ModelRule>),
     Settings(Stored<Settings>),
+    BreakerOverride(Stored<BreakerOverride>),
 }
 
 /// What happened to one thing since some revision.
@@ -63,6 +66,7 @@ impl ResourceChange {
             Resource::ApiKey(it) => it.revision,
             Resource::ModelRule(it) => it.revision,
             Resource::Settings(it) => it.revision,
+            Resource::BreakerOverride(it) => it.revision,
         })
     }
 }
@@ -200,6 +204,7 @@ impl Store {
                 api_keys: scan(rows)?,
                 model_rules: model_rules(rows)?,
                 settings: get(rows, SETTINGS_KEY)?,
+                breaker_overrides: scan(rows)?,
             })
         })
         .await
@@ -232,6 +237,7 @@ impl Store {
                     Kind::ApiKey => get(rows, id.as_bytes())?.map(Resource::ApiKey),
                     Kind::ModelRule => get(rows, id.as_bytes())?.map(Resource::ModelRule),
                     Kind::Settings => get(rows, SETTINGS_KEY)?.map(Resource::Settings),
+                    Kind::BreakerOverride => get(rows, id.as_bytes())?.map(Resource::BreakerOverride),
                 };
                 resources.push(ResourceChange {
                     kind,

@@ -1,4 +1,4 @@
-//! A thing whose states are kept: everything that data planes are told about.
+//! A thing whose states are kept: what is configured for good, and data planes are told about.
 
 use super::Kind;
 use crate::domain::{
@@ -21,7 +21,12 @@ pub enum Thing {
 pub fn target(kind: Kind, id: &str) -> String {
     match kind {
         Kind::Settings => kind.to_string(),
-        Kind::User | Kind::ServiceToken | Kind::Provider | Kind::ApiKey | Kind::ModelRule => {
+        Kind::User
+        | Kind::ServiceToken
+        | Kind::Provider
+        | Kind::ApiKey
+        | Kind::ModelRule
+        | Kind::BreakerOverride => {
             format!("{kind}/{id}")
         }
     }

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod config;
 mod dialects;
+mod fleet;
 mod health;
 mod models;
 mod requests;

@@ -40,13 +40,14 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    let now = Instant::now();
     node.metrics
         .config
         .age_seconds
-        .set(node.live.age(Instant::now()).as_secs_f64());
+        .set(node.live.age(now).as_secs_f64());
     let body_bytes = node.overload.bodies.used().try_into().unwrap_or(i64::MAX);
     node.metrics.process.body_bytes.set(body_bytes);
-    node.upstreams.show();
+    node.upstreams.show(node.live.held().as_deref(), now);
     match node.metrics.render() {
         Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, OPEN_METRICS, String::new()),

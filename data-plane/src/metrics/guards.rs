@@ -23,6 +23,7 @@ struct BreakerLabels {
 
 pub(crate) struct Guards {
     breakers: Family<BreakerLabels, Count>,
+    held: Family<BreakerLabels, Count>,
     quarantined: Family<ProviderLabel, Count>,
     transitions: Family<TransitionLabels, Counter>,
     cooldowns: Family<ProviderLabel, Counter>,
@@ -39,10 +40,18 @@ pub(crate) enum Shown {
     HalfOpen = 2,
 }
 
+/// How an admin holds a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShownHold {
+    Open = 1,
+    Closed = 2,
+}
+
 impl Guards {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let this = Self {
             breakers: Family::default(),
+            held: Family::default(),
             quarantined: Family::default(),
             transitions: Family::default(),
             cooldowns: Family::default(),
@@ -55,6 +64,11 @@ impl Guards {
             "breaker_state",
             "1 open, 2 half-open; closed ones are not shown",
             this.breakers.clone(),
+        );
+        registry.register(
+            "breaker_held",
+            "1 held open by an admin, 2 held closed; without a model, all of the provider",
+            this.held.clone(),
         );
         registry.register(
             "quarantined",
@@ -100,6 +114,15 @@ impl Guards {
         for (provider, model, shown) in unhealthy {
             let labels = BreakerLabels { provider, model };
             self.breakers.get_or_create(&labels).set(shown as i64);
+        }
+    }
+
+    /// Shows the breakers that an admin holds, and no others.
+    pub(crate) fn show_held(&self, held: Vec<(String, String, ShownHold)>) {
+        self.held.clear();
+        for (provider, model, shown) in held {
+            let labels = BreakerLabels { provider, model };
+            self.held.get_or_create(&labels).set(shown as i64);
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     breaker::{self, Terms, Transition},
     client::Client,
     guards::{Changes, Guards, Lesson, Refused, Right},
+    held,
     learnt::{Estimates, Learnt},
     outcome::{Class, Failure},
     quarantine,
@@ -24,14 +25,17 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    metrics::{Metrics, guards::Shown},
+    metrics::{
+        Metrics,
+        guards::{Shown, ShownHold},
+    },
     request_id::RequestId,
     routing::Candidate,
     snapshot::{Held, Snapshot},
 };
 
 /// Breakers that are told of one by one; names of models can come from clients.
-const TOLD_MAX: usize = 200;
+pub(crate) const TOLD_MAX: usize = 200;
 
 /// What every call to an upstream shares.
 pub(crate) struct Upstreams {
@@ -94,8 +98,21 @@ impl Upstreams {
             .collect()
     }
 
+    /// The breakers that an admin holds, one by one; no model means all of the provider.
+    pub(crate) fn held<T>(
+        &self,
+        snapshot: &Snapshot,
+        now: Instant,
+        mut read: impl FnMut(&str, Option<&str>, Held) -> T,
+    ) -> Vec<T> {
+        held::in_force(snapshot, self.clock.at(now))
+            .take(TOLD_MAX)
+            .map(|held| read(&held.provider, held.model.as_deref(), held.held))
+            .collect()
+    }
+
     /// Brings the metrics of what is out of order up to date.
-    pub(crate) fn show(&self) {
+    pub(crate) fn show(&self, snapshot: Option<&Snapshot>, now: Instant) {
         let unhealthy = self.unhealthy(|provider, model, state| {
             let shown = match state {
                 breaker::State::HalfOpen { .. } => Shown::HalfOpen,
@@ -106,6 +123,16 @@ impl Upstreams {
         self.metrics.guards.show_breakers(unhealthy);
         let quarantined = self.quarantined(|provider, _, _| provider.to_owned());
         self.metrics.guards.show_quarantined(quarantined);
+        let held = snapshot.map(|snapshot| {
+            self.held(snapshot, now, |provider, model, held| {
+                let held = match held {
+                    Held::Open => ShownHold::Open,
+                    Held::Closed => ShownHold::Closed,
+                };
+                (provider.to_owned(), model.unwrap_or_default().to_owned(), held)
+            })
+        });
+        self.metrics.guards.show_held(held.unwrap_or_default());
     }
 
     /// Asks the guards, or the admin who holds a breaker.
@@ -183,12 +210,7 @@ impl Upstreams {
         if snapshot.overrides.is_empty() {
             return None;
         }
-        let now = self.clock.at(now);
-        let mut held = snapshot
-            .overrides
-            .iter()
-            .filter(|held| held.covers(&candidate.provider.name, &candidate.model, now));
-        held.next().map(|held| held.held)
+        held::of(snapshot, candidate, self.clock.at(now))
     }
 
     /// When the candidate's cool-down is over, if that is all that stands in the way.

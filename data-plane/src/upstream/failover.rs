@@ -16,7 +16,7 @@ use std::{
 };
 
 use rand::RngExt;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use self::budget::Budget;
 use super::{
@@ -94,6 +94,10 @@ impl<'a> Walk<'a> {
             Ok(admission) => return Some(admission),
             Err(refused) => refused,
         };
+        debug!(
+            request.id = %meter.id(), provider = %candidate.provider.name, model = %candidate.model,
+            because = Skipped::of(refused, now).because, "not asked"
+        );
         self.refused(candidate, refused, now);
         None
     }
@@ -162,7 +166,7 @@ impl<'a> Walk<'a> {
                 .about(candidate.provider.endpoint.credential);
             count(upstreams, candidate, verdict.name);
             report(candidate, &failure, verdict, meter);
-            meter.attempt_failed(verdict.name);
+            meter.attempt_failed(verdict.name, verdict.shows());
             let mut pause = None;
             if self.budget.is_left(Instant::now())
                 && let Some(amended) = Box::pin(self.order.amend(candidate, &sent, &failure, meter)).await

@@ -220,7 +220,8 @@ fn is_spooled(family: Family) -> bool {
         Family::Users | Family::UsersByEmail | Family::LastLogins | Family::Sessions => true,
         Family::Providers | Family::ApiKeys | Family::ModelRules | Family::Settings => true,
         Family::Sealed | Family::HealthChecks | Family::ChangeLog | Family::Idempotency => true,
-        Family::ServiceTokens | Family::ServiceTokenUses | Family::History => true,
+        Family::ServiceTokens | Family::ServiceTokenUses | Family::BreakerOverrides => true,
+        Family::History => true,
         Family::UsageSums | Family::UsageMeta | Family::KeyUsage | Family::RequestLog => true,
     }
 }

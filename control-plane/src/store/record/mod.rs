@@ -3,6 +3,7 @@
 
 mod api_key;
 mod audit;
+mod breaker_override;
 mod dialect;
 mod health;
 mod limits;

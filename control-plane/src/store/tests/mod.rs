@@ -1,6 +1,7 @@
 //! Tests of the store, by what could go wrong.
 
 mod backup;
+mod breaker_overrides;
 mod checks;
 mod commit;
 mod damage;

@@ -9,8 +9,8 @@ use super::shares;
 use crate::{
     clock::Clock,
     node::Node,
-    snapshot::{Snapshot, Version, decode},
-    upstream::{breaker, outcome::Class, probe},
+    snapshot::{Held, Snapshot, Version, decode},
+    upstream::{admission::TOLD_MAX, breaker, outcome::Class, probe},
 };
 
 /// The newest schema that this build understands.
@@ -80,13 +80,43 @@ pub(super) fn status(node: &Node, now: Instant) -> proto::NodeStatus {
         requests_in_flight: node.requests_in_flight(),
         config_age: node.live.age(now).try_into().ok(),
         draining: node.life.is_draining(),
-        breakers: node
-            .upstreams
-            .unhealthy(|provider, model, state| breaker(provider, model, state, &node.clock)),
+        breakers: breakers(node, held.as_deref(), now),
         quarantines: node
             .upstreams
             .quarantined(|provider, class, since| quarantine(provider, class, since, &node.clock)),
         key_uses: shares::uses(&node.limits, now),
+    }
+}
+
+/// Those that an admin holds, and behind them those that traffic has opened.
+fn breakers(node: &Node, snapshot: Option<&Snapshot>, now: Instant) -> Vec<proto::BreakerStatus> {
+    let mut told = snapshot
+        .map(|snapshot| node.upstreams.held(snapshot, now, held))
+        .unwrap_or_default();
+    let opened = node
+        .upstreams
+        .unhealthy(|provider, model, state| breaker(provider, model, state, &node.clock));
+    let is_held = |told: &[proto::BreakerStatus], own: &proto::BreakerStatus| {
+        told.iter()
+            .any(|held| (&held.provider, &held.model) == (&own.provider, &own.model))
+    };
+    let opened: Vec<_> = opened.into_iter().filter(|own| !is_held(&told, own)).collect();
+    told.extend(opened);
+    told.truncate(TOLD_MAX);
+    told
+}
+
+fn held(provider: &str, model: Option<&str>, held: Held) -> proto::BreakerStatus {
+    let (state, reason) = match held {
+        Held::Open => (proto::BreakerState::Open, "an admin holds it open"),
+        Held::Closed => (proto::BreakerState::Closed, "an admin holds it closed"),
+    };
+    proto::BreakerStatus {
+        provider: provider.to_owned(),
+        model: model.unwrap_or_default().to_owned(),
+        state: state.into(),
+        since: None,
+        reason: reason.to_owned(),
     }
 }
 

@@ -144,7 +144,7 @@ fn fitted(body: &[u8], room_bytes: &mut usize) -> String {
 }
 
 impl Skipped {
-    fn of(refused: Refused, now: Instant) -> Self {
+    pub(super) fn of(refused: Refused, now: Instant) -> Self {
         let seconds = |until: Instant| until.saturating_duration_since(now).as_secs_f64();
         let (word, because) = match refused {
             Refused::Open { probe_at } => {
