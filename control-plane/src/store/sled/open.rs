@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -25,6 +25,10 @@ use crate::store::{
 
 /// How long opening may take. Damaged files have been seen to hang it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long sled's own threads may hold on to the data of a store that was closed in this
+/// process, or of a process that ended.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+const RELEASE_POLL: Duration = Duration::from_millis(5);
 /// What sled may keep in memory, in bytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Held for as long as the store is open.
@@ -86,6 +90,7 @@ fn open(path: &Path, new: Option<Installation>) -> Result<Opened, OpenError> {
     if let Some(mark) = mark {
         check_data_is_there(path, &mark)?;
     }
+    wait_until_released(path).map_err(io_error)?;
     let db = open_or_recover(path)?;
     let trees = Trees::open(&db).map_err(|error| damaged(path, error))?;
     let installation = identify(path, &trees, mark, new)?;
@@ -145,6 +150,26 @@ fn check_data_is_there(path: &Path, mark: &Mark) -> Result<(), OpenError> {
         Err(data_missing(path, mark))
     } else {
         Ok(())
+    }
+}
+
+/// sled locks its data file and lets go of it in a thread of its own, a moment after the last
+/// handle is gone. Whoever opens it holds our lock, so that nobody else takes it meanwhile.
+fn wait_until_released(path: &Path) -> io::Result<()> {
+    let file = match File::open(path.join(DATA_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let end = Instant::now() + RELEASE_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            // Beyond this sled says why it cannot open.
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(()),
+            Err(TryLockError::WouldBlock) => thread::sleep(RELEASE_POLL),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 //! What is acknowledged survives, and what may not survive is not told to anybody.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-    mpsc,
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use futures_util::FutureExt;
@@ -143,6 +148,25 @@ async fn a_closed_store_refuses_changes_and_can_be_opened_again() {
     assert!(store.user(&id(1)).await.unwrap().is_some());
     drop(store);
     assert_eq!(home.open().version().revision, 1);
+}
+
+/// sled lets go of its file in a thread of its own, after whoever closed it was told.
+#[test]
+fn a_store_whose_file_is_not_released_yet_is_waited_for() {
+    let is_locked = |path: PathBuf| File::open(path).unwrap().try_lock().is_err();
+    let home = Home::new();
+    drop(home.open());
+    let data = File::open(home.path().join("db")).unwrap();
+    data.lock().unwrap();
+    thread::scope(|threads| {
+        let opening = threads.spawn(|| home.try_open().map(drop));
+        // It is on its way as soon as it has our own lock.
+        while !is_locked(home.path().join("lock")) && !opening.is_finished() {
+            thread::yield_now();
+        }
+        data.unlock().unwrap();
+        opening.join().unwrap().unwrap();
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
