@@ -117,6 +117,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let clock = Arc::new(Clock::default());
     let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::clone(&clock)));
     let life = Arc::new(Life::default());
+    let tasks = TaskTracker::new();
     let node = Arc::new(Node {
         live: Live::new(Instant::now()),
         upstreams,
@@ -127,12 +128,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
         recorder: Arc::new(Recorder::default()),
         limits: Arc::new(Limits::new(Instant::now())),
         running: Arc::default(),
+        tasks: tasks.clone(),
     });
-    let (shutdown, over, tasks) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        TaskTracker::new(),
-    );
+    let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
     let server = |router, connections_max, drain| Server {
         router,
         refusal: handler::refusal(Arc::clone(&node)),

@@ -1,6 +1,8 @@
-//! What every request of this node shares: eight handles and nothing else.
+//! What every request of this node shares: handles and nothing else.
 
 use std::{sync::Arc, time::Instant};
+
+use tokio_util::task::TaskTracker;
 
 use crate::{
     clock::Clock,
@@ -25,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) running: Arc<Running>,
+    /// What goes on after an answer.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Node {
@@ -101,6 +105,7 @@ pub(crate) mod tests {
             recorder: Arc::default(),
             limits: Arc::new(crate::limits::Limits::new(now)),
             running: Arc::default(),
+            tasks: TaskTracker::new(),
         })
     }
 }

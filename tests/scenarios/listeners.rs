@@ -32,6 +32,22 @@ async fn exchange(address: &str, bytes: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// Reads to the end of an answer that says how long it is.
+async fn rest_of_answer(stream: &mut TcpStream) -> Result<()> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        timeout(wait::DEADLINE, stream.read_exact(&mut byte)).await??;
+        head.extend_from_slice(&byte);
+    }
+    let head = String::from_utf8(head)?;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.context("an answer without a length")?.parse()?];
+    timeout(wait::DEADLINE, stream.read_exact(&mut body)).await??;
+    Ok(())
+}
+
 fn statuses(answers: &str) -> Vec<&str> {
     let lines = answers.split("HTTP/1.1 ").skip(1);
     lines.filter_map(|line| line.get(..3)).collect()
@@ -184,8 +200,24 @@ async fn more_requests_than_the_limit_are_shed_before_their_body_is_read() -> Re
         "{shed:?}"
     );
     assert_eq!(shed.header("retry-after"), Some("1"));
-    // The body never comes: nobody waits for it.
     let address = stage.bridge.node(0)?.address();
+    // Refused while the body is on its way; and the connection takes another request after it.
+    let mut slow = TcpStream::connect(&address).await?;
+    for _ in 0..2 {
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: bridge\r\ncontent-length: {}\r\n\r\n",
+            BODY.len()
+        );
+        slow.write_all(head.as_bytes()).await?;
+        let mut status = [0; 12];
+        timeout(wait::DEADLINE, slow.read_exact(&mut status))
+            .await
+            .context("it waits for the body")??;
+        assert_eq!(&status, b"HTTP/1.1 529");
+        slow.write_all(BODY.as_bytes()).await?;
+        rest_of_answer(&mut slow).await?;
+    }
+    // A body that is too long to be read past ends the connection.
     let promised = "POST /v1/messages HTTP/1.1\r\nhost: bridge\r\ncontent-length: 9000000\r\n\r\n";
     let answer = exchange(&address, promised.as_bytes()).await?;
     assert!(answer.starts_with("HTTP/1.1 529"), "{answer}");
@@ -195,7 +227,7 @@ async fn more_requests_than_the_limit_are_shed_before_their_body_is_read() -> Re
             .node(0)?
             .metrics()
             .await?
-            .contains("bridge_requests_shed_total{shortage=\"requests\"} 2")
+            .contains("bridge_requests_shed_total{shortage=\"requests\"} 4")
     );
     gate.open();
     stream.next_of("message_stop").await?;

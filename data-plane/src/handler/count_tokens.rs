@@ -1,7 +1,7 @@
 //! `POST /v1/messages/count_tokens`: the count of a native provider or of a server that has
 //! its tokenizer on the wire, else an estimate that calls nobody.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use axum::{
     Extension,
@@ -39,9 +39,9 @@ pub(super) async fn count(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    match shed::unless_there_is_room(&node, &id, request).await {
-        Ok(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
-        Err(refusal) => refusal,
+    match shed::unless_there_is_room(&node, &id, request) {
+        ControlFlow::Continue(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        ControlFlow::Break(refusal) => refusal,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,9 +48,9 @@ pub(super) async fn create(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    match shed::unless_there_is_room(&node, &id, request).await {
-        Ok(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
-        Err(refusal) => {
+    match shed::unless_there_is_room(&node, &id, request) {
+        ControlFlow::Continue(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        ControlFlow::Break(refusal) => {
             node.recorder.turned_away();
             refusal
         }
