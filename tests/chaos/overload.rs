@@ -3,9 +3,9 @@
 //!
 //! The node gets a part of one processor, so that the generator and the upstream can outdo it.
 //! What is sent is what agents send: long prompts, whose answers are streamed in many pieces.
-//! Most of a request's cost is in these pieces, and a refusal is cheap beside it. Whole answers
-//! of an upstream that takes no time are the opposite, and measured as well: they cost little
-//! more than reading the prompt, which a refusal costs, too.
+//! Most of a request's cost is in these pieces, and a refusal is cheap beside it. (Of whole
+//! answers of an upstream that takes no time the opposite is true: they cost little more than
+//! reading the prompt, which a refusal costs, too, so that nobody could keep them up.)
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,16 +54,14 @@ const QUIET_FACTOR: u32 = 3;
 const PROMPT_BYTES: usize = 64 << 10;
 /// What an upstream takes for a whole answer.
 const WHOLE_TIME: Duration = Duration::from_millis(5);
-/// A streamed one.
+/// A streamed one, and of a hundred so many are.
+const STREAMED: u32 = 90;
 const PIECES: u32 = 100;
 const PIECE_TIME: Duration = Duration::from_millis(5);
 
-/// Who sends what.
+/// What is sent, by which seed, and for how long.
 #[derive(Clone, Copy)]
 struct Load {
-    name: &'static str,
-    /// How many of a hundred answers are streamed.
-    streamed: u32,
     seed: u64,
     storm: Duration,
     closed: Duration,
@@ -71,30 +69,18 @@ struct Load {
 
 async fn run(plan: Plan) -> Result<Report> {
     let seconds = |short, full| Duration::from_secs(plan.pick(short, full));
-    let agents = Load {
-        name: "agents",
-        streamed: 90,
+    let load = Load {
         seed: plan.seed,
         storm: seconds(3, 60),
         closed: seconds(3, 10),
     };
-    let wholes = Load {
-        name: "whole answers",
-        streamed: 0,
-        storm: seconds(3, 20),
-        closed: seconds(2, 5),
-        ..agents
-    };
     let mut report = Report::new(plan);
-    for load in [agents, wholes] {
-        load.measure(&mut report, plan).await?;
-    }
+    load.measure(&mut report, plan).await?;
     Ok(report)
 }
 
 impl Load {
     async fn measure(self, report: &mut Report, plan: Plan) -> Result<()> {
-        let name = self.name;
         let mut stage = LoadStage::start(1, &[("LOG_LEVEL", "warning")]).await?;
         let group = Cgroup::cpu(NODE_SHARE)?;
         let node = stage.bridge.node(0)?;
@@ -106,16 +92,13 @@ impl Load {
         self.closed_loop(&client, WARM_UP_CLIENTS, WARM_UP).await;
 
         let quiet = Tally::of(&self.probe(&client, plan.pick(1, 5)).await)?;
-        report.figure(format!("{name}, quiet"), &quiet);
+        report.figure("quiet", &quiet);
         let mut peak = 0.0_f64;
         for clients in CLIENTS {
             let end = Instant::now() + self.closed;
             let samples = self.closed_loop(&client, clients, self.closed).await;
             let (rate, tally) = (good_by(end, &samples, self.closed), Tally::of(&samples)?);
-            report.figure(
-                format!("{name}, {clients} clients"),
-                format!("{rate:.0}/s, {tally}"),
-            );
+            report.figure(format!("{clients} clients"), format!("{rate:.0}/s, {tally}"));
             peak = peak.max(rate);
         }
 
@@ -131,23 +114,23 @@ impl Load {
         let watched = Tally::of(&watched)?;
         let (goodput, tally) = (good_by(end, &storm, self.storm), Tally::of(&storm)?);
         let after = stage.vitals(0)?;
-        report.figure(format!("{name}, storm"), &tally);
-        report.figure(format!("{name}, refused as the generator saw it"), &tally.refused);
+        report.figure("storm", &tally);
+        report.figure("refused as the generator saw it", &tally.refused);
         report.figure(
-            format!("{name}, refused in the first {SETTLING:?}"),
+            format!("refused in the first {SETTLING:?}"),
             Tally::of(&first)?.refused,
         );
-        report.figure(format!("{name}, node before the storm"), before);
-        report.figure(format!("{name}, node after the storm"), after);
+        report.figure("node before the storm", before);
+        report.figure("node after the storm", after);
 
         let calm = self.probe(&client, plan.pick(3, 10)).await;
         let recovery = recovery(&calm, quiet.good.p99() * QUIET_FACTOR);
-        report.figure(format!("{name}, afterwards"), Tally::of(&calm)?);
+        report.figure("afterwards", Tally::of(&calm)?);
 
         report.should(
             "F49",
             format!(
-                "{name}: goodput of {:.0} % of the peak of {peak:.0}/s at {LOAD} times as much",
+                "goodput of {:.0} % of the peak of {peak:.0}/s at {LOAD} times as much",
                 GOODPUT_MIN * 100.0
             ),
             format!("{goodput:.0}/s, {:.0} %", goodput / peak * 100.0),
@@ -156,19 +139,19 @@ impl Load {
         let other = tally.all() - tally.good.count() - tally.shed();
         report.must(
             "F49",
-            format!("{name}: every request is answered or refused with {SHED_STATUS}"),
+            format!("every request is answered or refused with {SHED_STATUS}"),
             format!("{other} of {} otherwise", tally.all()),
             other == 0,
         );
         report.should(
             "F49",
-            format!("{name}: refused within {REFUSAL_MAX:?} (p99)"),
+            format!("refused within {REFUSAL_MAX:?} (p99)"),
             format!("{} refused, {}", watched.refused.count(), watched.refused),
             watched.refused.count() > 0 && watched.refused.p99() <= REFUSAL_MAX,
         );
         report.should(
             "F49",
-            format!("{name}: as before within {RECOVERY_MAX:?}"),
+            format!("as before within {RECOVERY_MAX:?}"),
             recovery.map_or("never".to_owned(), |time| format!("{time:.1?}")),
             recovery.is_some_and(|time| time <= RECOVERY_MAX),
         );
@@ -178,7 +161,7 @@ impl Load {
     /// The `number`th request.
     fn ask(self, number: u64) -> Ask {
         let mut chance = StdRng::seed_from_u64(self.seed ^ number.rotate_left(32));
-        let ask = if chance.random_range(0..100) < self.streamed {
+        let ask = if chance.random_range(0..100) < STREAMED {
             Ask::stream(PIECES, PIECE_TIME)
         } else {
             Ask::whole(WHOLE_TIME)

@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 const MOUNT: &str = "/sys/fs/cgroup";
 /// Short, so that a process that has used up its share waits for milliseconds only.
 const PERIOD_US: u64 = 4_000;
+/// The largest weight there is.
+const SHARES_MAX: u64 = 1 << 18;
 
 /// Dropping it moves its processes to the root and removes it.
 pub struct Cgroup {
@@ -19,11 +21,13 @@ pub struct Cgroup {
 // === impl Cgroup ===
 
 impl Cgroup {
-    /// So much of one processor for all its processes together.
+    /// So much of one processor for all its processes together, which they have as soon as they
+    /// want it: others wait, so that what is measured is this share and not the others' work.
     pub fn cpu(share: f64) -> Result<Self> {
         let group = Self::create("cpu")?;
         group.set("cpu.cfs_period_us", PERIOD_US)?;
         group.set("cpu.cfs_quota_us", (share * PERIOD_US as f64) as u64)?;
+        group.set("cpu.shares", SHARES_MAX)?;
         Ok(group)
     }
 
