@@ -22,7 +22,7 @@ const CALLERS: [&str; 7] = [
 ];
 
 /// Who gets past the door, written down a second time, independent of the table.
-fn may_enter(method: &str, caller: &str) -> bool {
+pub(super) fn may_enter(method: &str, caller: &str) -> bool {
     let (service, name) = method.split_once('.').unwrap();
     let reads = reads(name);
     match (service, name, caller) {
@@ -73,7 +73,7 @@ fn scope_of(method: &str) -> Option<(&'static str, bool)> {
     Some((area, reads(name)))
 }
 
-fn methods() -> Vec<(String, String)> {
+pub(super) fn methods() -> Vec<(String, String)> {
     let pool = DescriptorPool::decode(bridge_proto::FILE_DESCRIPTOR_SET).unwrap();
     let services = pool
         .services()

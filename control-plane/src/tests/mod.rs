@@ -5,6 +5,7 @@ mod audit;
 mod config;
 mod dialects;
 mod fleet;
+mod foreign;
 mod health;
 mod models;
 mod requests;

@@ -41,7 +41,7 @@ fn tokens() -> Option<fleet::TokenCounts> {
 }
 
 /// Two requests of a key, one of which failed.
-fn batch(sequence: u64, key_id: &str, model: &str) -> fleet::ReportRequest {
+pub(super) fn batch(sequence: u64, key_id: &str, model: &str) -> fleet::ReportRequest {
     let ms = |ms: i32| {
         Some(prost_types::Duration {
             seconds: 0,
