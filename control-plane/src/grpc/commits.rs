@@ -11,8 +11,11 @@ use crate::telemetry::{CommitLabels, CommitResult, Metrics};
 
 /// Longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
-/// How often an update that takes any revision is done again after a conflict.
+/// How often an update that takes any revision is tried before its conflict is told.
 const UPDATE_ATTEMPTS: u32 = 5;
+/// The same of a change of the whole configuration, which conflicts with every other change: each try takes
+/// some milliseconds, and others may change something all the time.
+const WHOLE_UPDATE_ATTEMPTS: u32 = 50;
 
 /// The writing side of the store; clones share it.
 #[derive(Clone)]
@@ -104,11 +107,26 @@ fn result_of(error: &CommitError) -> CommitResult {
 }
 
 /// Does an update; if the caller takes any revision (0), again after a conflict.
-pub(crate) async fn update<T, F>(asked_revision: u64, mut once: impl FnMut() -> F) -> Result<T, Error>
+pub(crate) async fn update<T, F>(asked_revision: u64, once: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    for _ in 1..UPDATE_ATTEMPTS {
+    attempt(UPDATE_ATTEMPTS, asked_revision, once).await
+}
+
+/// The same for a change of the whole configuration.
+pub(crate) async fn update_whole<T, F>(asked_revision: u64, once: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    attempt(WHOLE_UPDATE_ATTEMPTS, asked_revision, once).await
+}
+
+async fn attempt<T, F>(attempts: u32, asked_revision: u64, mut once: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..attempts {
         match once().await {
             Err(Error::Conflict { .. } | Error::Moved { .. }) if asked_revision == 0 => {}
             done => return done,

@@ -54,7 +54,7 @@ impl ConfigService for Config {
     ) -> Result<Response<admin::RollbackResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let done = commits::update(request.revision, || self.roll_back(&call, request.clone())).await?;
+        let done = commits::update_whole(request.revision, || self.roll_back(&call, request.clone())).await?;
         Ok(Response::new(done))
     }
 
@@ -91,7 +91,8 @@ impl ConfigService for Config {
     ) -> Result<Response<admin::ApplyResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let done = commits::update(request.revision, || self.apply_file(&call, request.clone())).await?;
+        let done =
+            commits::update_whole(request.revision, || self.apply_file(&call, request.clone())).await?;
         Ok(Response::new(done))
     }
 }
