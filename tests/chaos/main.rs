@@ -6,10 +6,17 @@
 
 mod bodies;
 mod cancel;
+mod creates;
 mod cuts;
 mod descriptors;
+mod ended;
 mod faults;
+mod frozen;
 mod http2;
+mod keys;
+mod kills;
+mod logins;
+mod many_keys;
 mod memory;
 mod outage;
 mod overload;
@@ -22,6 +29,7 @@ mod slowloris;
 mod soak;
 mod stock;
 mod streams;
+mod tampered;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -34,10 +42,16 @@ use report::{Plan, Run, Scale};
 const RUNS: &[Run] = &[
     bodies::RUN,
     cancel::RUN,
+    creates::RUN,
     cuts::RUN,
     descriptors::RUN,
+    ended::RUN,
     faults::RUN,
+    frozen::RUN,
     http2::RUN,
+    kills::RUN,
+    logins::RUN,
+    many_keys::RUN,
     memory::RUN,
     outage::RUN,
     overload::RUN,
@@ -49,6 +63,7 @@ const RUNS: &[Run] = &[
     soak::RUN,
     stock::RUN,
     streams::RUN,
+    tampered::RUN,
 ];
 
 /// Without it the first of the runs is as good as any.

@@ -10,6 +10,7 @@ use bridge_tests::stage::Stage;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::keys::fill;
 use crate::report::{Plan, Report, Run};
 
 pub(crate) const RUN: Run = Run {
@@ -24,13 +25,11 @@ const MAX: Duration = Duration::from_secs(1);
 const UNAUTHORIZED: u16 = 401;
 /// How long nodes are asked on after the acknowledgement.
 const AFTERWARDS: Duration = Duration::from_millis(100);
-/// Creates at the same time.
-const CREATES_AT_ONCE: usize = 32;
 
 async fn run(plan: Plan) -> Result<Report> {
     let (nodes, keys, repeats) = plan.pick((3, 200, 10), (8, 10_000, 200));
     let stage = Stage::with_nodes(nodes).await?;
-    fill(&stage, keys).await?;
+    fill(&stage.admin, keys).await?;
     stage.settle().await?;
     let (mut times, mut accepted_after, mut asked, mut unacknowledged) = (Times::new()?, 0, 0, 0);
     for _ in 0..repeats {
@@ -66,16 +65,6 @@ async fn run(plan: Plan) -> Result<Report> {
         times.max() <= MAX,
     );
     Ok(report)
-}
-
-async fn fill(stage: &Stage, keys: usize) -> Result<()> {
-    for first in (0..keys).step_by(CREATES_AT_ONCE) {
-        let last = (first + CREATES_AT_ONCE).min(keys);
-        let names: Vec<_> = (first..last).map(|n| format!("key {n}")).collect();
-        let creating = names.iter().map(|name| stage.admin.create_key(name));
-        futures_util::future::try_join_all(creating).await?;
-    }
-    Ok(())
 }
 
 struct One {

@@ -19,10 +19,16 @@ macro_rules! short_forms {
 short_forms! {
     large_bodies_do_not_hold_up_small_ones => "bodies",
     a_cancelled_request_ends_at_the_upstream => "cancel",
+    keys_are_made_once_and_soon => "creates",
     a_cut_answer_is_given_by_the_next_or_ends_in_one_error => "cuts",
     without_descriptors_nothing_spins_and_streams_live => "descriptors",
+    what_runs_with_a_revoked_key_ends_and_nothing_else => "ended",
     every_answer_under_a_plan_of_faults_is_as_the_table_says => "faults",
+    a_frozen_node_holds_up_nobody_and_catches_up => "frozen",
     floods_of_frames_end_their_connection => "http2",
+    a_killed_control_plane_leads_no_node_back => "kills",
+    guesses_are_few_and_hold_up_nobody => "logins",
+    many_keys_reach_many_nodes => "many-keys",
     bodies_beyond_the_memory_are_turned_away => "memory",
     nobody_notices_that_the_control_plane_is_away => "outage",
     a_node_with_too_much_to_do_does_what_it_can => "overload",
@@ -34,6 +40,7 @@ short_forms! {
     a_node_does_not_grow => "soak",
     stock_servers_lack_what_ours_have => "stock",
     open_streams_are_kept_and_cost_little => "streams",
+    changes_over_a_bad_line_are_healed => "tampered",
 }
 
 fn chaos(arguments: &[&str]) -> Result<(bool, String)> {

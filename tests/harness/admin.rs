@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result};
 use bridge_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
+use bridge_proto::admin::v1::audit_service_client::AuditServiceClient;
 use bridge_proto::admin::v1::auth_service_client::AuthServiceClient;
+use bridge_proto::admin::v1::config_service_client::ConfigServiceClient;
 use bridge_proto::admin::v1::fleet_service_client::FleetServiceClient;
 use bridge_proto::admin::v1::health_service_client::HealthServiceClient;
 use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::routing_service_client::RoutingServiceClient;
+use bridge_proto::admin::v1::service_token_service_client::ServiceTokenServiceClient;
 use bridge_proto::admin::v1::settings_service_client::SettingsServiceClient;
 use bridge_proto::admin::v1::stats_service_client::StatsServiceClient;
 use bridge_proto::admin::v1::user_service_client::UserServiceClient;
@@ -99,8 +102,28 @@ impl Admin {
         SettingsServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
+    pub fn audit(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn config(&self) -> ConfigServiceClient<Authorized> {
+        ConfigServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn service_tokens(&self) -> ServiceTokenServiceClient<Authorized> {
+        ServiceTokenServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
     pub fn fleet(&self) -> FleetServiceClient<Authorized> {
         FleetServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    /// The same channel, for whoever has this token.
+    pub fn speaking_as(&self, token: &str) -> Result<Self> {
+        Ok(Self {
+            channel: self.channel.clone(),
+            bearer: Bearer::parse(token)?,
+        })
     }
 
     /// The access token, for clients that are not made of this crate.
@@ -267,7 +290,8 @@ pub fn upstream(provider: &str, model: &str) -> Target {
     })
 }
 
-fn mask(field: &str) -> FieldMask {
+/// A mask of one field.
+pub fn mask(field: &str) -> FieldMask {
     FieldMask {
         paths: vec![field.to_owned()],
     }

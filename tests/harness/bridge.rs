@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::anthropic::Client;
+use crate::namespace;
 use crate::process::Process;
 use crate::wait;
 
@@ -48,6 +49,18 @@ impl Bridge {
         Box::pin(Self::start_on(server, nodes, extra_environment)).await
     }
 
+    /// One whose folder of data is a disk of so many KiB, which is gone with the process; `None` where there
+    /// can be none.
+    pub async fn start_on_small_disk(kib: u32) -> Result<Option<Self>> {
+        let mut bridge = Self::lay_out(None, Vec::new())?;
+        let Some(prefix) = namespace::small_disk(&bridge.folder().join("data"), kib)? else {
+            return Ok(None);
+        };
+        bridge.control.prefix = prefix;
+        bridge.control.start().await?;
+        Ok(Some(bridge))
+    }
+
     /// The same on PostgreSQL, where further control planes can join it; `None` where there is none.
     pub async fn start_on_postgres(nodes: usize) -> Result<Option<Self>> {
         match Server::start()? {
@@ -63,6 +76,15 @@ impl Bridge {
         nodes: usize,
         extra_environment: Vec<(&'static str, String)>,
     ) -> Result<Self> {
+        let mut bridge = Self::lay_out(server, extra_environment)?;
+        bridge.control.start().await?;
+        for _ in 0..nodes {
+            bridge.add_node().await?;
+        }
+        Ok(bridge)
+    }
+
+    fn lay_out(server: Option<Server>, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let database = match &server {
             Some(server) => Database::Postgres {
@@ -71,7 +93,7 @@ impl Bridge {
             None => Database::Folder,
         };
         let name = "control-plane".to_owned();
-        let mut bridge = Self {
+        Ok(Self {
             control: Box::new(ControlPlane::lay_out(
                 folder.path(),
                 name,
@@ -83,12 +105,7 @@ impl Bridge {
             database,
             _server: server.map(Box::new),
             folder,
-        };
-        bridge.control.start().await?;
-        for _ in 0..nodes {
-            bridge.add_node().await?;
-        }
-        Ok(bridge)
+        })
     }
 
     /// Starts one more control plane on the same database.

@@ -57,6 +57,13 @@ pub fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 
+/// The most memory that a process had at any time so far.
+pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kibibytes: u64 = field(&status, "VmHWM:")?;
+    Ok(kibibytes * 1024)
+}
+
 /// For how long the threads that a process has wanted a processor so far, whether or not they got it: on a
 /// busy machine even who spins gets little.
 pub fn runnable_ms(pid: u32) -> Result<f64> {

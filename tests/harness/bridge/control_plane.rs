@@ -1,6 +1,7 @@
 //! The control plane of a bridge.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -16,6 +17,8 @@ pub struct ControlPlane {
     pub(super) fleet_port: u16,
     ops_port: u16,
     extra_environment: Vec<(&'static str, String)>,
+    /// What it is started with, if not by itself.
+    pub(super) prefix: Vec<String>,
     process: Option<Process>,
 }
 
@@ -27,6 +30,16 @@ pub(super) enum Database {
     Postgres {
         url: String,
     },
+}
+
+/// How a subcommand ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub is_good: bool,
+    /// Standard output.
+    pub told: String,
+    /// Standard error.
+    pub log: String,
 }
 
 impl ControlPlane {
@@ -44,6 +57,7 @@ impl ControlPlane {
             fleet_port: free_port()?,
             ops_port: free_port()?,
             extra_environment,
+            prefix: Vec::new(),
             process: None,
         })
     }
@@ -66,8 +80,36 @@ impl ControlPlane {
         self.wait_until_ready().await
     }
 
+    /// Runs a subcommand to its end, with this installation's configuration and more.
+    pub async fn run(&self, arguments: &[&str], more: &[(&'static str, &str)]) -> Result<Ran> {
+        let mut command = Command::new(binary("bridge-control-plane")?);
+        command.args(arguments).env_clear().current_dir(&self.folder);
+        command.envs(self.environment()).envs(more.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        Ok(Ran {
+            is_good: output.status.success(),
+            told: String::from_utf8(output.stdout)?,
+            log: String::from_utf8(output.stderr)?,
+        })
+    }
+
     /// Starts it without waiting for anything.
     pub fn spawn(&mut self) -> Result<()> {
+        let mut words = self.prefix.clone();
+        words.push(binary("bridge-control-plane")?.display().to_string());
+        let program = words.remove(0);
+        let process = Process::start(Program {
+            name: &self.name,
+            binary: Path::new(&program),
+            arguments: words,
+            environment: self.environment(),
+            directory: &self.folder,
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
         let file = |name: &str| self.folder.join(name).display().to_string();
         let mut environment = vec![
             ("ADMIN_LISTEN", self.admin_address()),
@@ -85,20 +127,16 @@ impl ControlPlane {
             Database::Postgres { url } => ("DATABASE_URL", url.clone()),
         });
         environment.extend(self.extra_environment.iter().cloned());
-        let process = Process::start(Program {
-            name: &self.name,
-            binary: &binary("bridge-control-plane")?,
-            arguments: Vec::new(),
-            environment,
-            directory: &self.folder,
-        })?;
-        self.process = Some(process);
-        Ok(())
+        environment
     }
 
     pub async fn wait_until_ready(&mut self) -> Result<()> {
         let ops_port = self.ops_port;
         wait_until_ready(ops_port, self.process()?).await
+    }
+
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.ops_port)
     }
 
     /// One figure of its metrics, without labels.
