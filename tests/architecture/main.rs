@@ -5,6 +5,7 @@ mod arrows;
 mod circles;
 mod source;
 mod streams;
+mod supply;
 
 use std::fs;
 

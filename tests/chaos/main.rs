@@ -30,6 +30,7 @@ mod soak;
 mod stock;
 mod streams;
 mod tampered;
+mod timing;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ const RUNS: &[Run] = &[
     stock::RUN,
     streams::RUN,
     tampered::RUN,
+    timing::RUN,
 ];
 
 /// Without it the first of the runs is as good as any.

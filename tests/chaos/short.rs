@@ -41,6 +41,7 @@ short_forms! {
     stock_servers_lack_what_ours_have => "stock",
     open_streams_are_kept_and_cost_little => "streams",
     changes_over_a_bad_line_are_healed => "tampered",
+    refusals_tell_nothing_by_their_time => "timing",
 }
 
 fn chaos(arguments: &[&str]) -> Result<(bool, String)> {

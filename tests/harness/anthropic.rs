@@ -46,6 +46,16 @@ impl Client {
         }
     }
 
+    /// The same connections with another key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self {
+            http: self.http.clone(),
+            base_url: self.base_url.clone(),
+            key: Some(key.to_owned()),
+        }
+    }
+
     #[must_use]
     pub fn without_key(mut self) -> Self {
         self.key = None;

@@ -154,16 +154,9 @@ pub fn provider(base_url: &str, model: &str) -> Provider {
 /// The whole key with this number, and what a data plane is told of it.
 #[must_use]
 pub fn api_key(number: u32) -> (String, ApiKey) {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let id = format!("{number:012}");
     let secret = format!("{number:043}");
-    let body = format!("sk-bridge-{id}-{secret}");
-    let mut rest = crc32fast::hash(body.as_bytes()) as usize;
-    let mut checksum = [b'0'; 6];
-    for digit in checksum.iter_mut().rev() {
-        *digit = ALPHABET[rest % ALPHABET.len()];
-        rest /= ALPHABET.len();
-    }
+    let key = with_checksum(&format!("sk-bridge-{id}-{secret}"));
     let hash = Sha256::digest(format!("bridge-key-v1{id}{secret}"));
     let record = ApiKey {
         id,
@@ -171,7 +164,20 @@ pub fn api_key(number: u32) -> (String, ApiKey) {
         hash: hash.to_vec(),
         ..ApiKey::default()
     };
-    (body + &String::from_utf8_lossy(&checksum), record)
+    (key, record)
+}
+
+/// A key of this prefix, id and secret, good or not.
+#[must_use]
+pub fn with_checksum(body: &str) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = crc32fast::hash(body.as_bytes()) as usize;
+    let mut checksum = [b'0'; 6];
+    for digit in checksum.iter_mut().rev() {
+        *digit = ALPHABET[rest % ALPHABET.len()];
+        rest /= ALPHABET.len();
+    }
+    format!("{body}{}", String::from_utf8_lossy(&checksum))
 }
 
 /// So many keys, one provider and settings.

@@ -330,4 +330,39 @@ mod tests {
         let token = jsonwebtoken::encode(&header, &claims, &keys.ring[0].encoding).unwrap();
         assert!(keys.verify(&token, TokenKind::Access, NOW).is_none());
     }
+
+    #[test]
+    fn claims_that_are_not_as_we_write_them_are_refused() {
+        let keys = keys(&[&[1; 32]]);
+        let key = &keys.ring[0];
+        let good = jsonwebtoken::decode::<serde_json::Value>(signed(&keys), &key.decoding, &validation());
+        let good = good.unwrap().claims;
+        let header = Header {
+            kid: Some(key.id.clone()),
+            ..Header::new(Algorithm::HS256)
+        };
+        let verify = |claims: &serde_json::Value, at: u64| {
+            let token = jsonwebtoken::encode(&header, claims, &key.encoding).unwrap();
+            keys.verify(&token, TokenKind::Access, NOW + Duration::from_secs(at))
+        };
+        assert_eq!(verify(&good, 0), Some(grant()));
+        assert_eq!(verify(&good, 66), None, "over for 6 s");
+        for (claim, value) in [
+            ("iss", serde_json::Value::from("somebody else")),
+            ("aud", "another service".into()),
+            ("exp", "60".into()),
+            ("exp", (-1).into()),
+            ("iat", 60.into()),
+            ("typ", "refresh".into()),
+            ("sub", "admin@example.com".into()),
+            ("sid", "1".into()),
+            ("epoch", "4".into()),
+        ] {
+            let mut claims = good.clone();
+            claims[claim] = value.clone();
+            assert_eq!(verify(&claims, 0), None, "{claim}: {value}");
+            claims.as_object_mut().unwrap().remove(claim);
+            assert_eq!(verify(&claims, 0), None, "without {claim}");
+        }
+    }
 }

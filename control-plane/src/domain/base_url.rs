@@ -21,8 +21,8 @@ const ANY_MODEL: &str = "m";
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
 /// `fd00:ec2::/32`, a metadata service.
 const METADATA_V6: [u16; 2] = [0xfd00, 0x0ec2];
-/// `64:ff9b::/96`: IPv4 behind a translator.
-const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// From here on nothing is anybody's, up to the broadcast address.
+const RESERVED_V4_FIRST: u8 = 240;
 
 /// An absolute http or https URL without user info, query, fragment and trailing
 /// slash. The API's path is appended to it.
@@ -144,27 +144,34 @@ fn check_host(host: &Host<&str>) -> Result<(), Invalid> {
 }
 
 fn is_denied_v4(address: Ipv4Addr) -> bool {
-    let is_this_network = address.octets()[0] == 0;
+    let first = address.octets()[0];
+    let (is_this_network, is_reserved) = (first == 0, first >= RESERVED_V4_FIRST);
     is_this_network
+        || is_reserved
         || address.is_link_local()
         || address.is_multicast()
-        || address.is_broadcast()
         || METADATA_V4.contains(&address)
 }
 
 fn is_denied_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let embedded = address.to_ipv4_mapped().or_else(|| {
-        let octets = address.octets();
-        segments
-            .starts_with(&NAT64)
-            .then(|| Ipv4Addr::new(octets[12], octets[13], octets[14], octets[15]))
-    });
     address.is_unspecified()
         || address.is_multicast()
         || address.is_unicast_link_local()
-        || segments.starts_with(&METADATA_V6)
-        || embedded.is_some_and(is_denied_v4)
+        || address.segments().starts_with(&METADATA_V6)
+        || embedded(address).is_some_and(is_denied_v4)
+}
+
+/// The IPv4 address that an IPv6 address leads to: mapped, compatible, NAT64, 6to4 or Teredo.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        _ if address.is_loopback() => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => Some(v4(high, low)),
+        [0x64, 0xff9b, 0 | 1, .., high, low] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        [0x2001, 0, .., high, low] => Some(v4(!high, !low)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -250,28 +257,76 @@ mod tests {
         assert!(BaseUrl::parse(&format!("http://a.example/{}", "x".repeat(URL_BYTES_MAX))).is_err());
     }
 
+    /// Whatever stands for this address in a URL.
+    fn notations(address: Ipv4Addr) -> Vec<String> {
+        let [a, b, c, d] = address.octets();
+        let number = u32::from(address);
+        let (high, low) = (number >> 16, number & 0xffff);
+        let dotted = address.to_string();
+        let wide = |digit: char| char::from_u32(u32::from(digit) + 0xfee0);
+        vec![
+            dotted.clone(),
+            format!("{dotted}."),
+            number.to_string(),
+            format!("0x{number:x}"),
+            format!("0X{number:X}"),
+            format!("0{number:o}"),
+            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+            format!("0x{a:x}.0x{b:x}.0x{c:x}.0x{d:x}"),
+            format!("{a}.{b}.{low}"),
+            format!("{a}.{}", number & 0x00ff_ffff),
+            dotted.chars().filter_map(wide).collect(),
+            dotted.bytes().map(|byte| format!("%{byte:02x}")).collect(),
+            format!("[::{dotted}]"),
+            format!("[::ffff:{dotted}]"),
+            format!("[::FFFF:{high:x}:{low:x}]"),
+            format!("[0:0:0:0:0:ffff:{high:x}:{low:x}]"),
+            format!("[64:ff9b::{high:x}:{low:x}]"),
+            format!("[64:ff9b:1::{high:x}:{low:x}]"),
+            format!("[2002:{high:x}:{low:x}::1]"),
+            format!("[2001:0:1:2:3:4:{:x}:{:x}]", !high & 0xffff, !low & 0xffff),
+        ]
+    }
+
     #[test]
     fn denied_addresses_are_refused_in_every_notation() {
         let denied = [
-            "http://169.254.169.254/latest",
-            "http://2852039166/",
-            "http://0xa9fea9fe/",
-            "http://0251.0376.0251.0376/",
-            "http://[::ffff:169.254.169.254]/",
-            "http://[64:ff9b::a9fe:a9fe]/",
-            "http://100.100.100.200/",
-            "http://168.63.129.16/",
-            "http://0.0.0.0/",
-            "http://0/",
-            "http://255.255.255.255/",
-            "http://224.0.0.1/",
-            "http://[::]/",
-            "http://[fe80::1]/",
-            "http://[ff02::1]/",
-            "http://[fd00:ec2::254]/",
+            [169, 254, 169, 254],
+            [169, 254, 0, 1],
+            [100, 100, 100, 200],
+            [168, 63, 129, 16],
+            [0, 0, 0, 0],
+            [0, 1, 2, 3],
+            [224, 0, 0, 1],
+            [240, 0, 0, 1],
+            [255, 255, 255, 255],
         ];
-        for text in denied {
-            assert!(BaseUrl::parse(text).is_err(), "{text}");
+        let hosts = denied.into_iter().flat_map(|octets| notations(octets.into()));
+        let of_ipv6 = [
+            "[::]",
+            "[fe80::1]",
+            "[ff02::1]",
+            "[fd00:ec2::254]",
+            "[FE80:0::a%25eth0]",
+        ];
+        let hosts: Vec<_> = hosts.chain(of_ipv6.map(str::to_owned)).collect();
+        assert!(hosts.len() >= 80);
+        for host in hosts {
+            for text in [format!("http://{host}/v1"), format!("https://{host}:8443")] {
+                assert!(BaseUrl::parse(&text).is_err(), "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn homes_of_models_are_taken_in_every_notation() {
+        for octets in [[127, 0, 0, 1], [10, 1, 2, 3], [192, 168, 1, 1]] {
+            let parsed = notations(octets.into()).into_iter().filter(|host| {
+                let text = format!("http://{host}:8000/v1");
+                BaseUrl::parse(&text).is_ok()
+            });
+            assert!(parsed.count() >= 18, "{octets:?}");
+        }
+        assert!(BaseUrl::parse("http://[::1]:8000/v1").is_ok());
     }
 }
