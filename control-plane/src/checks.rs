@@ -18,8 +18,9 @@ use crate::domain;
 use crate::domain::health::{Check, Failure};
 use crate::domain::model::ModelName;
 use crate::domain::provider::ProviderName;
+use crate::peers::Peers;
 use crate::probe::{Probes, Target};
-use crate::snapshot::nodes::{NodeId, Nodes};
+use crate::snapshot::nodes::NodeId;
 use crate::store::Store;
 
 /// What a node says if it has called nobody.
@@ -44,7 +45,7 @@ type Run = Shared<BoxFuture<'static, Made>>;
 #[derive(Clone)]
 pub(crate) struct Checks {
     store: Store,
-    nodes: Nodes,
+    peers: Peers,
     probes: Probes,
     running: Arc<Mutex<HashMap<Subject, WeakShared<BoxFuture<'static, Made>>>>>,
     tasks: TaskTracker,
@@ -53,13 +54,13 @@ pub(crate) struct Checks {
 
 impl Checks {
     pub(crate) fn new(
-        (store, nodes, probes): (Store, Nodes, Probes),
+        (store, peers, probes): (Store, Peers, Probes),
         tasks: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             store,
-            nodes,
+            peers,
             probes,
             running: Arc::default(),
             tasks,
@@ -106,7 +107,7 @@ async fn make(checks: Checks, subject: Subject, timeout: Duration) -> Made {
         model: subject.model.as_str().to_owned(),
         revision: subject.revision,
     };
-    let asked = checks.probes.run_in_turn(&checks.nodes, target, timeout).await;
+    let asked = checks.probes.run_in_turn(&checks.peers, target, timeout).await;
     let (node, result) = asked.map_err(|error| NotMade(error.to_string()))?;
     let revision = subject.revision;
     let check = read(subject, &node, result)?;
@@ -150,7 +151,7 @@ mod tests {
     use prometheus_client::metrics::gauge::Gauge;
 
     use super::*;
-    use crate::snapshot::nodes::Ask;
+    use crate::snapshot::nodes::{Ask, Nodes};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -169,7 +170,7 @@ mod tests {
         let (nodes, probes) = (Nodes::new(Gauge::default()), Probes::default());
         let mut member = nodes.join_test("a", true, Some(9));
         let tasks = TaskTracker::new();
-        let parts = (store, nodes, probes.clone());
+        let parts = (store, Peers::alone(nodes.clone()), probes.clone());
         let checks = Checks::new(parts, tasks.clone(), CancellationToken::new());
 
         let one = checks.run(&subject(1), TIMEOUT);

@@ -1,5 +1,6 @@
 //! Questions to data planes where a request would go, on their way. A node answers by the
-//! code that serves traffic; here is only who was asked what.
+//! code that serves traffic; here is only who was asked what. A node that is connected to
+//! another control plane is asked by that one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::peers::{Answer, ExplainAsked, Explained, Peers, Question as PeerQuestion, Unanswered};
 use crate::snapshot::nodes::{Ask, Lacking, NodeId, Nodes, Wanted};
 
 /// Questions at the same time, over all nodes. A node takes as many.
@@ -18,6 +20,8 @@ const EXPLAINS_MAX: usize = 4;
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// How long nodes may take to hold what was changed just before.
 const SETTLE_WAIT: Duration = Duration::from_millis(500);
+/// How much longer the answer of another control plane may take.
+const PEER_GRACE: Duration = Duration::from_secs(6);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +34,18 @@ pub(crate) enum Error {
     TooMany { retry_after: Duration },
     #[error("data plane {node} did not answer in time")]
     NoAnswer { node: NodeId },
+    #[error("data planes are connected to another control plane only: {0}")]
+    Elsewhere(String),
+}
+
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Elsewhere(unanswered.to_string())
+    }
 }
 
 /// What is asked.
+#[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) body: Vec<u8>,
     pub(crate) key_id: String,
@@ -61,8 +74,20 @@ impl Default for Explains {
 impl Explains {
     pub(crate) async fn ask(
         &self,
-        nodes: &Nodes,
+        peers: &Peers,
         question: Question,
+    ) -> Result<(NodeId, fleet::Explanation), Error> {
+        match self.ask_here(&peers.nodes, &question).await {
+            Err(Error::NoNode | Error::NotThere(_)) => ask_elsewhere(peers, question).await,
+            settled => settled,
+        }
+    }
+
+    /// Asks a node of this control plane.
+    pub(crate) async fn ask_here(
+        &self,
+        nodes: &Nodes,
+        question: &Question,
     ) -> Result<(NodeId, fleet::Explanation), Error> {
         let _running = self.running.try_acquire().map_err(|_| Error::TooMany {
             retry_after: RETRY_AFTER,
@@ -76,7 +101,7 @@ impl Explains {
         } = question;
         let wanted = Wanted {
             capability: fleet::Capability::Explain,
-            revision,
+            revision: *revision,
             node: named.as_deref(),
         };
         let able = match nodes.wait_able(wanted, Instant::now() + SETTLE_WAIT).await {
@@ -99,8 +124,8 @@ impl Explains {
         self.pending().insert(pending.id, sender);
         let explain = fleet::Explain {
             explain_id: pending.id.to_string(),
-            body,
-            key_id,
+            body: body.clone(),
+            key_id: key_id.clone(),
         };
         let asked = async {
             asks.send(Ask::Explain(explain)).await.ok()?;
@@ -130,6 +155,44 @@ impl Explains {
     fn pending(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<fleet::Explanation>>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks the other control planes, one after the other, until one has a node for it.
+async fn ask_elsewhere(peers: &Peers, question: Question) -> Result<(NodeId, fleet::Explanation), Error> {
+    let deadline = Instant::now() + ANSWER_WAIT + PEER_GRACE;
+    for place in peers.nodes.places() {
+        let Question {
+            body,
+            key_id,
+            revision,
+            node,
+        } = question.clone();
+        let asked = PeerQuestion::Explain(ExplainAsked {
+            body,
+            key_id,
+            revision,
+            node_id: node.unwrap_or_default(),
+        });
+        match peers.ask(place, asked, deadline).await? {
+            Answer::Explained(Explained {
+                node_id,
+                explanation: Some(explanation),
+            }) => {
+                let node = NodeId::parse(&node_id).ok_or(Unanswered::Silent)?;
+                return Ok((node, explanation));
+            }
+            Answer::Refused(reason) => return Err(Error::Elsewhere(reason)),
+            Answer::NoNode(_) => {}
+            Answer::Done(_)
+            | Answer::Probed(_)
+            | Answer::Explained(Explained {
+                explanation: None, ..
+            }) => {
+                return Err(Unanswered::Silent.into());
+            }
+        }
+    }
+    Err(question.node.map_or(Error::NoNode, Error::NotThere))
 }
 
 /// Forgets a question when nobody waits for its answer any more.

@@ -8,12 +8,14 @@ pub mod bootstrap;
 mod checks;
 mod config;
 mod configuration;
+mod desk;
 mod document;
 pub mod domain;
 mod explain;
 mod grpc;
 pub mod import;
 pub mod operations;
+mod peers;
 mod probe;
 pub mod secrets;
 mod server;
@@ -45,11 +47,14 @@ use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
 use checks::Checks;
 use config::{Database, FirstStart, StoreConfig, TlsFiles};
+use desk::Desk;
 use explain::Explains;
 use grpc::AdminParts;
+use grpc::fleet::others;
 use grpc::interceptor::NodeCheck;
 use grpc::usage::Usage;
 use grpc::watch::{StreamParts, Turns, Watch};
+use peers::Peers;
 use probe::Probes;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
 use server::{AdminRules, BindError, Listening, Protocols};
@@ -165,17 +170,18 @@ impl Plane {
         drop(alone);
         let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
         let hub = Hub::open(store.clone(), keyring.clone(), nodes.clone(), metrics.clone()).await?;
+        let peers = Peers::new(store, &keyring, nodes.clone());
         let parts = AdminParts {
             store: store.clone(),
             keyring,
             sessions: Sessions::new(store.clone(), hasher.clone(), keys),
             hasher,
             checks: Checks::new(
-                (store.clone(), nodes.clone(), probes.clone()),
+                (store.clone(), peers.clone(), probes.clone()),
                 tasks.clone(),
                 stopping.clone(),
             ),
-            nodes,
+            peers,
             feed: hub.feed(),
             stopping: stopping.clone(),
             probes,
@@ -183,16 +189,24 @@ impl Plane {
             tasks: tasks.clone(),
             metrics: metrics.clone(),
         };
-        tasks.spawn(elsewhere::run(
+        tasks.spawn(elsewhere::run(store.clone(), nodes.clone(), stopping.clone()));
+        tasks.spawn(others::run(
             store.clone(),
-            parts.nodes.clone(),
+            nodes.clone(),
+            hub.feed(),
             stopping.clone(),
         ));
-        let shares = Shares::new(parts.nodes.clone());
+        let desk = Desk {
+            peers: parts.peers.clone(),
+            probes: parts.probes.clone(),
+            explains: parts.explains.clone(),
+        };
+        tasks.spawn(desk.run(tasks.clone(), stopping.clone()));
+        let shares = Shares::new(nodes.clone());
         let streams = StreamParts {
             store: store.clone(),
             feed: hub.feed(),
-            nodes: parts.nodes.clone(),
+            nodes,
             probes: parts.probes.clone(),
             explains: parts.explains.clone(),
             shares: shares.clone(),

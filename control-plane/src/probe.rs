@@ -1,5 +1,6 @@
 //! Tests of a provider, run by a data plane: the call is made where traffic would
-//! make it, with the network and the configuration of traffic.
+//! make it, with the network and the configuration of traffic. Where none is connected
+//! here, another control plane is asked to have one of its own do it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::peers::{Answer, Peers, ProbeAsked, Probed, Question, Unanswered};
 use crate::snapshot::nodes::{Ask, Lacking, NodeId, Nodes, Wanted};
 
 /// Single tests that run at the same time, over all nodes.
@@ -19,11 +21,15 @@ pub(crate) const CHECKS_MAX: usize = 4;
 /// Single tests that may begin within a minute.
 const TESTS_PER_MINUTE: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
+/// Longest call that anybody may ask for.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 /// How much longer than the call itself its answer may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// And how much longer than that the answer of another control plane.
+const PEER_GRACE: Duration = Duration::from_secs(6);
 
 /// What to probe.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) provider: String,
     /// The upstream's name of the model.
@@ -42,6 +48,14 @@ pub(crate) enum Error {
     TooMany { retry_after: Duration },
     #[error("data plane {node} did not answer in time")]
     NoAnswer { node: NodeId },
+    #[error("data planes are connected to another control plane only: {0}")]
+    Elsewhere(String),
+}
+
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Elsewhere(unanswered.to_string())
+    }
 }
 
 /// Probes on their way; clones share them.
@@ -84,7 +98,7 @@ impl Probes {
     /// Has a node call the provider once, now or not at all.
     pub(crate) async fn run(
         &self,
-        nodes: &Nodes,
+        peers: &Peers,
         target: Target,
         timeout: Duration,
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
@@ -94,25 +108,38 @@ impl Probes {
             .try_acquire()
             .map_err(|_| Error::TooMany { retry_after: timeout })?;
         self.count_start()?;
-        self.ask(nodes, target, timeout).await
+        self.ask(peers, target, timeout).await
     }
 
     /// The same when it is this call's turn; whoever asks bounds how many wait.
     pub(crate) async fn run_in_turn(
         &self,
-        nodes: &Nodes,
+        peers: &Peers,
         target: Target,
         timeout: Duration,
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
         // It is never closed.
         let _turn = self.shared.checks.acquire().await.ok();
-        self.ask(nodes, target, timeout).await
+        self.ask(peers, target, timeout).await
     }
 
     async fn ask(
         &self,
-        nodes: &Nodes,
+        peers: &Peers,
         target: Target,
+        timeout: Duration,
+    ) -> Result<(NodeId, fleet::ProbeResult), Error> {
+        match self.ask_here(&peers.nodes, &target, timeout).await {
+            Err(Error::NoNode) => ask_elsewhere(peers, &target, timeout).await,
+            settled => settled,
+        }
+    }
+
+    /// Has a node of this control plane do it.
+    pub(crate) async fn ask_here(
+        &self,
+        nodes: &Nodes,
+        target: &Target,
         timeout: Duration,
     ) -> Result<(NodeId, fleet::ProbeResult), Error> {
         let deadline = Instant::now() + timeout + ANSWER_GRACE;
@@ -126,8 +153,8 @@ impl Probes {
         let (pending, answer) = self.expect_answer();
         let probe = fleet::Probe {
             probe_id: pending.id.to_string(),
-            provider: target.provider,
-            model: target.model,
+            provider: target.provider.clone(),
+            model: target.model.clone(),
             timeout: prost_types::Duration::try_from(timeout).ok(),
         };
         let asked = async {
@@ -192,7 +219,39 @@ fn wanted(revision: u64) -> Wanted<'static> {
 
 /// Whether anybody could make a call, whatever they hold.
 pub(crate) fn is_possible(nodes: &Nodes) -> bool {
-    nodes.able(wanted(0)).err() != Some(Lacking::Node)
+    nodes.able(wanted(0)).err() != Some(Lacking::Node) || !nodes.places().is_empty()
+}
+
+/// Asks the other control planes, one after the other, until one has a node for it.
+async fn ask_elsewhere(
+    peers: &Peers,
+    target: &Target,
+    timeout: Duration,
+) -> Result<(NodeId, fleet::ProbeResult), Error> {
+    let deadline = Instant::now() + timeout + ANSWER_GRACE + PEER_GRACE;
+    for place in peers.nodes.places() {
+        let question = Question::Probe(ProbeAsked {
+            provider: target.provider.clone(),
+            model: target.model.clone(),
+            revision: target.revision,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        });
+        match peers.ask(place, question, deadline).await? {
+            Answer::Probed(Probed {
+                node_id,
+                result: Some(result),
+            }) => {
+                let node = NodeId::parse(&node_id).ok_or(Unanswered::Silent)?;
+                return Ok((node, result));
+            }
+            Answer::Refused(reason) => return Err(Error::Elsewhere(reason)),
+            Answer::NoNode(_) => {}
+            Answer::Done(_) | Answer::Explained(_) | Answer::Probed(Probed { result: None, .. }) => {
+                return Err(Unanswered::Silent.into());
+            }
+        }
+    }
+    Err(Error::NoNode)
 }
 
 /// Forgets a probe when nobody waits for it any more.
@@ -229,8 +288,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_answer_finds_who_asked() {
-        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
-        let mut member = node(&nodes, 3);
+        let (probes, peers) = (Probes::default(), Peers::alone(Nodes::new(Gauge::default())));
+        let mut member = node(&peers.nodes, 3);
         let answering = async {
             let Ask::Probe(probe) = member.asks.recv().await.unwrap() else {
                 panic!("no probe")
@@ -249,31 +308,31 @@ mod tests {
                 ..Default::default()
             });
         };
-        let (result, ()) = tokio::join!(probes.run(&nodes, target(3), TIMEOUT), answering);
+        let (result, ()) = tokio::join!(probes.run(&peers, target(3), TIMEOUT), answering);
         assert!(result.unwrap().1.ok);
         assert!(probes.pending().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_an_able_node_there_is_no_test() {
-        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        let (probes, peers) = (Probes::default(), Peers::alone(Nodes::new(Gauge::default())));
         assert!(matches!(
-            probes.run(&nodes, target(3), TIMEOUT).await,
+            probes.run(&peers, target(3), TIMEOUT).await,
             Err(Error::NoNode)
         ));
-        let _member = node(&nodes, 2);
+        let _member = node(&peers.nodes, 2);
         assert!(matches!(
-            probes.run(&nodes, target(3), TIMEOUT).await,
+            probes.run(&peers, target(3), TIMEOUT).await,
             Err(Error::NotYetHeld)
         ));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_node_is_named_and_forgotten() {
-        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
-        let _member = node(&nodes, 3);
+        let (probes, peers) = (Probes::default(), Peers::alone(Nodes::new(Gauge::default())));
+        let _member = node(&peers.nodes, 3);
         assert!(matches!(
-            probes.run(&nodes, target(3), TIMEOUT).await,
+            probes.run(&peers, target(3), TIMEOUT).await,
             Err(Error::NoAnswer { .. })
         ));
         assert!(probes.pending().is_empty());
@@ -281,20 +340,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tests_are_limited_by_the_minute() {
-        let (probes, nodes) = (Probes::default(), Nodes::new(Gauge::default()));
+        let (probes, peers) = (Probes::default(), Peers::alone(Nodes::new(Gauge::default())));
         for _ in 0..TESTS_PER_MINUTE {
             assert!(matches!(
-                probes.run(&nodes, target(1), TIMEOUT).await,
+                probes.run(&peers, target(1), TIMEOUT).await,
                 Err(Error::NoNode)
             ));
         }
         assert!(matches!(
-            probes.run(&nodes, target(1), TIMEOUT).await,
+            probes.run(&peers, target(1), TIMEOUT).await,
             Err(Error::TooMany { .. })
         ));
         tokio::time::advance(MINUTE).await;
         assert!(matches!(
-            probes.run(&nodes, target(1), TIMEOUT).await,
+            probes.run(&peers, target(1), TIMEOUT).await,
             Err(Error::NoNode)
         ));
     }

@@ -6,8 +6,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
-use bridge_proto::fleet::v1 as fleet;
-use bridge_proto::fleet::v1::watch_response::Message as Down;
 use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
@@ -20,7 +18,8 @@ use crate::grpc::mask::{self, UnknownPath};
 use crate::grpc::page::{Ask, matches_query, place_of_time};
 use crate::grpc::status::Error;
 use crate::grpc::{accounts, convert, duration, summary};
-use crate::snapshot::nodes::{NodeId, Nodes};
+use crate::peers::Peers;
+use crate::snapshot::nodes::NodeId;
 use crate::store::{Change, Expect, Kind, Store, Stored};
 
 const ORDER_BY_USE: &str = "last_used_at";
@@ -35,7 +34,7 @@ const REVOKE_WAIT_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct ApiKeys {
     pub(crate) store: Store,
     pub(crate) commits: Commits,
-    pub(crate) nodes: Nodes,
+    pub(crate) peers: Peers,
 }
 
 #[tonic::async_trait]
@@ -152,16 +151,22 @@ impl ApiKeyService for ApiKeys {
         let timeout = duration::parse("timeout", timeout, REVOKE_WAIT_DEFAULT, REVOKE_WAIT_MAX)?;
         let key = commits::update(0, || self.disable(&call, &id)).await?;
         let revision = key.revision;
-        if terminate_streams {
-            self.terminate(key.value.id.as_str());
-        }
-        let acks = self.nodes.wait_acked(revision, timeout).await;
+        let ending = async {
+            if !terminate_streams {
+                return Vec::new();
+            }
+            let key_ids = vec![key.value.id.to_string()];
+            self.peers.terminate_streams(key_ids, timeout).await
+        };
+        // Nodes end what runs with a key, and once more what began before they knew.
+        let (acks, untold) = tokio::join!(self.peers.nodes.wait_acked(revision, timeout), ending);
         let names = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
         Ok(Response::new(admin::RevokeApiKeyResponse {
             api_key: self.shown(&call, vec![key]).await?.pop(),
             revision,
             acknowledged_nodes: names(acks.acknowledged),
             pending_nodes: names(acks.pending),
+            untold_nodes: names(untold),
         }))
     }
 }
@@ -247,16 +252,6 @@ impl ApiKeys {
         violations.finish(Some(()))?;
         let spec = draft.check().map_err(|part| Error::nested("api_key", part))?;
         self.put(call, before, spec, revision).await
-    }
-
-    /// Nodes end what runs with a key, and once more what began before they knew.
-    fn terminate(&self, id: &str) {
-        let message = Down::TerminateStreams(fleet::TerminateStreams {
-            key_ids: vec![id.to_owned()],
-        });
-        for node in self.nodes.tell_all(fleet::Capability::TerminateStreams, &message) {
-            tracing::warn!(node.id = %node, "a data plane takes no commands: what runs there with the key goes on");
-        }
     }
 
     async fn disable(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {

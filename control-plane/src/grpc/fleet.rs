@@ -1,13 +1,13 @@
 //! `FleetService`: the data planes, what each holds, and what can be asked of it.
 
 mod following;
+mod merge;
+pub(crate) mod others;
 mod overrides;
 pub(crate) mod view;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::fleet_service_server::FleetService;
-use bridge_proto::fleet::v1 as fleet;
-use bridge_proto::fleet::v1::watch_response::Message as Down;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -17,27 +17,15 @@ pub(crate) use self::overrides::Overrides;
 use self::view::View;
 use crate::grpc::call::Call;
 use crate::grpc::status::Error;
+use crate::peers::{CannotTell, Peers, Unanswered};
 use crate::snapshot::feed::Feed;
-use crate::snapshot::nodes::{CannotForget, NodeId, Nodes};
+use crate::snapshot::nodes::NodeId;
 
 pub(crate) struct Fleet {
-    pub(crate) nodes: Nodes,
+    pub(crate) peers: Peers,
     pub(crate) feed: Feed,
     pub(crate) overrides: Overrides,
     pub(crate) stopping: CancellationToken,
-}
-
-impl Fleet {
-    /// The node that is named, which is known here.
-    fn node(&self, id: &str) -> Result<NodeId, Error> {
-        let known = || Error::NoSuchNode { id: id.to_owned() };
-        let id = NodeId::parse(id).ok_or_else(known)?;
-        if self.nodes.knows(&id) {
-            Ok(id)
-        } else {
-            Err(known())
-        }
-    }
 }
 
 #[tonic::async_trait]
@@ -53,7 +41,7 @@ impl FleetService for Fleet {
             connected,
             current,
             canary: _,
-        } = view::of(&self.nodes, &self.feed);
+        } = view::of(&self.peers.nodes, &self.feed);
         Ok(Response::new(admin::ListNodesResponse {
             nodes,
             published_revision,
@@ -69,7 +57,7 @@ impl FleetService for Fleet {
         request: Request<admin::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
         let admin::WatchFleetRequest {} = request.into_inner();
-        let following = Following::new(self.nodes.clone(), self.feed.clone(), self.stopping.clone());
+        let following = Following::new(self.peers.nodes.clone(), self.feed.clone(), self.stopping.clone());
         Ok(Response::new(following.into_stream()))
     }
 
@@ -78,10 +66,9 @@ impl FleetService for Fleet {
         request: Request<admin::DrainNodeRequest>,
     ) -> Result<Response<admin::DrainNodeResponse>, Status> {
         let call = Call::of(&request)?;
-        let id = self.node(&request.into_inner().id)?;
-        if !self.nodes.tell_one(&id, Down::Drain(fleet::Drain {})) {
-            return Err(Error::Precondition(format!("data plane {id} is not connected")).into());
-        }
+        let id = request.into_inner().id;
+        let drained = self.peers.drain(&named(&id)?).await;
+        drained.map_err(|error| refused(error, &id))?;
         tracing::info!(node.id = %id, user.id = %call.caller.user_id, "an admin asks a data plane to drain");
         Ok(Response::new(admin::DrainNodeResponse {}))
     }
@@ -97,15 +84,10 @@ impl FleetService for Fleet {
         &self,
         request: Request<admin::ForgetNodeRequest>,
     ) -> Result<Response<admin::ForgetNodeResponse>, Status> {
-        let id = self.node(&request.into_inner().id)?;
-        match self.nodes.forget(&id) {
-            Ok(()) => Ok(Response::new(admin::ForgetNodeResponse {})),
-            Err(CannotForget::Unknown) => Err(Error::NoSuchNode { id: id.to_string() }.into()),
-            Err(CannotForget::Connected) => {
-                let reason = format!("data plane {id} is connected; drain it first");
-                Err(Error::Precondition(reason).into())
-            }
-        }
+        let id = request.into_inner().id;
+        let forgotten = self.peers.forget(&named(&id)?).await;
+        forgotten.map_err(|error| refused(error, &id))?;
+        Ok(Response::new(admin::ForgetNodeResponse {}))
     }
 
     async fn create_join_token(
@@ -142,5 +124,20 @@ impl FleetService for Fleet {
         let call = Call::of(&request)?;
         self.overrides.delete(&call, &request.into_inner().id).await?;
         Ok(Response::new(admin::DeleteBreakerOverrideResponse {}))
+    }
+}
+
+fn named(id: &str) -> Result<NodeId, Error> {
+    NodeId::parse(id).ok_or_else(|| Error::NoSuchNode { id: id.to_owned() })
+}
+
+fn refused(error: CannotTell, id: &str) -> Error {
+    match error {
+        CannotTell::Unknown => Error::NoSuchNode { id: id.to_owned() },
+        CannotTell::Refused(_) => Error::Precondition(error.to_string()),
+        CannotTell::Unanswered(Unanswered::Store(error)) => error.into(),
+        CannotTell::Unanswered(Unanswered::Silent | Unanswered::Unsealed) => {
+            Error::NoPeer { node: id.to_owned() }
+        }
     }
 }

@@ -11,7 +11,7 @@ mod commits;
 mod config;
 mod convert;
 mod duration;
-mod fleet;
+pub(crate) mod fleet;
 #[cfg(test)]
 mod fuzz;
 mod health;
@@ -61,10 +61,10 @@ use crate::auth::password::Hasher;
 use crate::auth::session::Sessions;
 use crate::checks::Checks;
 use crate::explain::Explains;
+use crate::peers::Peers;
 use crate::probe::Probes;
 use crate::secrets::Keyring;
 use crate::snapshot::feed::Feed;
-use crate::snapshot::nodes::Nodes;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -96,7 +96,7 @@ pub(crate) struct AdminParts {
     pub(crate) keyring: Keyring,
     pub(crate) hasher: Hasher,
     pub(crate) sessions: Sessions,
-    pub(crate) nodes: Nodes,
+    pub(crate) peers: Peers,
     pub(crate) feed: Feed,
     pub(crate) stopping: CancellationToken,
     pub(crate) probes: Probes,
@@ -113,7 +113,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         keyring,
         hasher,
         sessions,
-        nodes,
+        peers,
         feed,
         stopping,
         probes,
@@ -134,13 +134,14 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         commits: commits.clone(),
         hasher,
     };
+    let nodes = peers.nodes.clone();
     let api_keys = api_key::ApiKeys {
         store: store.clone(),
         commits: commits.clone(),
-        nodes: nodes.clone(),
+        peers: peers.clone(),
     };
     let fleet = fleet::Fleet {
-        nodes: nodes.clone(),
+        peers: peers.clone(),
         feed: feed.clone(),
         overrides: fleet::Overrides {
             store: store.clone(),
@@ -157,14 +158,14 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
     };
     let routing = routing::Routing {
         store: store.clone(),
-        nodes: nodes.clone(),
+        peers: peers.clone(),
         explains,
     };
     let providers = provider::Providers {
         store: store.clone(),
         commits: commits.clone(),
         keyring: keyring.clone(),
-        nodes: nodes.clone(),
+        peers,
         probes,
         checks,
     };

@@ -16,10 +16,10 @@ use crate::grpc::mask::{self, UnknownPath};
 use crate::grpc::page::{Ask, matches_query, place_of_number};
 use crate::grpc::status::Error;
 use crate::grpc::{convert, duration, summary};
+use crate::peers::Peers;
 use crate::probe::{Probes, Target};
 use crate::secrets::Keyring;
 use crate::snapshot::dialect;
-use crate::snapshot::nodes::Nodes;
 use crate::store::{Change, Expect, Kind, Store, Stored};
 
 const ORDERS: [&str; 2] = ["priority", "name"];
@@ -30,7 +30,7 @@ pub(crate) struct Providers {
     pub(crate) store: Store,
     pub(crate) commits: Commits,
     pub(crate) keyring: Keyring,
-    pub(crate) nodes: Nodes,
+    pub(crate) peers: Peers,
     pub(crate) probes: Probes,
     pub(crate) checks: Checks,
 }
@@ -242,7 +242,7 @@ impl Providers {
                 .unwrap_or_default(),
             revision,
         };
-        let (node, result) = self.probes.run(&self.nodes, target, timeout).await?;
+        let (node, result) = self.probes.run(&self.peers, target, timeout).await?;
         if let Some(model) = model.clone() {
             let subject = Subject {
                 provider: spec.name,

@@ -8,7 +8,8 @@ use crate::domain::Violations;
 use crate::domain::api_key::KeyId;
 use crate::explain::{Explains, Question};
 use crate::grpc::status::Error;
-use crate::snapshot::nodes::{NodeId, Nodes};
+use crate::peers::Peers;
+use crate::snapshot::nodes::NodeId;
 use crate::store::{Kind, Store};
 
 /// Largest body that is explained.
@@ -20,7 +21,7 @@ pub(crate) const REQUEST_BYTES_MAX: usize = BODY_BYTES_MAX + FIELDS_BYTES_MAX;
 
 pub(crate) struct Routing {
     pub(crate) store: Store,
-    pub(crate) nodes: Nodes,
+    pub(crate) peers: Peers,
     pub(crate) explains: Explains,
 }
 
@@ -33,7 +34,7 @@ impl RoutingService for Routing {
         let question = self.question(request.into_inner()).await?;
         let (node, explanation) = self
             .explains
-            .ask(&self.nodes, question)
+            .ask(&self.peers, question)
             .await
             .map_err(Error::from)?;
         Ok(Response::new(admin::ExplainResponse {

@@ -72,6 +72,10 @@ pub(crate) enum Error {
     TooMany { retry_after: Duration },
     #[error("data plane {node} did not answer in time")]
     NoAnswer { node: String },
+    #[error(
+        "the control plane at which data plane {node} is connected did not answer in time: it was told or not"
+    )]
+    NoPeer { node: String },
     #[error("the disk of the control plane is full")]
     DiskFull,
     #[error("the control plane takes no changes until it is restarted")]
@@ -126,7 +130,7 @@ impl Error {
             Self::Conflict { .. } | Self::Moved { .. } => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::TooMany { .. } | Self::DiskFull => Code::ResourceExhausted,
-            Self::NoAnswer { .. } => Code::DeadlineExceeded,
+            Self::NoAnswer { .. } | Self::NoPeer { .. } => Code::DeadlineExceeded,
             Self::Broken | Self::DatabaseAway => Code::Unavailable,
             Self::OutcomeUnknown => Code::Unknown,
             Self::Internal(_) => Code::Internal,
@@ -161,6 +165,7 @@ impl Error {
             | Self::Precondition(_)
             | Self::TooMany { .. }
             | Self::NoAnswer { .. }
+            | Self::NoPeer { .. }
             | Self::Broken
             | Self::Internal(_) => None,
         }
@@ -289,7 +294,9 @@ impl From<plan::Error> for Error {
 impl From<probe::Error> for Error {
     fn from(error: probe::Error) -> Self {
         match error {
-            probe::Error::NoNode | probe::Error::NotYetHeld => Self::Precondition(error.to_string()),
+            probe::Error::NoNode | probe::Error::NotYetHeld | probe::Error::Elsewhere(_) => {
+                Self::Precondition(error.to_string())
+            }
             probe::Error::TooMany { retry_after } => Self::TooMany { retry_after },
             probe::Error::NoAnswer { node } => Self::NoAnswer {
                 node: node.to_string(),
@@ -301,7 +308,9 @@ impl From<probe::Error> for Error {
 impl From<explain::Error> for Error {
     fn from(error: explain::Error) -> Self {
         match error {
-            explain::Error::NoNode | explain::Error::NotThere(_) => Self::Precondition(error.to_string()),
+            explain::Error::NoNode | explain::Error::NotThere(_) | explain::Error::Elsewhere(_) => {
+                Self::Precondition(error.to_string())
+            }
             explain::Error::TooMany { retry_after } => Self::TooMany { retry_after },
             explain::Error::NoAnswer { node } => Self::NoAnswer {
                 node: node.to_string(),

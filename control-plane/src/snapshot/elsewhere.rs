@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::{Away, Elsewhere, NodeId, Nodes};
-use crate::store::{self, NodeSeen, Presence, Store};
+use crate::store::{self, ControlPlaneId, NodeSeen, Presence, Store};
 
 /// How often a control plane says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Telling {
 /// When each of the others said something new.
 #[derive(Default)]
 struct Others {
-    heard: BTreeMap<Vec<u8>, (u64, Instant)>,
+    heard: BTreeMap<ControlPlaneId, (u64, Instant)>,
 }
 
 impl Others {
@@ -93,13 +93,13 @@ impl Others {
         let (elsewhere, silent) = self.judge(presences, Instant::now());
         nodes.set_elsewhere(elsewhere);
         for control_plane in silent {
-            store.forget_presence(&control_plane).await?;
+            store.forget_presence(control_plane).await?;
         }
         Ok(())
     }
 
     /// Whose nodes count, and who has been silent for so long that its row can go.
-    fn judge(&mut self, presences: Vec<Presence>, now: Instant) -> (Elsewhere, Vec<Vec<u8>>) {
+    fn judge(&mut self, presences: Vec<Presence>, now: Instant) -> (Elsewhere, Vec<ControlPlaneId>) {
         let (mut elsewhere, mut silent) = (Elsewhere::new(), Vec::new());
         let mut heard = BTreeMap::new();
         for Presence {
@@ -112,12 +112,12 @@ impl Others {
                 Some((last, since)) if *last == beat => *since,
                 Some(_) | None => now,
             };
-            heard.insert(control_plane.clone(), (beat, since));
+            heard.insert(control_plane, (beat, since));
             let silence = now.saturating_duration_since(since);
             if silence > FORGET_AFTER {
                 silent.push(control_plane);
             } else if silence <= SILENT_MAX {
-                for (id, away) in nodes.into_iter().filter_map(away) {
+                for (id, away) in nodes.into_iter().filter_map(|seen| away(control_plane, seen)) {
                     elsewhere.entry(id).or_default().push(away);
                 }
             }
@@ -127,7 +127,7 @@ impl Others {
     }
 }
 
-fn away(seen: NodeSeen) -> Option<(NodeId, Away)> {
+fn away(at: ControlPlaneId, seen: NodeSeen) -> Option<(NodeId, Away)> {
     let NodeSeen {
         node,
         acked,
@@ -135,6 +135,7 @@ fn away(seen: NodeSeen) -> Option<(NodeId, Away)> {
         is_live,
     } = seen;
     let away = Away {
+        at,
         acked,
         refused,
         is_live,
@@ -148,7 +149,7 @@ mod tests {
 
     fn says(beat: u64) -> Presence {
         Presence {
-            control_plane: vec![1],
+            control_plane: ControlPlaneId::from_bytes([1; 16]),
             beat,
             nodes: vec![NodeSeen {
                 node: "a".into(),

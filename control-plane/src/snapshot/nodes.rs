@@ -24,7 +24,7 @@ use super::ledger::Target;
 use super::point::Point;
 use crate::store::NodeSeen;
 
-pub(crate) use away::{Away, Elsewhere};
+pub(crate) use away::{Away, Elsewhere, Shown};
 pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, SCHEMA, short};
 
 /// Longest name of a node, in characters.
@@ -44,6 +44,12 @@ impl NodeId {
         let is_printable = text.chars().all(|char| char.is_ascii_graphic() || char == ' ');
         (!text.trim().is_empty() && text.len() <= NODE_ID_CHARS_MAX && is_printable)
             .then(|| Self(text.to_owned()))
+    }
+}
+
+impl NodeId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -71,6 +77,8 @@ struct Shared {
     nodes: Mutex<BTreeMap<NodeId, Node>>,
     /// Locked after `nodes`, where both are.
     elsewhere: Mutex<Elsewhere>,
+    /// Nothing else is locked while it is.
+    shown: Mutex<Shown>,
     /// Told after every change of `nodes`.
     changed: watch::Sender<()>,
     connected: Gauge,
@@ -154,6 +162,7 @@ impl Nodes {
         let shared = Shared {
             nodes: Mutex::default(),
             elsewhere: Mutex::default(),
+            shown: Mutex::default(),
             changed: watch::Sender::new(()),
             connected,
         };
@@ -207,23 +216,6 @@ impl Nodes {
             }
         });
         seen.collect()
-    }
-
-    pub(crate) fn set_elsewhere(&self, elsewhere: Elsewhere) {
-        let before = std::mem::replace(&mut *self.elsewhere(), elsewhere.clone());
-        if before != elsewhere {
-            self.tell();
-        }
-    }
-
-    /// Nodes that take requests, at other control planes only.
-    pub(crate) fn live_elsewhere(&self) -> usize {
-        let nodes = self.lock();
-        let elsewhere = self.elsewhere();
-        let live = elsewhere
-            .iter()
-            .filter(|(id, places)| !nodes.contains_key(id) && places.iter().any(|away| away.is_live));
-        live.count()
     }
 
     /// Waits until every node has acknowledged or refused the revision: those that
@@ -356,15 +348,16 @@ impl Nodes {
         Some(node.record.progress.answer())
     }
 
-    /// Asks every connected node that can do it. Those whose queue is full are named.
+    /// Tells every connected node. Those that cannot do it, or take nothing, are named.
     pub(crate) fn tell_all(&self, capability: fleet::Capability, message: &Ask) -> Vec<NodeId> {
         let nodes = self.lock();
-        let able = nodes
+        let connected = nodes
             .iter()
-            .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)))
-            .filter(|(_, record, _)| record.facts.can(capability));
-        let failed = able.filter(|(_, _, link)| link.asks.try_send(message.clone()).is_err());
-        failed.map(|(id, _, _)| id.clone()).collect()
+            .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)));
+        let untold = connected.filter(|(_, record, link)| {
+            !record.facts.can(capability) || link.asks.try_send(message.clone()).is_err()
+        });
+        untold.map(|(id, _, _)| id.clone()).collect()
     }
 
     /// Asks one node. `false`: it is not connected, or takes nothing.
@@ -383,8 +376,13 @@ impl Nodes {
         all.collect()
     }
 
+    /// Here or at another control plane, connected or gone.
     pub(crate) fn knows(&self, id: &NodeId) -> bool {
-        self.lock().contains_key(id)
+        self.lock().contains_key(id) || self.place_of(id).is_some() || !self.shown_at(id).is_empty()
+    }
+
+    pub(crate) fn is_connected(&self, id: &NodeId) -> bool {
+        self.lock().get(id).is_some_and(|node| node.link.is_some())
     }
 
     /// Takes a node off the list that is not connected.
@@ -410,6 +408,10 @@ impl Nodes {
             .elsewhere
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown_by_others(&self) -> MutexGuard<'_, Shown> {
+        self.shared.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self) {

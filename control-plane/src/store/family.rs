@@ -40,6 +40,8 @@ families! {
     RequestLog = "request_log",
     Writers = "writers",
     Presence = "presence",
+    ShownNodes = "shown_nodes",
+    Letters = "letters",
 }
 
 impl Family {
@@ -51,6 +53,7 @@ impl Family {
             Self::ApiKeys | Self::ModelRules | Self::Settings | Self::Sealed => true,
             Self::Meta | Self::ChangeLog | Self::History | Self::Audit | Self::Idempotency => false,
             Self::HealthChecks | Self::Writers | Self::Presence => false,
+            Self::ShownNodes | Self::Letters => false,
             Self::ServiceTokens | Self::ServiceTokenUses | Self::BreakerOverrides => true,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,

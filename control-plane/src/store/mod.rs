@@ -19,6 +19,7 @@ mod family;
 mod head;
 mod history;
 mod idempotency;
+mod letters;
 mod plan;
 mod postgres;
 mod presence;
@@ -58,7 +59,7 @@ pub use backup::{
 pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
 pub use history::{Between, Changed};
-pub use presence::{NodeSeen, Presence};
+pub use presence::{ControlPlaneId, NodeSeen, Presence};
 pub use read::{Changes, Configuration, Resource, ResourceChange};
 pub use record::Stored;
 pub use revisions::{Revision, RevisionAsk, RevisionPage};
@@ -95,8 +96,7 @@ pub struct Store {
     messages: mpsc::Sender<Message>,
     revision: watch::Receiver<u64>,
     is_writable: Arc<AtomicBool>,
-    /// Tells this control plane from others on the same store.
-    process: [u8; 16],
+    control_plane: ControlPlaneId,
 }
 
 impl Store {
@@ -140,8 +140,14 @@ impl Store {
             messages,
             revision,
             is_writable,
-            process: rand::random(),
+            control_plane: ControlPlaneId::from_bytes(rand::random()),
         })
+    }
+
+    /// Which control plane this is, among those on the same store.
+    #[must_use]
+    pub fn control_plane(&self) -> ControlPlaneId {
+        self.control_plane
     }
 
     /// Keeps other control planes on the same store from setting it up meanwhile.

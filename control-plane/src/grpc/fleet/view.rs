@@ -3,6 +3,7 @@
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::fleet::v1 as fleet;
 
+use super::merge;
 use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::{Facts, Identity, NodeId, Nodes, Progress, Record, Refused, SCHEMA};
 use crate::snapshot::point::Point;
@@ -20,10 +21,7 @@ pub(crate) struct View {
 
 pub(crate) fn of(nodes: &Nodes, feed: &Feed) -> View {
     let newest = feed.newest();
-    let all = nodes.list().into_iter();
-    let nodes: Vec<_> = all
-        .map(|(id, record, is_connected)| node(&id, record, is_connected, &newest))
-        .collect();
+    let nodes = merge::merged(here(nodes, feed), nodes);
     let count = |is: &dyn Fn(admin::NodeState) -> bool| {
         let count = nodes.iter().filter(|node| is(node.state())).count();
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -35,6 +33,14 @@ pub(crate) fn of(nodes: &Nodes, feed: &Feed) -> View {
         canary: canary(feed.rollout(), &newest),
         nodes,
     }
+}
+
+/// Those of this control plane.
+pub(super) fn here(nodes: &Nodes, feed: &Feed) -> Vec<admin::Node> {
+    let newest = feed.newest();
+    let all = nodes.list().into_iter();
+    all.map(|(id, record, is_connected)| node(&id, record, is_connected, &newest))
+        .collect()
 }
 
 fn node(id: &NodeId, record: Record, is_connected: bool, newest: &Point) -> admin::Node {

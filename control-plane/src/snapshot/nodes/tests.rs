@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::ControlPlaneId;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -80,6 +81,7 @@ async fn nodes_at_other_control_planes_are_waited_for_too() {
     // It has moved here, and the one that it left does not know yet.
     let _moved = nodes.join_test("b", false, Some(7));
     let away = |acked| Away {
+        at: ControlPlaneId::from_bytes([7; 16]),
         acked,
         refused: None,
         is_live: true,
@@ -194,12 +196,13 @@ async fn what_is_said_to_all_reaches_those_who_can_do_it() {
     let mut able = nodes.join_test("able", true, None);
     let mut other = nodes.join_test("other", false, None);
     let probe = Ask::Probe(fleet::Probe::default());
-    assert_eq!(nodes.tell_all(fleet::Capability::Probe, &probe), []);
+    assert_eq!(nodes.tell_all(fleet::Capability::Probe, &probe), [id("other")]);
     assert!(able.asks.try_recv().is_ok() && other.asks.try_recv().is_err());
     for _ in 0..ASK_QUEUE {
         assert!(nodes.tell_one(&id("able"), probe.clone()));
     }
-    assert_eq!(nodes.tell_all(fleet::Capability::Probe, &probe), [id("able")]);
+    let untold = nodes.tell_all(fleet::Capability::Probe, &probe);
+    assert_eq!(untold, [id("able"), id("other")]);
 }
 
 #[test]

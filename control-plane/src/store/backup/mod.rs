@@ -213,10 +213,12 @@ fn spool(view: &View, installation: Installation) -> Result<Spooled, Error> {
     })
 }
 
-/// `Meta` is in the header, the audit log follows, and who wrote and was there is of the old place.
+/// `Meta` is in the header, the audit log follows, and who wrote and was there, and what they
+/// said to each other, is of the old place.
 fn is_spooled(family: Family) -> bool {
     match family {
         Family::Meta | Family::Audit | Family::Writers | Family::Presence => false,
+        Family::ShownNodes | Family::Letters => false,
         Family::Users | Family::UsersByEmail | Family::LastLogins | Family::Sessions => true,
         Family::Providers | Family::ApiKeys | Family::ModelRules | Family::Settings => true,
         Family::Sealed | Family::HealthChecks | Family::ChangeLog | Family::Idempotency => true,

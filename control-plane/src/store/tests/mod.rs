@@ -8,6 +8,7 @@ mod damage;
 mod durability;
 mod figures;
 mod history;
+mod letters;
 mod logs;
 mod model;
 mod postgres;

@@ -1,0 +1,97 @@
+//! What control planes of one store leave for each other: letters, each read once by the
+//! one that it is for, and what each shows of its data planes. Like all that is written
+//! beside the head it has no revision, and nobody misses it after a crash.
+
+use super::{
+    Error, Store,
+    family::Family,
+    presence::ControlPlaneId,
+    rows::{Order, Row, Span},
+};
+
+/// Letters that are taken at a time.
+const TAKEN_MAX: usize = 100;
+
+impl Store {
+    /// Leaves a letter for another control plane. Where there can be none, nothing happens.
+    pub async fn send_letter(&self, to: ControlPlaneId, id: [u8; 16], letter: Vec<u8>) -> Result<(), Error> {
+        match self.backend.beside() {
+            Some(beside) => beside.put(Family::Letters, key(to, id), letter).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a letter back. It may have been read.
+    pub async fn withdraw_letter(&self, to: ControlPlaneId, id: [u8; 16]) -> Result<(), Error> {
+        match self.backend.beside() {
+            Some(beside) => beside.delete(Family::Letters, key(to, id)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The letters for this control plane, in no order; whoever reads them has to.
+    pub async fn take_letters(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let Some(beside) = self.backend.beside() else {
+            return Ok(Vec::new());
+        };
+        let mut letters = Vec::new();
+        for Row { key, value } in self.letters_for(self.control_plane).await? {
+            beside.delete(Family::Letters, key).await?;
+            letters.push(value);
+        }
+        Ok(letters)
+    }
+
+    /// Shows others the data planes of this control plane, in words of its own.
+    pub async fn show_nodes(&self, shown: Vec<u8>) -> Result<(), Error> {
+        match self.backend.beside() {
+            Some(beside) => {
+                let key = self.control_plane.as_bytes().to_vec();
+                beside.put(Family::ShownNodes, key, shown).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the others show.
+    pub async fn shown_nodes(&self) -> Result<Vec<(ControlPlaneId, Vec<u8>)>, Error> {
+        let own = self.control_plane;
+        self.blocking(move |rows| {
+            let mut shown = Vec::new();
+            for row in rows.scan(Family::ShownNodes, Span::all(), Order::Ascending) {
+                let Row { key, value } = row?;
+                let id = ControlPlaneId::read(Family::ShownNodes, &key)?;
+                if id != own {
+                    shown.push((id, value));
+                }
+            }
+            Ok(shown)
+        })
+        .await
+    }
+
+    /// Drops what nobody will read, and what nobody shows any more.
+    pub(super) async fn forget_letters(&self, gone: ControlPlaneId) -> Result<(), Error> {
+        let Some(beside) = self.backend.beside() else {
+            return Ok(());
+        };
+        for Row { key, .. } in self.letters_for(gone).await? {
+            beside.delete(Family::Letters, key).await?;
+        }
+        beside.delete(Family::ShownNodes, gone.as_bytes().to_vec()).await
+    }
+
+    async fn letters_for(&self, whom: ControlPlaneId) -> Result<Vec<Row>, Error> {
+        self.blocking(move |rows| {
+            let span = Span::prefix(whom.as_bytes());
+            rows.scan(Family::Letters, span, Order::Ascending)
+                .take(TAKEN_MAX)
+                .collect()
+        })
+        .await
+    }
+}
+
+fn key(to: ControlPlaneId, id: [u8; 16]) -> Vec<u8> {
+    [to.as_bytes().as_slice(), id.as_slice()].concat()
+}

@@ -1,0 +1,65 @@
+//! Letters between control planes: each is read once, by whom it is for, and nothing is left
+//! of who is gone.
+
+use super::*;
+
+const ONE: [u8; 16] = [1; 16];
+const TWO: [u8; 16] = [2; 16];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_read_once_by_whom_it_is_for() {
+    let Some(home) = Home::in_database() else { return };
+    let [a, b, c] = [home.open(), home.open(), home.open()];
+    let mut told = b.presence_told().unwrap();
+    told.mark_unchanged();
+    a.send_letter(b.control_plane(), ONE, b"one".to_vec())
+        .await
+        .unwrap();
+    a.send_letter(b.control_plane(), TWO, b"two".to_vec())
+        .await
+        .unwrap();
+    let notice = tokio::time::timeout(Duration::from_secs(30), told.changed()).await;
+    notice.expect("nobody told").unwrap();
+    a.withdraw_letter(b.control_plane(), TWO).await.unwrap();
+    assert_eq!(c.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(b.take_letters().await.unwrap(), [b"one".to_vec()]);
+    assert_eq!(b.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(a.version().revision, 0, "it is no change");
+    // Whoever comes verifies all that is there.
+    a.send_letter(c.control_plane(), ONE, b"for nobody".to_vec())
+        .await
+        .unwrap();
+    home.open().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_shows_the_others_see_until_it_is_gone() {
+    let Some(home) = Home::in_database() else { return };
+    let [a, b] = [home.open(), home.open()];
+    a.show_nodes(b"first".to_vec()).await.unwrap();
+    a.show_nodes(b"second".to_vec()).await.unwrap();
+    assert_eq!(a.shown_nodes().await.unwrap(), []);
+    let shown = b.shown_nodes().await.unwrap();
+    assert_eq!(shown, [(a.control_plane(), b"second".to_vec())]);
+    b.send_letter(a.control_plane(), ONE, b"too late".to_vec())
+        .await
+        .unwrap();
+    a.leave().await.unwrap();
+    assert_eq!(b.shown_nodes().await.unwrap(), []);
+    assert_eq!(a.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test]
+async fn in_a_folder_there_is_nobody_to_write_to() {
+    let home = Home::new();
+    let store = home.open();
+    store
+        .send_letter(store.control_plane(), ONE, b"one".to_vec())
+        .await
+        .unwrap();
+    store.show_nodes(b"me".to_vec()).await.unwrap();
+    assert_eq!(store.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(store.shown_nodes().await.unwrap(), []);
+    assert!(store.presence_told().is_none());
+    store.close().await;
+}
