@@ -20,6 +20,7 @@ mod failover;
 mod faultd;
 mod faults;
 mod fleet;
+mod holds;
 mod limits;
 mod listeners;
 mod losses;
