@@ -7,7 +7,7 @@ export const en = {
     summary: (current: number, connected: number, revision: string) => `Version ${revision} on ${current} of ${connected} data planes`,
     live: 'live',
     stale: 'The connection is lost; this is what was last known.',
-    states: { 0: 'Unknown', 1: 'Up to date', 2: 'Catching up', 3: 'Refuses', 4: 'Draining', 5: 'Gone', 6: 'Incompatible' } as Record<number, string>,
+    states: { 0: 'Unknown', 1: 'Up to date', 2: 'Catching up', 3: 'Refuses', 4: 'Draining', 5: 'Gone', 6: 'Incompatible', 7: 'Revoked' } as Record<number, string>,
     node: 'Data plane',
     state: 'State',
     holds: 'Holds',

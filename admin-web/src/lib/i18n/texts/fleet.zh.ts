@@ -9,7 +9,7 @@ export const zh: typeof en = {
     summary: (current, connected, revision) => `版本 ${revision}：${current} / ${connected} 个数据平面`,
     live: '实时',
     stale: '连接已断开，以下是最后已知的状态。',
-    states: { 0: '未知', 1: '最新', 2: '追赶中', 3: '拒绝', 4: '排空中', 5: '已离开', 6: '不兼容' },
+    states: { 0: '未知', 1: '最新', 2: '追赶中', 3: '拒绝', 4: '排空中', 5: '已离开', 6: '不兼容', 7: '已吊销' },
     node: '数据平面',
     state: '状态',
     holds: '持有',
