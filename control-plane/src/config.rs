@@ -10,6 +10,7 @@ mod check;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -22,6 +23,8 @@ pub use args::{Cli, Command};
 pub struct Config {
     pub(crate) admin: AdminListener,
     pub(crate) fleet: Listener,
+    /// How long certificates of data planes live.
+    pub(crate) node_certificate_lifetime: Duration,
     pub(crate) ops: Listener,
     pub(crate) store: StoreConfig,
     pub(crate) first_start: FirstStart,
@@ -35,13 +38,18 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) variable: &'static str,
     pub(crate) flag: &'static str,
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsSource>,
 }
 
+/// Where a listener's certificate comes from.
 #[derive(Debug)]
-pub(crate) struct TlsFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+pub(crate) enum TlsSource {
+    Files {
+        cert: PathBuf,
+        key: PathBuf,
+    },
+    /// The fleet's own authority, at each start.
+    Authority,
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! all stop on one token, in order: nothing new, streams end, the store closes.
 
 pub mod auth;
+mod authority;
 pub mod bootstrap;
 mod checks;
 mod config;
@@ -14,9 +15,11 @@ pub mod domain;
 mod explain;
 mod grpc;
 pub mod import;
+mod listener_tls;
 pub mod operations;
 mod peers;
 mod probe;
+mod roster;
 pub mod secrets;
 mod server;
 mod shares;
@@ -28,7 +31,7 @@ mod telemetry;
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
@@ -38,24 +41,26 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Identity;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use auth::password::Hasher;
 use auth::session::Sessions;
 use auth::{SigningKeyError, SigningKeys};
+use authority::Authority;
 use checks::Checks;
-use config::{Database, FirstStart, StoreConfig, TlsFiles};
+use config::{Database, FirstStart, StoreConfig};
 use desk::Desk;
 use explain::Explains;
 use grpc::AdminParts;
+use grpc::enrolment::Enrolment;
 use grpc::fleet::others;
 use grpc::interceptor::NodeCheck;
 use grpc::usage::Usage;
 use grpc::watch::{StreamParts, Turns, Watch};
 use peers::Peers;
 use probe::Probes;
+use roster::Roster;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
 use server::{AdminRules, BindError, Listening, Protocols};
 use shares::Shares;
@@ -86,6 +91,8 @@ pub enum Error {
     NodeToken(#[from] SecretFileError),
     #[error(transparent)]
     SigningKeys(#[from] SigningKeyError),
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
     #[error(transparent)]
     Read(#[from] store::Error),
     #[error("{} cannot be read: {source}", .path.display())]
@@ -150,24 +157,25 @@ impl Plane {
         let Config {
             admin,
             fleet,
+            node_certificate_lifetime,
             ops: _,
             store: places,
             first_start,
             log_level: _,
             log_format: _,
         } = config;
-        let (admin_tls, fleet_tls) = (
-            identity(admin.listener.tls.as_ref())?,
-            identity(fleet.tls.as_ref())?,
-        );
         let (metrics, hasher) = (Metrics::new(), Hasher::default());
         // Two that start side by side must not both find a new store.
         let alone = store.alone().await?;
         let keyring = prepare(store, &hasher, &places, first_start).await?;
-        let node_check = NodeCheck::new(&node_token(&places)?);
-        let keys =
-            SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), SystemTime::now()).await?;
+        let (node_token, now) = (node_token(&places)?, SystemTime::now());
+        let keys = SigningKeys::load_or_make(store, &keyring, places.jwt_secret.as_ref(), now).await?;
+        let authority = Authority::load_or_make(store, &keyring, node_certificate_lifetime, now).await?;
         drop(alone);
+        let admin_tls = listener_tls::admin(admin.listener.tls.as_ref(), &authority)?;
+        let fleet_tls = listener_tls::fleet(fleet.tls.as_ref(), &authority)?;
+        let roster = Roster::open(store.clone()).await?;
+        let node_check = NodeCheck::new(&node_token, roster.clone());
         let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
         let hub = Hub::open(store.clone(), keyring.clone(), nodes.clone(), metrics.clone()).await?;
         let peers = Peers::new(store, &keyring, nodes.clone());
@@ -181,6 +189,8 @@ impl Plane {
                 tasks.clone(),
                 stopping.clone(),
             ),
+            authority: authority.clone(),
+            roster: roster.clone(),
             peers,
             feed: hub.feed(),
             stopping: stopping.clone(),
@@ -202,10 +212,12 @@ impl Plane {
             explains: parts.explains.clone(),
         };
         tasks.spawn(desk.run(tasks.clone(), stopping.clone()));
+        tasks.spawn(roster.clone().run(nodes.clone(), stopping.clone()));
         let shares = Shares::new(nodes.clone());
         let streams = StreamParts {
             store: store.clone(),
             feed: hub.feed(),
+            roster: roster.clone(),
             nodes,
             probes: parts.probes.clone(),
             explains: parts.explains.clone(),
@@ -216,7 +228,8 @@ impl Plane {
         };
         let fleet_services = grpc::fleet_routes(
             Watch::new(streams, tasks.clone()),
-            Usage::new(store.clone(), metrics.clone()),
+            Usage::new(store.clone(), roster, metrics.clone()),
+            Enrolment::new(store.clone(), authority, metrics.clone()),
         );
         let (health, health_server) = tonic_health::server::health_reporter();
         let (sessions, rules) = (
@@ -392,19 +405,6 @@ fn node_token(config: &StoreConfig) -> Result<SecretString, SecretFileError> {
         (None, Some(path)) => secrets::node_token(path),
         (None, None) => secrets::node_token(&config.beside_database("node-token")),
     }
-}
-
-fn identity(files: Option<&TlsFiles>) -> Result<Option<Identity>, Error> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| Error::TlsFile {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    let Some(TlsFiles { cert, key }) = files else {
-        return Ok(None);
-    };
-    Ok(Some(Identity::from_pem(read(cert)?, read(key)?)))
 }
 
 async fn tell_health(health: &HealthReporter, status: ServingStatus) {

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_web::GrpcWebLayer;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -96,7 +96,7 @@ pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules,
         .layer(from_fn_with_state(rules, identify))
 }
 
-/// The fleet listener: data planes that know the node token.
+/// The fleet listener: data planes that have a certificate or know the node token.
 pub(crate) fn fleet_app(services: Routes, check: NodeCheck, metrics: Metrics) -> Router {
     services
         .prepare()
@@ -138,7 +138,14 @@ pub(crate) enum Protocols {
 pub(crate) struct Listening {
     pub(crate) app: Router,
     pub(crate) protocols: Protocols,
-    pub(crate) tls: Option<Identity>,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// How a listener proves who it is, and whom it asks for the same.
+pub(crate) struct Tls {
+    pub(crate) identity: Identity,
+    /// Clients may show a certificate of this authority; what they may do then is decided later.
+    pub(crate) clients: Option<Certificate>,
 }
 
 /// Serves until the shutdown, and what is under way to its end.
@@ -148,10 +155,10 @@ pub(crate) async fn serve(
     Listening { app, protocols, tls }: Listening,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let opening = if tls.is_some() {
-        Opening::Tls
-    } else {
-        Opening::Plain
+    let opening = match &tls {
+        Some(Tls { clients: Some(_), .. }) => Opening::MutualTls,
+        Some(Tls { clients: None, .. }) => Opening::Tls,
+        None => Opening::Plain,
     };
     let mut server = Server::builder()
         .accept_http1(protocols == Protocols::Http1AndHttp2)
@@ -159,8 +166,12 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX);
-    if let Some(identity) = tls {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    if let Some(Tls { identity, clients }) = tls {
+        let mut config = ServerTlsConfig::new().identity(identity);
+        if let Some(authority) = clients {
+            config = config.client_ca_root(authority).client_auth_optional(true);
+        }
+        server = server.tls_config(config)?;
     }
     let connections = incoming(listener, connections_max, opening);
     server

@@ -39,6 +39,30 @@ impl EncodeLabelValue for CommitResult {
     }
 }
 
+/// What became of a node that asked for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum EnrolmentResult {
+    Enrolled,
+    Renewed,
+    Refused,
+}
+
+impl EncodeLabelValue for EnrolmentResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Self::Enrolled => "enrolled",
+            Self::Renewed => "renewed",
+            Self::Refused => "refused",
+        };
+        name.encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EnrolmentLabels {
+    result: EnrolmentResult,
+}
+
 /// What became of a report of usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ReportResult {
@@ -83,6 +107,7 @@ pub(crate) struct Metrics {
     pub(crate) commits: Family<CommitLabels, Counter>,
     pub(crate) logins_failed: Counter,
     pub(crate) panics: Counter,
+    enrolments: Family<EnrolmentLabels, Counter>,
     usage_reports: Family<ReportLabels, Counter>,
     pub(crate) usage_swept: Counter,
     registry: Arc<Registry>,
@@ -98,6 +123,7 @@ impl Metrics {
         let (logins_failed, panics) = (Counter::default(), Counter::default());
         let commits = Family::default();
         let (usage_reports, usage_swept) = (Family::default(), Counter::default());
+        let enrolments = Family::default();
         registry.register(
             "nodes_connected",
             "Data planes with an open stream",
@@ -137,6 +163,11 @@ impl Metrics {
         registry.register("logins_failed", "Logins that were refused", logins_failed.clone());
         registry.register("panics", "Calls that ended in a panic", panics.clone());
         registry.register(
+            "enrolments",
+            "Certificates that data planes asked for, by what became of it",
+            enrolments.clone(),
+        );
+        registry.register(
             "usage_reports",
             "Reports of usage by data planes, by result",
             usage_reports.clone(),
@@ -158,10 +189,16 @@ impl Metrics {
             commits,
             logins_failed,
             panics,
+            enrolments,
             usage_reports,
             usage_swept,
             registry,
         }
+    }
+
+    pub(crate) fn enrolled(&self, result: EnrolmentResult) {
+        let labels = EnrolmentLabels { result };
+        self.enrolments.get_or_create(&labels).inc();
     }
 
     pub(crate) fn reported(&self, result: ReportResult) {

@@ -72,6 +72,19 @@ pub(super) struct Flags {
     /// Private key of the fleet listener, PEM.
     #[arg(global = true, long, env = "FLEET_TLS_KEY")]
     pub(super) fleet_tls_key: Option<String>,
+    /// Give the fleet listener a certificate of the fleet's own authority, by whose fingerprint
+    /// data planes know it.
+    #[arg(global = true, long, env = "FLEET_TLS_ISSUED")]
+    pub(super) fleet_tls_issued: bool,
+    /// Seconds for which the certificate of a data plane is good; it renews it when two thirds
+    /// are over.
+    #[arg(
+        global = true,
+        long,
+        env = "NODE_CERTIFICATE_LIFETIME_S",
+        default_value = "2592000"
+    )]
+    pub(super) node_certificate_lifetime_s: String,
     /// Let the admin listener speak plaintext off loopback: whoever is on the network
     /// reads passwords and tokens, and can act with them.
     #[arg(global = true, long, env = "INSECURE_ADMIN_PLAINTEXT")]

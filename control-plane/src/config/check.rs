@@ -1,14 +1,16 @@
 //! From flags and variables to a configuration, noting every mistake on the way.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::args::{Cli, Command, Flags};
 use super::{
     AdminListener, Config, Database, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig,
-    TlsFiles,
+    TlsSource,
 };
 use crate::domain::user::{DEFAULT_ADMIN_PASSWORD, is_well_known_password};
 use crate::domain::{Email, settings};
@@ -21,6 +23,11 @@ pub(super) const JWT_SECRETS_KNOWN: [&str; 3] = [
     "change-this-secret-key-in-production-please",
     "your-secret-key-at-least-32-characters-long",
 ];
+const FLEET_LISTEN: &str = "FLEET_LISTEN";
+/// A shorter one could not be renewed in time; a longer one is none for data planes that may
+/// have to be revoked.
+const NODE_CERTIFICATE_LIFETIMES: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(366 * 24 * 3600);
 const DATABASE_PATH_DEFAULT: &str = "./data/control-plane";
 
 impl Cli {
@@ -59,6 +66,8 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             admin_tls_key,
             fleet_tls_cert,
             fleet_tls_key,
+            fleet_tls_issued,
+            node_certificate_lifetime_s,
             insecure_admin_plaintext,
             insecure_fleet_plaintext,
             admin_hosts,
@@ -76,7 +85,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         let admin_tls = self.tls("ADMIN_TLS_CERT", admin_tls_cert, "ADMIN_TLS_KEY", admin_tls_key);
         let admin = self.listener(&admin_listen, ("ADMIN_LISTEN", "--admin-listen"), admin_tls);
         let fleet_tls = self.tls("FLEET_TLS_CERT", fleet_tls_cert, "FLEET_TLS_KEY", fleet_tls_key);
-        let fleet = self.listener(&fleet_listen, ("FLEET_LISTEN", "--fleet-listen"), fleet_tls);
+        let fleet_tls = self.issued(fleet_tls, fleet_tls_issued);
+        let lifetime = self.node_certificate_lifetime(&node_certificate_lifetime_s);
+        let fleet = self.listener(&fleet_listen, (FLEET_LISTEN, "--fleet-listen"), fleet_tls);
         let ops = self.listener(&ops_listen, ("OPS_LISTEN", "--ops-listen"), None);
         self.needs_encryption(
             admin.as_ref(),
@@ -116,6 +127,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
                 serves_reflection: reflection,
             },
             fleet: fleet?,
+            node_certificate_lifetime: lifetime?,
             ops: ops?,
             store,
             first_start: FirstStart {
@@ -150,7 +162,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         &mut self,
         address: &str,
         (variable, flag): (&'static str, &'static str),
-        tls: Option<TlsFiles>,
+        tls: Option<TlsSource>,
     ) -> Option<Listener> {
         let parsed = address
             .parse()
@@ -170,9 +182,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         cert: Option<String>,
         key_variable: &str,
         key: Option<String>,
-    ) -> Option<TlsFiles> {
+    ) -> Option<TlsSource> {
         match (named(cert), named(key)) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (Some(cert), Some(key)) => Some(TlsSource::Files { cert, key }),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
                 self.mistake(format!(
@@ -183,6 +195,28 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         }
     }
 
+    fn issued(&mut self, given: Option<TlsSource>, is_issued: bool) -> Option<TlsSource> {
+        match (given, is_issued) {
+            (given, false) => given,
+            (None, true) => Some(TlsSource::Authority),
+            (Some(_), true) => {
+                self.mistake("FLEET_TLS_CERT and FLEET_TLS_ISSUED are two certificates; give one of them");
+                None
+            }
+        }
+    }
+
+    fn node_certificate_lifetime(&mut self, text: &str) -> Option<Duration> {
+        let seconds = text.trim().parse().ok().map(Duration::from_secs);
+        let seconds = seconds.filter(|lifetime| NODE_CERTIFICATE_LIFETIMES.contains(lifetime));
+        let (least, most) = (
+            NODE_CERTIFICATE_LIFETIMES.start().as_secs(),
+            NODE_CERTIFICATE_LIFETIMES.end().as_secs(),
+        );
+        let lifetime = seconds.ok_or_else(|| format!("must be {least} to {most} s"));
+        self.value("NODE_CERTIFICATE_LIFETIME_S", lifetime)
+    }
+
     fn needs_encryption(&mut self, listener: Option<&Listener>, may_be_plaintext: bool, insecure_flag: &str) {
         let Some(listener) = listener else { return };
         if !listener.is_loopback() && listener.tls.is_none() && !may_be_plaintext {
@@ -191,9 +225,10 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             } = listener;
             self.mistake(format!(
                 "{variable}: {address} is not loopback and would carry secrets in plaintext; give it a certificate \
-                 ({cert} and {key}), or accept that everybody on the network can read them with {insecure_flag}",
+                 ({cert} and {key}{issued}), or accept that everybody on the network can read them with {insecure_flag}",
                 cert = variable.replace("LISTEN", "TLS_CERT"),
                 key = variable.replace("LISTEN", "TLS_KEY"),
+                issued = if *variable == FLEET_LISTEN { ", or FLEET_TLS_ISSUED" } else { "" },
             ));
         }
     }

@@ -3,6 +3,7 @@
 //! while come from here.
 
 mod account;
+mod fleet;
 mod held;
 
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::audit::{SUMMARY_BYTES_MAX, Summary};
 
 pub(crate) use account::{service_token, session, user};
+pub(crate) use fleet::{fleet_node, join_token};
 pub(crate) use held::breaker_override;
 
 /// A thing by its fields.

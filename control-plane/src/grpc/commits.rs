@@ -95,6 +95,7 @@ fn result_of(error: &CommitError) -> CommitResult {
         | CommitError::OwnsApiKeys { .. }
         | CommitError::RulesLeadTo { .. }
         | CommitError::TooManyHolds { .. }
+        | CommitError::TooMany { .. }
         | CommitError::Replayed { .. }
         | CommitError::IdempotencyMismatch
         | CommitError::TooLarge { .. } => CommitResult::Refused,

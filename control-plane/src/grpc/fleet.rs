@@ -1,6 +1,7 @@
 //! `FleetService`: the data planes, what each holds, and what can be asked of it.
 
 mod following;
+mod membership;
 mod merge;
 pub(crate) mod others;
 mod overrides;
@@ -15,13 +16,21 @@ use tonic::{Request, Response, Status};
 use self::following::Following;
 pub(crate) use self::overrides::Overrides;
 use self::view::View;
+use crate::authority::Authority;
 use crate::grpc::call::Call;
+use crate::grpc::commits::Commits;
 use crate::grpc::status::Error;
 use crate::peers::{CannotTell, Peers, Unanswered};
+use crate::roster::Roster;
 use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::NodeId;
+use crate::store::Store;
 
 pub(crate) struct Fleet {
+    pub(crate) store: Store,
+    pub(crate) commits: Commits,
+    pub(crate) authority: Authority,
+    pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) feed: Feed,
     pub(crate) overrides: Overrides,
@@ -41,7 +50,7 @@ impl FleetService for Fleet {
             connected,
             current,
             canary: _,
-        } = view::of(&self.peers.nodes, &self.feed);
+        } = view::of(&self.peers.nodes, &self.roster, &self.feed);
         Ok(Response::new(admin::ListNodesResponse {
             nodes,
             published_revision,
@@ -57,7 +66,12 @@ impl FleetService for Fleet {
         request: Request<admin::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
         let admin::WatchFleetRequest {} = request.into_inner();
-        let following = Following::new(self.peers.nodes.clone(), self.feed.clone(), self.stopping.clone());
+        let following = Following::new(
+            self.peers.nodes.clone(),
+            self.roster.clone(),
+            self.feed.clone(),
+            self.stopping.clone(),
+        );
         Ok(Response::new(following.into_stream()))
     }
 
@@ -75,26 +89,29 @@ impl FleetService for Fleet {
 
     async fn revoke_node(
         &self,
-        _request: Request<admin::RevokeNodeRequest>,
+        request: Request<admin::RevokeNodeRequest>,
     ) -> Result<Response<admin::RevokeNodeResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        Ok(Response::new(self.revoke(&call, &request.into_inner().id).await?))
     }
 
     async fn forget_node(
         &self,
         request: Request<admin::ForgetNodeRequest>,
     ) -> Result<Response<admin::ForgetNodeResponse>, Status> {
-        let id = request.into_inner().id;
-        let forgotten = self.peers.forget(&named(&id)?).await;
-        forgotten.map_err(|error| refused(error, &id))?;
+        let call = Call::of(&request)?;
+        self.forget(&call, &request.into_inner().id).await?;
         Ok(Response::new(admin::ForgetNodeResponse {}))
     }
 
     async fn create_join_token(
         &self,
-        _request: Request<admin::CreateJoinTokenRequest>,
+        request: Request<admin::CreateJoinTokenRequest>,
     ) -> Result<Response<admin::CreateJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let call = Call::of(&request)?;
+        Ok(Response::new(
+            self.make_join_token(&call, request.into_inner()).await?,
+        ))
     }
 
     async fn list_breaker_overrides(

@@ -23,6 +23,7 @@ use crate::grpc::duration;
 use crate::grpc::fleet::view;
 use crate::grpc::status::Error;
 use crate::probe::{self, CHECKS_MAX};
+use crate::roster::Roster;
 use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::Nodes;
 use crate::store::{Kind, Store, Stored};
@@ -42,6 +43,7 @@ const NOT_CHECKED: &str = "not_checked";
 pub(crate) struct Health {
     pub(crate) store: Store,
     pub(crate) nodes: Nodes,
+    pub(crate) roster: Roster,
     pub(crate) feed: Feed,
     pub(crate) checks: Checks,
     pub(crate) runs: Arc<Semaphore>,
@@ -89,7 +91,7 @@ impl HealthService for Health {
 
 impl Health {
     async fn passive(&self, now: SystemTime) -> Result<Passive, Error> {
-        let view = view::of(&self.nodes, &self.feed);
+        let view = view::of(&self.nodes, &self.roster, &self.feed);
         Passive::look(&self.store, &view.nodes, now).await
     }
 

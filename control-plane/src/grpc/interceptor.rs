@@ -10,18 +10,27 @@ use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::caller::{Caller, Credential};
 use crate::auth::policy::{self, Access, ByToken, Rule};
 use crate::auth::session::Sessions;
+use crate::authority;
 use crate::domain::audit::Origin;
+use crate::domain::node::{Certified, Refusal};
 use crate::grpc::call::{self, Call};
 use crate::grpc::status::Error;
+use crate::roster::{Denied, Roster};
+use crate::snapshot::nodes::Identity;
 
 /// What API keys begin with.
 const API_KEY_PREFIX: &str = "sk-";
+/// The one method of the fleet listener for who has no credential yet.
+const ENROL: &str = "/bridge.fleet.v1.EnrolmentService/Enrol";
+/// `ErrorInfo.domain` of refusals on the fleet listener.
+const FLEET_DOMAIN: &str = "bridge.fleet.v1";
 
 /// Middleware of the admin's services. Expects an [`Origin`] in the extensions and
 /// adds the [`Call`].
@@ -124,23 +133,85 @@ pub(crate) fn peer_ip(extensions: &http::Extensions) -> Option<IpAddr> {
         .map(|address| address.ip().to_canonical())
 }
 
-/// Lets data planes in that know the node token.
+/// Lets data planes in that have a certificate of the fleet's authority or know the node token.
 #[derive(Clone)]
 pub(crate) struct NodeCheck {
     /// Of equal length whatever is compared.
     token_hash: Arc<[u8; 32]>,
+    roster: Roster,
 }
 
 impl NodeCheck {
-    pub(crate) fn new(token: &SecretString) -> Self {
+    pub(crate) fn new(token: &SecretString, roster: Roster) -> Self {
         Self {
             token_hash: Arc::new(hash(token)),
+            roster,
         }
     }
 
-    fn admits(&self, headers: &http::HeaderMap) -> bool {
-        bearer(headers).is_some_and(|token| hash(&token).ct_eq(self.token_hash.as_slice()).into())
+    /// Who has a certificate is known by it alone, whatever else they send.
+    async fn admit(&self, request: NodeAttempt) -> Result<Identity, Status> {
+        match request {
+            NodeAttempt::Certificate(certified) => {
+                let certified = certified.ok_or_else(|| {
+                    Status::permission_denied("the certificate is not that of a data plane")
+                })?;
+                let (node, identity) = (certified.node.clone(), Identity::Certificate(certified));
+                self.roster.admit(&node, &identity).await.map_err(denied)?;
+                Ok(identity)
+            }
+            NodeAttempt::Token(token) => match token {
+                Some(token) if hash(&token).ct_eq(self.token_hash.as_slice()).into() => Ok(Identity::Token),
+                Some(_) | None => Err(Status::unauthenticated(
+                    "show a certificate of the fleet's authority, or send the node token in \
+                     `authorization: Bearer`; see JOIN_TOKEN, NODE_TOKEN and NODE_TOKEN_FILE",
+                )),
+            },
+        }
     }
+}
+
+/// What a data plane shows.
+enum NodeAttempt {
+    /// TLS has checked who signed it. `None`: it names no data plane.
+    Certificate(Option<Certified>),
+    Token(Option<SecretString>),
+}
+
+impl NodeAttempt {
+    fn of(request: &Request) -> Self {
+        let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        let certificates = tls.and_then(TlsConnectInfo::peer_certs);
+        match certificates.as_ref().and_then(|chain| chain.first()) {
+            Some(own) => Self::Certificate(authority::presented(own)),
+            None => Self::Token(bearer(request.headers())),
+        }
+    }
+}
+
+/// Who sent a message to the fleet listener.
+pub(crate) fn identity<T>(request: &tonic::Request<T>) -> Result<Identity, Status> {
+    let identity = request.extensions().get::<Identity>().cloned();
+    identity.ok_or_else(|| Status::unauthenticated("nobody knows who sent this"))
+}
+
+/// The one way from a refusal of a node to a status. Who gets `PERMISSION_DENIED` needs
+/// somebody to do something.
+pub(crate) fn denied(denied: Denied) -> Status {
+    let (code, reason) = match &denied {
+        Denied::BadName => return Status::invalid_argument(format!("node_id {denied}")),
+        Denied::Undecided(error) => {
+            tracing::warn!(%error, "a data plane cannot be told from others");
+            return Status::unavailable("the control plane cannot look up who this is; try again");
+        }
+        Denied::Refused(Refusal::Revoked) => (Code::PermissionDenied, "NODE_REVOKED"),
+        Denied::Refused(Refusal::Unknown) => (Code::PermissionDenied, "CERTIFICATE_UNKNOWN"),
+        Denied::Refused(Refusal::NeedsCertificate) => (Code::PermissionDenied, "CERTIFICATE_NEEDED"),
+        Denied::Expired => (Code::PermissionDenied, "CERTIFICATE_EXPIRED"),
+    };
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, FLEET_DOMAIN, []);
+    Status::with_error_details(code, denied.to_string(), details)
 }
 
 fn hash(token: &SecretString) -> [u8; 32] {
@@ -148,15 +219,22 @@ fn hash(token: &SecretString) -> [u8; 32] {
 }
 
 /// Middleware of the fleet's services.
-pub(crate) async fn admit_node(State(check): State<NodeCheck>, request: Request, next: Next) -> Response {
-    if check.admits(request.headers()) {
+pub(crate) async fn admit_node(State(check): State<NodeCheck>, mut request: Request, next: Next) -> Response {
+    if request.uri().path() == ENROL {
+        // Its join token is in the message.
         return next.run(request).await;
     }
-    tracing::warn!(peer.ip = ?peer_ip(request.extensions()), "a data plane without the right node token was refused");
-    Status::unauthenticated(
-        "send the node token in `authorization: Bearer`; see NODE_TOKEN and NODE_TOKEN_FILE",
-    )
-    .into_http()
+    match check.admit(NodeAttempt::of(&request)).await {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(status) => {
+            let peer_ip = peer_ip(request.extensions());
+            tracing::warn!(peer.ip = ?peer_ip, reason = status.message(), "a data plane was refused");
+            status.into_http()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -169,10 +247,19 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn only_the_node_token_opens_the_fleet_listener() {
-        let check = NodeCheck::new(&"node-secret".into());
-        assert!(check.admits(&headers("Bearer node-secret")));
+    async fn check() -> (tempfile::TempDir, NodeCheck) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(&dir.path().join("store")).unwrap();
+        let roster = Roster::open(store).await.unwrap();
+        (dir, NodeCheck::new(&"node-secret".into(), roster))
+    }
+
+    #[tokio::test]
+    async fn without_a_certificate_only_the_node_token_opens_the_fleet_listener() {
+        let (_dir, check) = check().await;
+        let admit = async |headers| check.admit(NodeAttempt::Token(bearer(&headers))).await;
+        let admitted = admit(headers("Bearer node-secret")).await;
+        assert_eq!(admitted.unwrap(), Identity::Token);
         for refused in [
             "node-secret",
             "Bearer node-secre",
@@ -180,9 +267,28 @@ mod tests {
             "Basic node-secret",
             "Bearer ",
         ] {
-            assert!(!check.admits(&headers(refused)), "{refused}");
+            assert!(admit(headers(refused)).await.is_err(), "{refused}");
         }
-        assert!(!check.admits(&http::HeaderMap::new()));
+        assert!(admit(http::HeaderMap::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_knows_opens_nothing() {
+        let (_dir, check) = check().await;
+        let certified = Certified {
+            node: crate::domain::node::NodeId::parse("a").unwrap(),
+            enrolment: [1; 16],
+            fingerprint: [2; 32],
+            expires_at: std::time::SystemTime::now() + std::time::Duration::from_secs(60),
+        };
+        let expired = Certified {
+            expires_at: std::time::SystemTime::UNIX_EPOCH,
+            ..certified.clone()
+        };
+        for shown in [Some(certified), Some(expired), None] {
+            let refused = check.admit(NodeAttempt::Certificate(shown)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod commits;
 mod config;
 mod convert;
 mod duration;
+pub(crate) mod enrolment;
 pub(crate) mod fleet;
 #[cfg(test)]
 mod fuzz;
@@ -48,6 +49,7 @@ use bridge_proto::admin::v1::service_token_service_server::{self, ServiceTokenSe
 use bridge_proto::admin::v1::settings_service_server::{self, SettingsServiceServer};
 use bridge_proto::admin::v1::stats_service_server::{self, StatsServiceServer};
 use bridge_proto::admin::v1::user_service_server::{self, UserServiceServer};
+use bridge_proto::fleet::v1::enrolment_service_server::EnrolmentServiceServer;
 use bridge_proto::fleet::v1::usage_service_server::UsageServiceServer;
 use bridge_proto::fleet::v1::watch_service_server::WatchServiceServer;
 use tokio::sync::Semaphore;
@@ -59,10 +61,12 @@ use tonic_health::pb::health_server::{self, Health, HealthServer};
 use crate::auth::default_admin::DefaultAdmin;
 use crate::auth::password::Hasher;
 use crate::auth::session::Sessions;
+use crate::authority::Authority;
 use crate::checks::Checks;
 use crate::explain::Explains;
 use crate::peers::Peers;
 use crate::probe::Probes;
+use crate::roster::Roster;
 use crate::secrets::Keyring;
 use crate::snapshot::feed::Feed;
 use crate::store::Store;
@@ -96,6 +100,8 @@ pub(crate) struct AdminParts {
     pub(crate) keyring: Keyring,
     pub(crate) hasher: Hasher,
     pub(crate) sessions: Sessions,
+    pub(crate) authority: Authority,
+    pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) feed: Feed,
     pub(crate) stopping: CancellationToken,
@@ -113,6 +119,8 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         keyring,
         hasher,
         sessions,
+        authority,
+        roster,
         peers,
         feed,
         stopping,
@@ -141,6 +149,10 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         peers: peers.clone(),
     };
     let fleet = fleet::Fleet {
+        store: store.clone(),
+        commits: commits.clone(),
+        authority,
+        roster: roster.clone(),
         peers: peers.clone(),
         feed: feed.clone(),
         overrides: fleet::Overrides {
@@ -154,6 +166,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         runs: Arc::new(Semaphore::new(health::RUNS_MAX)),
         store: store.clone(),
         nodes: nodes.clone(),
+        roster,
         feed,
     };
     let routing = routing::Routing {
@@ -231,8 +244,14 @@ pub(crate) fn with_reflection(routes: Routes) -> Result<Routes, tonic_reflection
         .add_service(configure().build_v1alpha()?))
 }
 
-pub(crate) fn fleet_routes(watch: watch::Watch, usage: usage::Usage) -> Routes {
+pub(crate) fn fleet_routes(
+    watch: watch::Watch,
+    usage: usage::Usage,
+    enrolment: enrolment::Enrolment,
+) -> Routes {
     let watch = WatchServiceServer::new(watch).max_decoding_message_size(watch::WATCH_REQUEST_BYTES_MAX);
     let usage = UsageServiceServer::new(usage).max_decoding_message_size(usage::REPORT_BYTES_MAX);
-    Routes::new(watch).add_service(usage)
+    let enrolment =
+        EnrolmentServiceServer::new(enrolment).max_decoding_message_size(enrolment::REQUEST_BYTES_MAX);
+    Routes::new(watch).add_service(usage).add_service(enrolment)
 }

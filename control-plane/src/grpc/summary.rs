@@ -7,7 +7,9 @@ use crate::document::{self, Document};
 use crate::domain::api_key::ApiKey;
 use crate::domain::audit::Summary;
 use crate::domain::breaker_override::BreakerOverride;
+use crate::domain::join_token::JoinToken;
 use crate::domain::model::ModelRule;
+use crate::domain::node::FleetNode;
 use crate::domain::provider::Provider;
 use crate::domain::service_token::ServiceToken;
 use crate::domain::settings::Settings;
@@ -28,6 +30,14 @@ pub(crate) fn service_token(token: &ServiceToken) -> Summary {
 
 pub(crate) fn breaker_override(held: &BreakerOverride) -> Summary {
     document::summary(document::breaker_override(held))
+}
+
+pub(crate) fn fleet_node(node: &FleetNode) -> Summary {
+    document::summary(document::fleet_node(node))
+}
+
+pub(crate) fn join_token(token: &JoinToken) -> Summary {
+    document::summary(document::join_token(token))
 }
 
 pub(crate) fn provider(provider: &Provider) -> Summary {

@@ -15,7 +15,9 @@ use crate::domain::usage::{
     Attempt, Boot, Calls, Entry, Histogram, Logged, Report, Rollup, Step, Subject, Sums, Tokens,
 };
 use crate::grpc::call;
+use crate::grpc::interceptor;
 use crate::grpc::status::Error;
+use crate::roster::{Denied, Roster};
 use crate::snapshot::nodes::NodeId;
 use crate::store::Store;
 use crate::telemetry::{Metrics, ReportResult};
@@ -38,14 +40,16 @@ const AT_ONCE: usize = 1;
 
 pub(crate) struct Usage {
     store: Store,
+    roster: Roster,
     metrics: Metrics,
     turns: Arc<Semaphore>,
 }
 
 impl Usage {
-    pub(crate) fn new(store: Store, metrics: Metrics) -> Self {
+    pub(crate) fn new(store: Store, roster: Roster, metrics: Metrics) -> Self {
         Self {
             store,
+            roster,
             metrics,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
@@ -76,7 +80,15 @@ impl UsageService for Usage {
         &self,
         request: Request<fleet::ReportRequest>,
     ) -> Result<Response<fleet::ReportResponse>, Status> {
-        let counted = self.count(request.into_inner(), call::now()).await;
+        let identity = interceptor::identity(&request)?;
+        let mut wire = request.into_inner();
+        match self.roster.name(&identity, &wire.node_id).await {
+            Ok(id) => wire.node_id = id.to_string(),
+            // It is told with all that is wrong.
+            Err(Denied::BadName) => {}
+            Err(denied) => return Err(interceptor::denied(denied)),
+        }
+        let counted = self.count(wire, call::now()).await;
         self.metrics.reported(match &counted {
             Ok(_) => ReportResult::Counted,
             Err(Error::Invalid(_)) => ReportResult::Refused,

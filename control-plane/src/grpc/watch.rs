@@ -22,14 +22,16 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::explain::Explains;
+use crate::grpc::interceptor;
 use crate::probe::Probes;
+use crate::roster::{Denied, Roster};
 use crate::shares::{Seat, Shares};
 use crate::snapshot::delivery::{Delivery, Report};
 use crate::snapshot::feed::Feed;
 use crate::snapshot::hub;
 use crate::snapshot::index::Track;
 use crate::snapshot::ledger::Target;
-use crate::snapshot::nodes::{End, Facts, Identity, Membership, NodeId, Nodes, Refused, short};
+use crate::snapshot::nodes::{End, Facts, Identity, Membership, Nodes, Refused, short};
 use crate::snapshot::point::Point;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -63,6 +65,7 @@ pub(crate) struct Watch {
 pub(crate) struct StreamParts {
     pub(crate) store: Store,
     pub(crate) feed: Feed,
+    pub(crate) roster: Roster,
     pub(crate) nodes: Nodes,
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
@@ -98,9 +101,10 @@ impl fleet::watch_service_server::WatchService for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (outbound, stream) = mpsc::channel(OUTBOUND_QUEUE);
         let parts = self.stream.clone();
-        let remote = request.remote_addr();
+        let identity = interceptor::identity(&request)?;
+        let peer = (request.remote_addr(), identity);
         self.tasks.spawn(async move {
-            if let Err(status) = serve(parts, remote, request.into_inner(), &outbound).await {
+            if let Err(status) = serve(parts, peer, request.into_inner(), &outbound).await {
                 // A node that does not read it will find out by the end of the stream.
                 let _ = outbound.send_timeout(Err(status), FAREWELL_WAIT).await;
             }
@@ -111,18 +115,19 @@ impl fleet::watch_service_server::WatchService for Watch {
 
 async fn serve(
     parts: StreamParts,
-    remote: Option<SocketAddr>,
+    (remote, identity): (Option<SocketAddr>, Identity),
     mut inbound: Streaming<fleet::WatchRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
-    let subscribe = subscribed(&mut inbound).await?;
-    let id = NodeId::parse(&subscribe.node_id)
-        .ok_or_else(|| Status::invalid_argument("node_id must be 1 to 128 printable ASCII characters"))?;
+    let mut subscribe = subscribed(&mut inbound).await?;
+    let id = parts.roster.name(&identity, &subscribe.node_id).await;
+    let id = id.map_err(interceptor::denied)?;
+    subscribe.node_id = id.to_string();
     let held = held(&subscribe, &parts.feed.newest());
     if let Some(held) = &held {
         reach_back(&parts, held.revision()).await;
     }
-    let facts = facts(&subscribe, remote);
+    let facts = facts(&subscribe, remote, identity);
     let takes = Takes::of(&facts);
     let seat = parts.shares.join(&subscribe.node_id, &subscribe.boot_id);
     tracing::info!(
@@ -146,6 +151,8 @@ async fn serve(
         seat,
         parts,
     };
+    // What was decided meanwhile has found no stream of this node to end.
+    session.parts.roster.end_refused(&session.parts.nodes);
     session.run(inbound, outbound).await
 }
 
@@ -176,14 +183,14 @@ async fn reach_back(parts: &StreamParts, revision: u64) {
     }
 }
 
-fn facts(subscribe: &fleet::Subscribe, remote: Option<SocketAddr>) -> Facts {
+fn facts(subscribe: &fleet::Subscribe, remote: Option<SocketAddr>, identity: Identity) -> Facts {
     Facts {
         build: short(subscribe.build.clone()),
         public_address: short(subscribe.public_address.clone()),
         remote_address: remote,
         schema_max: subscribe.schema_max,
         capabilities: subscribe.capabilities().collect(),
-        identity: Identity::Token,
+        identity,
     }
 }
 
@@ -461,6 +468,8 @@ impl Drop for Session {
 fn farewell(end: End) -> Status {
     match end {
         End::Replaced => Status::aborted("another stream subscribed with this node_id"),
+        End::Refused(refusal) => interceptor::denied(refusal.into()),
+        End::Expired => interceptor::denied(Denied::Expired),
     }
 }
 

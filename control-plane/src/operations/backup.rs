@@ -13,7 +13,7 @@ use tonic::Request;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Environment, Error, open, say, secret};
-use crate::config::Config;
+use crate::config::{Config, TlsSource};
 use crate::store::{self, OpenError};
 
 /// Stands for standard output.
@@ -146,9 +146,9 @@ async fn connect(config: &Config) -> Result<Channel, Error> {
     );
     let failed = |error: tonic::transport::Error| Error::Running(format!("{address}: {error}"));
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(failed)?;
-    if let Some(tls) = &listener.tls {
-        let certificate = fs::read(&tls.cert).map_err(|source| Error::File {
-            path: tls.cert.clone(),
+    if let Some(TlsSource::Files { cert, key: _ }) = &listener.tls {
+        let certificate = fs::read(cert).map_err(|source| Error::File {
+            path: cert.clone(),
             source,
         })?;
         let name = config.admin.hosts.first().map_or("localhost", String::as_str);

@@ -32,6 +32,9 @@ const OPENING_BYTES: usize = 24;
 /// With TLS this much comes after our first answer: more than the last flight of a handshake
 /// (93 bytes at most), less than that and the beginning of a request.
 const TLS_OPENING_BYTES: usize = 110;
+/// The same where clients are asked for a certificate: who has none says so (30 bytes). Who has
+/// one is known by it.
+const MUTUAL_TLS_OPENING_BYTES: usize = 140;
 /// Pause when the system refuses to accept, for want of descriptors mostly.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are closed between two pauses.
@@ -61,6 +64,8 @@ pub(crate) fn connections_max() -> usize {
 pub(crate) enum Opening {
     Plain,
     Tls,
+    /// With a question for the client's certificate.
+    MutualTls,
 }
 
 /// The connections of a listener.
@@ -157,6 +162,7 @@ impl Connection {
         let bytes = match opening {
             Opening::Plain => OPENING_BYTES,
             Opening::Tls => TLS_OPENING_BYTES,
+            Opening::MutualTls => MUTUAL_TLS_OPENING_BYTES,
         };
         Self {
             stream,
@@ -306,6 +312,8 @@ mod tests {
             (Opening::Tls, 500, false, true),
             (Opening::Tls, TLS_OPENING_BYTES - 1, true, true),
             (Opening::Tls, TLS_OPENING_BYTES, true, false),
+            (Opening::MutualTls, MUTUAL_TLS_OPENING_BYTES - 1, true, true),
+            (Opening::MutualTls, MUTUAL_TLS_OPENING_BYTES, true, false),
         ] {
             let waited = waits(opening, bytes, is_answered).await;
             tokio::time::resume();

@@ -155,7 +155,8 @@ async fn wait_for(due: Option<Instant>) {
 fn is_risky(kind: Kind) -> bool {
     match kind {
         Kind::Provider | Kind::ModelRule | Kind::Settings => true,
-        Kind::ApiKey | Kind::BreakerOverride | Kind::User | Kind::ServiceToken => false,
+        Kind::ApiKey | Kind::BreakerOverride => false,
+        Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node => false,
     }
 }
 
@@ -219,7 +220,7 @@ pub(crate) fn key_of(kind: Kind, id: &str) -> Option<Key> {
         Kind::ModelRule => Some(build::model_rule_key(id)),
         Kind::Settings => Some(build::settings_key()),
         Kind::BreakerOverride => Some(build::breaker_override_key(id)),
-        Kind::User | Kind::ServiceToken => None,
+        Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node => None,
     }
 }
 

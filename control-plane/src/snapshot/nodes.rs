@@ -10,7 +10,6 @@ mod away;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -22,42 +21,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::Target;
 use super::point::Point;
+use crate::domain::node::Refusal;
 use crate::store::NodeSeen;
 
+pub(crate) use crate::domain::node::NodeId;
 pub(crate) use away::{Away, Elsewhere, Shown};
 pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, SCHEMA, short};
 
-/// Longest name of a node, in characters.
-const NODE_ID_CHARS_MAX: usize = 128;
 /// Questions and asks that may wait for one node.
 const ASK_QUEUE: usize = 32;
 /// Nodes that are gone and still remembered.
 const GONE_MAX: usize = 1_000;
-
-/// The name under which a data plane subscribed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NodeId(String);
-
-impl NodeId {
-    /// One to 128 printable ASCII characters.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let is_printable = text.chars().all(|char| char.is_ascii_graphic() || char == ' ');
-        (!text.trim().is_empty() && text.len() <= NODE_ID_CHARS_MAX && is_printable)
-            .then(|| Self(text.to_owned()))
-    }
-}
-
-impl NodeId {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What became of a revision at the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -108,6 +82,10 @@ pub(crate) struct Ending {
 pub(crate) enum End {
     /// A newer stream of the same node is there.
     Replaced,
+    /// What the node has shown opens nothing any longer.
+    Refused(Refusal),
+    /// Its certificate has expired.
+    Expired,
 }
 
 impl Ending {
@@ -196,6 +174,24 @@ impl Nodes {
         }
     }
 
+    /// Ends streams, of those for whom there is a reason.
+    pub(crate) fn end_where(&self, why: impl Fn(&NodeId, &Identity) -> Option<End>) {
+        let nodes = self.lock();
+        let connected = nodes
+            .iter()
+            .filter_map(|(id, node)| Some((id, &node.record.facts.identity, node.link.as_ref()?)));
+        for (id, identity, link) in connected {
+            if let Some(end) = why(id, identity) {
+                link.ending.end(end);
+            }
+        }
+    }
+
+    /// Tells those who follow that something has changed which others keep.
+    pub(crate) fn tell_changed(&self) {
+        self.tell();
+    }
+
     /// Told after every change.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()
@@ -281,7 +277,7 @@ impl Nodes {
             .iter()
             .filter_map(|(id, node)| Some((id, &node.record, node.link.as_ref()?)));
         let able = connected.filter(|(id, record, _)| {
-            let is_meant = named.is_none_or(|named| named == id.0);
+            let is_meant = named.is_none_or(|named| named == id.as_str());
             is_meant && record.facts.can(capability) && record.facts.is_compatible() && !record.is_draining()
         });
         let newest = able

@@ -6,7 +6,9 @@ use crate::domain::{
     api_key::{ApiKey, KeyId},
     audit::AuditEntry,
     breaker_override::{BreakerOverride, OverrideId},
+    join_token::{JoinToken, JoinTokenId},
     model::{ModelRule, RuleId},
+    node::{FleetNode, NodeId},
     provider::{Provider, ProviderName},
     service_token::{ServiceToken, TokenId},
     session::{Session, SessionId},
@@ -24,6 +26,8 @@ pub enum Kind {
     Settings,
     ServiceToken,
     BreakerOverride,
+    JoinToken,
+    Node,
 }
 
 impl Kind {
@@ -37,6 +41,8 @@ impl Kind {
             Self::Settings => "settings",
             Self::ServiceToken => "service_token",
             Self::BreakerOverride => "breaker_override",
+            Self::JoinToken => "join_token",
+            Self::Node => "node",
         }
     }
 
@@ -49,6 +55,8 @@ impl Kind {
             Self::Settings,
             Self::ServiceToken,
             Self::BreakerOverride,
+            Self::JoinToken,
+            Self::Node,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == text)
@@ -81,16 +89,19 @@ pub enum SealedName {
     KeyCheck,
     /// Signs access tokens.
     SigningKey,
+    /// Signs certificates of data planes, and that of the fleet listener.
+    Authority,
 }
 
 impl SealedName {
-    pub const ALL: [Self; 2] = [Self::KeyCheck, Self::SigningKey];
+    pub const ALL: [Self; 3] = [Self::KeyCheck, Self::SigningKey, Self::Authority];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyCheck => "key_check",
             Self::SigningKey => "signing_key",
+            Self::Authority => "authority",
         }
     }
 }
@@ -118,6 +129,11 @@ pub enum Change {
     /// those that are over.
     PutBreakerOverride(BreakerOverride),
     DeleteBreakerOverride(OverrideId, Expect),
+    /// Those that have expired go; only so many may wait.
+    PutJoinToken(JoinToken, Expect),
+    DeleteJoinToken(JoinTokenId, Expect),
+    PutNode(FleetNode, Expect),
+    DeleteNode(NodeId, Expect),
     /// Nothing was changed since this revision; otherwise none of the changes happens.
     BasedOn(u64),
     PutSealed(SealedName, Vec<u8>),

@@ -48,6 +48,12 @@ pub enum CommitError {
     Conflict { kind: Kind, id: String, current: u64 },
     #[error("the configuration was changed meanwhile, its revision is {current}")]
     Moved { current: u64 },
+    #[error("there are {max} of kind {kind} already; {remedy}")]
+    TooMany {
+        kind: Kind,
+        max: usize,
+        remedy: &'static str,
+    },
     #[error("the session was refreshed or ended meanwhile")]
     SessionConflict,
     #[error("the last enabled admin must stay one")]

@@ -34,6 +34,8 @@ families! {
     ServiceTokens = "service_tokens",
     BreakerOverrides = "breaker_overrides",
     ServiceTokenUses = "service_token_uses",
+    JoinTokens = "join_tokens",
+    Nodes = "nodes",
     UsageSums = "usage_sums",
     UsageMeta = "usage_meta",
     KeyUsage = "key_usage",
@@ -55,6 +57,7 @@ impl Family {
             Self::HealthChecks | Self::Writers | Self::Presence => false,
             Self::ShownNodes | Self::Letters => false,
             Self::ServiceTokens | Self::ServiceTokenUses | Self::BreakerOverrides => true,
+            Self::JoinTokens | Self::Nodes => true,
             // Traffic is no configuration.
             Self::UsageSums | Self::UsageMeta | Self::KeyUsage | Self::RequestLog => false,
         }

@@ -197,14 +197,14 @@ fn between(rows: &dyn Rows, current: u64, from: u64, to: u64) -> Result<Option<B
 fn has_history(kind: Kind) -> bool {
     match kind {
         Kind::Provider | Kind::ApiKey | Kind::ModelRule | Kind::Settings => true,
-        Kind::User | Kind::ServiceToken | Kind::BreakerOverride => false,
+        Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node | Kind::BreakerOverride => false,
     }
 }
 
 /// A thing as it is in these rows. Of users and service tokens no states are kept.
 fn thing(rows: &dyn Rows, kind: Kind, id: &str) -> Result<Option<Thing>, Error> {
     Ok(match kind {
-        Kind::User | Kind::ServiceToken | Kind::BreakerOverride => None,
+        Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node | Kind::BreakerOverride => None,
         Kind::Provider => get(rows, id.as_bytes())?.map(|stored| Thing::Provider(stored.value)),
         Kind::ApiKey => get(rows, id.as_bytes())?.map(|stored| Thing::ApiKey(stored.value)),
         Kind::ModelRule => get(rows, id.as_bytes())?.map(|stored| Thing::ModelRule(stored.value)),
@@ -226,7 +226,7 @@ fn order_at(rules: &mut BTreeMap<String, ModelRule>, states: &States) -> Vec<Rul
             (Kind::ModelRule, _) => {
                 rules.remove(id);
             }
-            (Kind::User | Kind::ServiceToken | Kind::BreakerOverride, _)
+            (Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node | Kind::BreakerOverride, _)
             | (Kind::Provider | Kind::ApiKey | Kind::Settings, _) => {}
         }
     }

@@ -112,6 +112,8 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutSettings(..) => true,
         Change::PutServiceToken(..) | Change::DeleteServiceToken(..) => true,
         Change::PutBreakerOverride(..) | Change::DeleteBreakerOverride(..) => true,
+        Change::PutJoinToken(..) | Change::DeleteJoinToken(..) => true,
+        Change::PutNode(..) | Change::DeleteNode(..) => true,
         Change::BasedOn(..) | Change::PutSealed(..) | Change::Session(..) => false,
     }
 }
@@ -175,6 +177,10 @@ impl Planner<'_> {
             Change::DeleteServiceToken(id, expect) => self.delete_service_token(id, *expect),
             Change::PutBreakerOverride(held) => self.put_breaker_override(held),
             Change::DeleteBreakerOverride(id, expect) => self.delete_breaker_override(id, *expect),
+            Change::PutJoinToken(token, expect) => self.put_join_token(token, *expect),
+            Change::DeleteJoinToken(id, expect) => self.delete_join_token(id, *expect),
+            Change::PutNode(node, expect) => self.put_node(node, *expect),
+            Change::DeleteNode(id, expect) => self.delete_node(id, *expect),
             Change::BasedOn(revision) if *revision == self.based_on => Ok(()),
             Change::BasedOn(_) => Err(CommitError::Moved {
                 current: self.based_on,

@@ -232,7 +232,7 @@ impl Store {
             let mut resources = Vec::with_capacity(urgent_by_thing.len());
             for ((kind, id), urgent) in urgent_by_thing {
                 let now = match kind {
-                    Kind::User | Kind::ServiceToken => continue,
+                    Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node => continue,
                     Kind::Provider => get(rows, id.as_bytes())?.map(Resource::Provider),
                     Kind::ApiKey => get(rows, id.as_bytes())?.map(Resource::ApiKey),
                     Kind::ModelRule => get(rows, id.as_bytes())?.map(Resource::ModelRule),

@@ -23,6 +23,8 @@ pub fn target(kind: Kind, id: &str) -> String {
         Kind::Settings => kind.to_string(),
         Kind::User
         | Kind::ServiceToken
+        | Kind::JoinToken
+        | Kind::Node
         | Kind::Provider
         | Kind::ApiKey
         | Kind::ModelRule

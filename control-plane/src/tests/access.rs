@@ -93,7 +93,7 @@ pub(super) fn methods() -> Vec<(String, String)> {
     methods
 }
 
-async fn call(service: SignedIn, path: &str) -> Result<(), Status> {
+pub(super) async fn call(service: SignedIn, path: &str) -> Result<(), Status> {
     let mut grpc = Grpc::new(service);
     grpc.ready().await.unwrap();
     // The empty message is a message of every type.

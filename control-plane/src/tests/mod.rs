@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod config;
 mod dialects;
+mod enrolment;
 mod fleet;
 mod foreign;
 mod health;
@@ -30,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 use crate::config::Cli;
@@ -46,6 +47,8 @@ struct Bridge {
     admin: SocketAddr,
     fleet: SocketAddr,
     stopping: CancellationToken,
+    /// By whom the listeners' certificates are signed, if they have any.
+    authority: Option<String>,
     _folder: TempDir,
 }
 
@@ -57,6 +60,10 @@ impl Drop for Bridge {
 
 impl Bridge {
     async fn start() -> Self {
+        Self::start_with(&[], None).await
+    }
+
+    async fn start_with(more: &[&str], authority: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let any_port = "127.0.0.1:0";
@@ -80,7 +87,7 @@ impl Bridge {
             "NODE_TOKEN" => Some(NODE_TOKEN.to_owned()),
             _ => None,
         };
-        let config = Cli::try_parse_from(arguments)
+        let config = Cli::try_parse_from(arguments.iter().chain(more))
             .unwrap()
             .check(environment)
             .unwrap();
@@ -97,12 +104,18 @@ impl Bridge {
             admin,
             fleet,
             stopping,
+            authority: authority.map(str::to_owned),
             _folder: folder,
         }
     }
 
     async fn channel(&self, address: SocketAddr) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
+        if let Some(authority) = &self.authority {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+            endpoint = endpoint.tls_config(tls).unwrap();
+        }
         endpoint.connect_timeout(DEADLINE).connect().await.unwrap()
     }
 

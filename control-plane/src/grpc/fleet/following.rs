@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::view::{self, View};
+use crate::roster::Roster;
 use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::Nodes;
 
@@ -22,6 +23,7 @@ const WATCH_MAX: Duration = Duration::from_secs(15 * 60);
 
 pub(super) struct Following {
     nodes: Nodes,
+    roster: Roster,
     feed: Feed,
     stopping: CancellationToken,
     nodes_changed: watch::Receiver<()>,
@@ -38,11 +40,12 @@ struct Told {
 }
 
 impl Following {
-    pub(super) fn new(nodes: Nodes, feed: Feed, stopping: CancellationToken) -> Self {
+    pub(super) fn new(nodes: Nodes, roster: Roster, feed: Feed, stopping: CancellationToken) -> Self {
         Self {
             nodes_changed: nodes.changes(),
             feed_changed: feed.subscribe(),
             nodes,
+            roster,
             feed,
             stopping,
             until: Instant::now() + WATCH_MAX,
@@ -92,7 +95,7 @@ impl Following {
             connected,
             current,
             canary,
-        } = view::of(&self.nodes, &self.feed);
+        } = view::of(&self.nodes, &self.roster, &self.feed);
         let now: BTreeMap<_, _> = nodes.into_iter().map(|node| (node.id.clone(), node)).collect();
         let before = self.told.as_ref().map(|told| &told.nodes);
         let differs = |node: &&admin::Node| before.and_then(|before| before.get(&node.id)) != Some(*node);
@@ -143,11 +146,14 @@ mod tests {
         let nodes = Nodes::new(Gauge::default());
         let feed = Feed::new(Ledger::new(Point::test(3).store, Index::default(), true));
         let stopping = CancellationToken::new();
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(&dir.path().join("store")).unwrap();
+        let roster = Roster::open(store).await.unwrap();
         let (one, two) = (
             nodes.join_test("one", false, Some(1)),
             nodes.join_test("two", false, Some(1)),
         );
-        let mut watching = Following::new(nodes.clone(), feed, stopping.clone()).into_stream();
+        let mut watching = Following::new(nodes.clone(), roster, feed, stopping.clone()).into_stream();
         let ids = |answer: &admin::WatchFleetResponse| -> Vec<String> {
             answer.nodes.iter().map(|node| node.id.clone()).collect()
         };

@@ -1,9 +1,13 @@
 //! The fleet as an admin is shown it.
 
+use std::collections::BTreeMap;
+
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::fleet::v1 as fleet;
 
 use super::merge;
+use crate::domain::node::{Certificate, Certified, FleetNode, fingerprint_hex};
+use crate::roster::Roster;
 use crate::snapshot::feed::Feed;
 use crate::snapshot::nodes::{Facts, Identity, NodeId, Nodes, Progress, Record, Refused, SCHEMA};
 use crate::snapshot::point::Point;
@@ -19,16 +23,28 @@ pub(crate) struct View {
     pub(crate) canary: Option<admin::CanaryStatus>,
 }
 
-pub(crate) fn of(nodes: &Nodes, feed: &Feed) -> View {
+pub(crate) fn of(nodes: &Nodes, roster: &Roster, feed: &Feed) -> View {
     let newest = feed.newest();
-    let nodes = merge::merged(here(nodes, feed), nodes);
+    let merged = merge::merged(here(nodes, feed), nodes).into_iter();
+    let mut shown: BTreeMap<String, admin::Node> = merged.map(|node| (node.id.clone(), node)).collect();
+    for member in roster.list() {
+        let node = shown
+            .entry(member.id.to_string())
+            .or_insert_with(|| absent(&member));
+        if member.revoked_at.is_some() {
+            node.set_state(admin::NodeState::Revoked);
+        }
+    }
+    let nodes: Vec<_> = shown.into_values().collect();
     let count = |is: &dyn Fn(admin::NodeState) -> bool| {
         let count = nodes.iter().filter(|node| is(node.state())).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     };
     View {
         published_revision: newest.revision(),
-        connected: count(&|state| state != admin::NodeState::Disconnected),
+        connected: count(&|state| {
+            !matches!(state, admin::NodeState::Disconnected | admin::NodeState::Revoked)
+        }),
         current: count(&|state| state == admin::NodeState::Current),
         canary: canary(feed.rollout(), &newest),
         nodes,
@@ -104,6 +120,29 @@ fn node(id: &NodeId, record: Record, is_connected: bool, newest: &Point) -> admi
     }
 }
 
+/// A node that has a certificate or was revoked, and has not been here.
+fn absent(member: &FleetNode) -> admin::Node {
+    let identity = member.certificate.map(|certificate| {
+        let Certificate {
+            enrolment: _,
+            fingerprint,
+            issued_at: _,
+            expires_at,
+        } = certificate;
+        admin::NodeIdentity {
+            is_token: false,
+            certificate_fingerprint: fingerprint_hex(&fingerprint),
+            certificate_expires_at: Some(expires_at.into()),
+        }
+    });
+    admin::Node {
+        id: member.id.to_string(),
+        state: admin::NodeState::Disconnected.into(),
+        identity,
+        ..Default::default()
+    }
+}
+
 fn state(record: &Record, is_connected: bool, newest: &Point) -> admin::NodeState {
     let progress = &record.progress;
     if !is_connected {
@@ -163,6 +202,16 @@ fn identity(identity: Identity) -> admin::NodeIdentity {
             is_token: true,
             certificate_fingerprint: String::new(),
             certificate_expires_at: None,
+        },
+        Identity::Certificate(Certified {
+            node: _,
+            enrolment: _,
+            fingerprint,
+            expires_at,
+        }) => admin::NodeIdentity {
+            is_token: false,
+            certificate_fingerprint: fingerprint_hex(&fingerprint),
+            certificate_expires_at: Some(expires_at.into()),
         },
     }
 }

@@ -111,9 +111,12 @@ fn add(traffic: &mut BTreeMap<String, Traffic>, start_s: u64, subject: Subject, 
 /// By provider, each data plane once, though many of a provider's breakers may be open there.
 fn troubles(nodes: &[admin::Node]) -> BTreeMap<String, Troubles> {
     let mut by_provider = BTreeMap::<String, Troubles>::new();
-    let connected = nodes
-        .iter()
-        .filter(|node| node.state() != admin::NodeState::Disconnected);
+    let connected = nodes.iter().filter(|node| {
+        !matches!(
+            node.state(),
+            admin::NodeState::Disconnected | admin::NodeState::Revoked
+        )
+    });
     for node in connected {
         let open: BTreeSet<&str> = node
             .breakers
@@ -172,6 +175,7 @@ mod tests {
             node(admin::NodeState::Current),
             node(admin::NodeState::Draining),
             node(admin::NodeState::Disconnected),
+            node(admin::NodeState::Revoked),
         ];
         let told = troubles(&nodes);
         let of = |open_nodes, quarantined_nodes| Troubles {

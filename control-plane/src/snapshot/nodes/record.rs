@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bridge_proto::fleet::v1 as fleet;
 
+use crate::domain::node::Certified;
 use crate::snapshot::ledger::Target;
 use crate::snapshot::point::Point;
 
@@ -46,6 +47,7 @@ pub(crate) enum Identity {
     /// With the token that all nodes share.
     #[default]
     Token,
+    Certificate(Certified),
 }
 
 /// What a node has answered.

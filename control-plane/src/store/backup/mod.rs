@@ -223,7 +223,7 @@ fn is_spooled(family: Family) -> bool {
         Family::Providers | Family::ApiKeys | Family::ModelRules | Family::Settings => true,
         Family::Sealed | Family::HealthChecks | Family::ChangeLog | Family::Idempotency => true,
         Family::ServiceTokens | Family::ServiceTokenUses | Family::BreakerOverrides => true,
-        Family::History => true,
+        Family::History | Family::JoinTokens | Family::Nodes => true,
         Family::UsageSums | Family::UsageMeta | Family::KeyUsage | Family::RequestLog => true,
     }
 }

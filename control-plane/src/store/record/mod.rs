@@ -6,8 +6,10 @@ mod audit;
 mod breaker_override;
 mod dialect;
 mod health;
+mod join_token;
 mod limits;
 mod log;
+mod node;
 mod past;
 mod provider;
 mod rule_and_settings;
@@ -34,8 +36,8 @@ use super::{
     rows::{Order, Rows, Span},
 };
 use crate::domain::{
-    FieldViolation, api_key::ApiKey, health::Check, model::ModelRule, provider::Provider, session::Session,
-    settings::Settings, user::User,
+    FieldViolation, api_key::ApiKey, health::Check, join_token::JoinToken, model::ModelRule, node::FleetNode,
+    provider::Provider, session::Session, settings::Settings, user::User,
 };
 
 /// The newest version of records that this build reads and writes.
@@ -159,6 +161,8 @@ pub(super) fn read_all(rows: &dyn Rows) -> Result<(), Error> {
     read_family::<ApiKey>(rows)?;
     read_family::<ModelRule>(rows)?;
     read_family::<Settings>(rows)?;
+    read_family::<JoinToken>(rows)?;
+    read_family::<FleetNode>(rows)?;
     read_family::<Check>(rows)
 }
 

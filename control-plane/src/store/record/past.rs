@@ -71,7 +71,7 @@ impl Past {
             return Ok(None);
         };
         Ok(match self.kind {
-            Kind::User | Kind::ServiceToken | Kind::BreakerOverride => None,
+            Kind::User | Kind::ServiceToken | Kind::JoinToken | Kind::Node | Kind::BreakerOverride => None,
             Kind::Provider => Some(Thing::Provider(thing::<Provider>(before)?)),
             Kind::ApiKey => Some(Thing::ApiKey(thing::<ApiKey>(before)?)),
             Kind::ModelRule => Some(Thing::ModelRule(thing::<ModelRule>(before)?)),

@@ -7,6 +7,7 @@ mod commit;
 mod damage;
 mod durability;
 mod figures;
+mod fleet;
 mod history;
 mod letters;
 mod logs;

@@ -98,8 +98,12 @@ impl Node {
     }
 
     pub(in crate::tests) async fn open_on(channel: Channel, token: &str) -> Result<Self, Status> {
+        Self::open_as(channel, Bearer::new(token)).await
+    }
+
+    pub(in crate::tests) async fn open_as(channel: Channel, bearer: Bearer) -> Result<Self, Status> {
         let (up, requests) = mpsc::unbounded_channel();
-        let mut client = WatchServiceClient::with_interceptor(channel, Bearer::new(token));
+        let mut client = WatchServiceClient::with_interceptor(channel, bearer);
         let down = client
             .watch(UnboundedReceiverStream::new(requests))
             .await?
