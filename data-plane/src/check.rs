@@ -11,7 +11,10 @@ use std::{
 use crate::{
     clock::{from_unix_ms, unix_ms},
     config::Config,
-    snapshot::cache::{Cache, Found, Kept, generations, read},
+    snapshot::{
+        cache::{Cache, Found, Kept, generations, read},
+        identity,
+    },
 };
 
 /// Says what it finds on standard output. Failure: something is kept, and none of it can
@@ -41,6 +44,9 @@ fn report(config: Config, now: SystemTime, out: &mut impl Write) -> io::Result<b
     let urls: Vec<_> = fleet.urls.iter().map(|url| url.as_str()).collect();
     writeln!(out, "  control plane: {}", urls.join(", "))?;
     writeln!(out, "  node: {}", fleet.node_id)?;
+    if let Some(enrolment) = &fleet.enrolment {
+        tell_identity(out, &enrolment.identity, now)?;
+    }
 
     let cache = Cache::new(cache, fleet.token);
     if cache.files().is_none() && cache.bootstrap().is_none() {
@@ -77,6 +83,25 @@ fn report(config: Config, now: SystemTime, out: &mut impl Write) -> io::Result<b
     };
     writeln!(out, "{verdict}")?;
     Ok(is_good || is_empty)
+}
+
+fn tell_identity(out: &mut impl Write, path: &Path, now: SystemTime) -> io::Result<()> {
+    write!(out, "  certificate: {}: ", path.display())?;
+    match identity::read(path) {
+        Ok(Some(identity)) => writeln!(
+            out,
+            "{} of {}, until {}",
+            if identity.has_expired(now) {
+                "expired"
+            } else {
+                "good"
+            },
+            identity.node_id,
+            httpdate::fmt_http_date(identity.expires_at)
+        ),
+        Ok(None) => writeln!(out, "not there yet: the join token gets one"),
+        Err(error) => writeln!(out, "bad: {error}"),
+    }
 }
 
 fn tell(out: &mut impl Write, path: &Path, found: Found, now: SystemTime) -> io::Result<()> {

@@ -9,6 +9,7 @@
 
 mod args;
 mod check;
+mod fleet;
 mod upstream;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -38,8 +39,11 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Fleet {
     pub urls: Vec<Url>,
-    pub authority: Option<PathBuf>,
+    pub trust: Trust,
+    /// Opens the snapshot cache too.
     pub token: TokenSource,
+    /// `None`: this node shows the token.
+    pub enrolment: Option<Enrolment>,
     pub node_id: String,
     pub accept_new_cluster: bool,
 }
@@ -48,6 +52,27 @@ pub struct Fleet {
 pub enum TokenSource {
     Given(SecretString),
     File(PathBuf),
+    /// A secret beside the certificate, for what is kept on disk.
+    Identity(PathBuf),
+}
+
+/// By what an https control plane is known.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// There is none.
+    Nobody,
+    /// A certificate of this authority, PEM.
+    Authority(PathBuf),
+    /// SHA-256 of the certificate of the fleet's authority.
+    Fingerprint([u8; 32]),
+}
+
+/// How this node gets its certificate, and where it is.
+#[derive(Debug)]
+pub struct Enrolment {
+    pub identity: PathBuf,
+    /// `None`: it needs none any more.
+    pub join_token: Option<TokenSource>,
 }
 
 /// Where the last snapshot is kept.
@@ -221,6 +246,33 @@ mod tests {
         );
         assert!(matches!(token(Some(" ")), Ok(TokenSource::File(_))));
         assert!(Cli::try_parse_from(["bridge-data-plane", "--node-token=secret"]).is_err());
+    }
+
+    #[test]
+    fn a_node_enrols_over_https_with_somebody_that_it_knows() {
+        let pin = format!("--authority-fingerprint={}", "aB".repeat(32));
+        let pin = pin.as_str();
+        let https = "--control-plane-url=https://192.0.2.7:8002";
+        let (join, identity) = ("--join-token-file=token", "--identity-file=identity");
+        let config = parse(&[https, pin, join, identity]).unwrap().fleet;
+        assert!(matches!(config.trust, Trust::Fingerprint(pinned) if pinned == [0xab; 32]));
+        assert!(matches!(config.token, TokenSource::Identity(path) if *path == *"identity"));
+        let enrolment = config.enrolment.unwrap();
+        assert!(matches!(enrolment.join_token, Some(TokenSource::File(path)) if *path == *"token"));
+        assert!(parse(&[https, "--control-plane-ca-file=ca", join]).is_ok());
+        for (arguments, mistake) in [
+            (vec![https, join], "AUTHORITY_FINGERPRINT"),
+            (vec![pin, join], "JOIN_TOKEN"),
+            (
+                vec![https, pin, "--control-plane-ca-file=ca"],
+                "CONTROL_PLANE_CA_FILE",
+            ),
+            (vec![https, "--authority-fingerprint=ab"], "AUTHORITY_FINGERPRINT"),
+            (vec![https, pin, identity], "IDENTITY_FILE"),
+        ] {
+            let mistakes = parse(&arguments).unwrap_err().to_string();
+            assert!(mistakes.contains(mistake), "{mistakes}");
+        }
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub(crate) struct Config {
     pub(crate) staleness: Count,
     pub(crate) cache_writes: Family<ResultLabel, Counter>,
     pub(crate) cache_loads: Family<ResultLabel, Counter>,
+    /// In seconds since 1970; 0 without a certificate.
+    pub(crate) certificate_expires: Gauge<u64, AtomicU64>,
+    pub(crate) certificates: Family<ResultLabel, Counter>,
 }
 
 impl Metrics {
@@ -266,7 +269,19 @@ impl Config {
             staleness: Gauge::default(),
             cache_writes: Family::default(),
             cache_loads: Family::default(),
+            certificate_expires: Gauge::default(),
+            certificates: Family::default(),
         };
+        registry.register(
+            "node_certificate_expires_seconds",
+            "When this node's certificate expires, in seconds since 1970; 0 without one",
+            this.certificate_expires.clone(),
+        );
+        registry.register(
+            "node_certificates",
+            "Certificates that this node asked for, by result",
+            this.certificates.clone(),
+        );
         registry.register("config_revision", "Revision in force", this.revision.clone());
         registry.register(
             "config_age_seconds",

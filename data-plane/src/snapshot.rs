@@ -7,6 +7,7 @@
 pub(crate) mod cache;
 pub(crate) mod decode;
 mod dialect;
+pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod live;
 mod resources;

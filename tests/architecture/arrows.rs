@@ -71,8 +71,17 @@ const RULES: &[Rule] = &[
     Rule {
         places: &["data-plane/src"],
         except: &["data-plane/src/upstream/client"],
-        banned: &["reqwest", "hyper_util::client", "rustls"],
+        banned: &["reqwest", "hyper_util::client"],
         reason: "one module calls upstreams",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &[
+            "data-plane/src/upstream/client",
+            "data-plane/src/snapshot/watch/tls",
+        ],
+        banned: &["rustls", "tokio_rustls"],
+        reason: "whom to trust is decided in one place for upstreams, and in one for the control plane",
     },
     Rule {
         places: &["data-plane/src/relay"],

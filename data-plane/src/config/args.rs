@@ -11,6 +11,7 @@ const AFTER_HELP: &str = "\
 A flag beats its environment variable. Providers, keys and models come from the control plane.
 
 Secrets are read from the environment only:
+  JOIN_TOKEN  what gets this node a certificate of its own [default: a file, see --join-token-file]
   NODE_TOKEN  what proves this node to the control plane [default: a file, see --node-token-file]
   UPSTREAM_PROXY  http://[name:password@]host:port or socks5://… for all calls of providers [default: none]";
 
@@ -72,6 +73,16 @@ pub struct Serve {
     /// Certificate (PEM) of the authority that signed the control plane's; makes https work
     #[arg(long, env = "CONTROL_PLANE_CA_FILE", global = true)]
     pub(super) control_plane_ca_file: Option<PathBuf>,
+    /// Fingerprint of the fleet's certificate authority (SHA-256, in hex), by which an https control plane is
+    /// known; it comes with a join token
+    #[arg(long, env = "AUTHORITY_FINGERPRINT", global = true)]
+    pub(super) authority_fingerprint: Option<String>,
+    /// File that holds the join token, with which this node gets a certificate of its own; read until it has one
+    #[arg(long, env = "JOIN_TOKEN_FILE", global = true)]
+    pub(super) join_token_file: Option<String>,
+    /// File for this node's key and certificate [default: ./data/node-identity]
+    #[arg(long, env = "IDENTITY_FILE", global = true)]
+    pub(super) identity_file: Option<String>,
     /// Name of this node on the Fleet page [default: host name and a stable suffix]
     #[arg(long, env = "NODE_ID", global = true)]
     pub(super) node_id: Option<String>,

@@ -9,8 +9,9 @@ use std::{
 use url::Url;
 
 use super::{
-    Config, Drain, Fleet, Limits, Log, Mistakes, SnapshotCache, TokenSource, Upstream,
+    Config, Drain, Fleet, Limits, Log, Mistakes, SnapshotCache, TokenSource, Trust, Upstream,
     args::Serve,
+    fleet,
     upstream::{self, networks},
 };
 use crate::body;
@@ -33,6 +34,9 @@ impl Serve {
             snapshot_cache,
             bootstrap_snapshot,
             control_plane_ca_file,
+            authority_fingerprint,
+            join_token_file,
+            identity_file,
             node_id,
             accept_new_cluster,
             insecure_fleet_plaintext,
@@ -73,13 +77,20 @@ impl Serve {
         let limits = limits(&mut mistakes, max_connections, max_requests, body_memory_mib);
         let level = keep(&mut mistakes, log_level.parse());
         let format = keep(&mut mistakes, log_format.parse());
-        let token = token_source(environment("NODE_TOKEN"), node_token_file);
-        let authority = control_plane_ca_file;
-        if authority.is_none() && urls.iter().flatten().any(|url: &Url| url.scheme() == "https") {
-            mistakes.push(
-                "CONTROL_PLANE_CA_FILE: an https control plane needs its authority's certificate".into(),
-            );
-        }
+        let trust = keep(
+            &mut mistakes,
+            fleet::trust(control_plane_ca_file, authority_fingerprint, urls.as_deref()),
+        );
+        let join_token = fleet::join_token(environment("JOIN_TOKEN"), join_token_file);
+        let enrolment = keep(
+            &mut mistakes,
+            fleet::enrolment(named(identity_file), join_token, urls.as_deref()),
+        );
+        let enrolment = enrolment.flatten();
+        let token = match &enrolment {
+            Some(enrolment) => TokenSource::Identity(enrolment.identity.clone()),
+            None => token_source(environment("NODE_TOKEN"), node_token_file),
+        };
         match (public, ops, urls, node_id, delay, max, level, format) {
             _ if !mistakes.is_empty() => Err(Mistakes(mistakes)),
             (
@@ -96,8 +107,9 @@ impl Serve {
                 ops,
                 fleet: Fleet {
                     urls,
-                    authority,
+                    trust: trust.unwrap_or(Trust::Nobody),
                     token,
+                    enrolment,
                     node_id,
                     accept_new_cluster,
                 },

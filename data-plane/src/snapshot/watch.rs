@@ -7,12 +7,15 @@
 
 mod backoff;
 mod connect;
+mod credential;
 mod ended;
 mod explain;
 mod incoming;
 pub(crate) mod link;
 mod message;
+mod renewal;
 mod shares;
+mod tls;
 
 use std::{
     sync::Arc,
@@ -30,9 +33,11 @@ use tracing::{info, warn};
 
 use self::{
     backoff::Backoff,
+    credential::Credential,
     ended::{Ended, SILENCE_MAX},
     incoming::{Incoming, Step},
     link::Link,
+    renewal::Renewal,
 };
 use super::{
     KeyId, Snapshot, Version,
@@ -40,6 +45,7 @@ use super::{
     decode,
 };
 use crate::{
+    clock::unix_ms,
     config::Fleet,
     metrics::ResultLabel,
     node::Node,
@@ -90,15 +96,23 @@ impl Watcher {
                 // A shutdown must not wait for a message.
                 biased;
                 () = self.shutdown.cancelled() => return,
-                ended = self.follow(url, &mut subscribed) => ended,
+                ended = self.take_turn(url, &mut subscribed) => ended,
             };
             self.node.metrics.config.is_connected.set(0);
             if subscribed.is_some_and(|since: Instant| since.elapsed() >= STABLE_AFTER) {
                 backoff = Backoff::default();
             }
             let is_serving = self.node.live.current(Instant::now()).is_ok();
-            let pause = backoff.next(is_serving, &mut rand::rng());
             let Err(reason) = ended else { return };
+            if let Ended::Renewed = reason {
+                info!("connecting again with the new certificate");
+                continue;
+            }
+            let pause = if reason.needs_somebody() {
+                Backoff::refused(&mut rand::rng())
+            } else {
+                backoff.next(is_serving, &mut rand::rng())
+            };
             warn!(
                 control_plane = url.host_str(),
                 pause_ms = pause.as_millis() as u64,
@@ -112,8 +126,61 @@ impl Watcher {
         }
     }
 
-    /// One stream, from connecting to its end.
+    /// One stream; if this node lacks a certificate for it, first that.
+    async fn take_turn(&self, url: &url::Url, subscribed: &mut Option<Instant>) -> Result<(), Ended> {
+        let ended = self.follow(url, subscribed).await;
+        let (Err(reason), Some(enrolment)) = (&ended, &self.fleet.enrolment) else {
+            return ended;
+        };
+        if !reason.asks_to_enrol()
+            || (enrolment.join_token.is_none() && !matches!(reason, Ended::NotEnrolled))
+        {
+            return ended;
+        }
+        warn!(
+            control_plane = url.host_str(),
+            "this node asks for a certificate: {reason}"
+        );
+        let enrolled = credential::enrol(&self.fleet, enrolment, url, &self.node.clock).await;
+        self.count_certificate(&enrolled, "enrolled");
+        let identity = enrolled?;
+        info!(
+            node.id = identity.node_id,
+            expires_at = httpdate::fmt_http_date(identity.expires_at),
+            "this node has enrolled"
+        );
+        Err(Ended::Renewed)
+    }
+
+    fn count_certificate<T>(&self, done: &Result<T, Ended>, success: &'static str) {
+        let result = if done.is_ok() { success } else { "failed" };
+        let certificates = &self.node.metrics.config.certificates;
+        certificates.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// One stream, from connecting to its end, with what this node has to show.
     async fn follow(&self, url: &url::Url, subscribed: &mut Option<Instant>) -> Result<(), Ended> {
+        let credential = Credential::load(&self.fleet).await?;
+        let expires_at = credential.identity().map(|identity| identity.expires_at);
+        let expires_s = expires_at.map_or(0, |at| unix_ms(at).max(0) as u64 / 1_000);
+        self.node.metrics.config.certificate_expires.set(expires_s);
+        let ended = self.follow_with(&credential, url, subscribed).await;
+        // The other side may have said so in words of TLS, or not at all.
+        match (ended, credential.expired_at(self.node.clock.at(Instant::now()))) {
+            (Err(cause), Some(at)) if !matches!(cause, Ended::Renewed) => Err(Ended::Expired {
+                at: httpdate::fmt_http_date(at),
+                cause: cause.to_string(),
+            }),
+            (ended, _) => ended,
+        }
+    }
+
+    async fn follow_with(
+        &self,
+        credential: &Credential,
+        url: &url::Url,
+        subscribed: &mut Option<Instant>,
+    ) -> Result<(), Ended> {
         let (up, upward) = mpsc::channel(UPWARD_QUEUE);
         let subscribe = message::subscribe(
             &self.fleet.node_id,
@@ -122,7 +189,7 @@ impl Watcher {
         );
         // The queue is empty and its other end is right here.
         let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
-        let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, url, upward))
+        let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, credential, url, upward))
             .await
             .map_err(|_| Ended::Silent)??;
         info!(
@@ -131,6 +198,7 @@ impl Watcher {
             "subscribed to the control plane"
         );
         self.node.metrics.config.is_connected.set(1);
+        let mut renewal = self.renewal(credential, &link);
         self.link.send_replace(Some(link));
         *subscribed = Some(Instant::now());
 
@@ -161,6 +229,13 @@ impl Watcher {
                 Some(explained) = stream.explains.next(), if !stream.explains.is_empty() => {
                     stream.send(Up::Explained(explained));
                 }
+                renewed = renewal.done() => {
+                    self.count_certificate(&renewed, "renewed");
+                    match renewed {
+                        Ok(_) => return Err(Ended::Renewed),
+                        Err(reason) => warn!("this node's certificate is not renewed yet: {reason}"),
+                    }
+                }
                 message = timeout(SILENCE_MAX, down.message()) => {
                     let response = message.map_err(|_| Ended::Silent)??.ok_or(Ended::Closed)?;
                     silent_since = Instant::now();
@@ -169,6 +244,20 @@ impl Watcher {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Watcher {
+    fn renewal(&self, credential: &Credential, link: &Link) -> Renewal {
+        match (credential.identity(), &self.fleet.enrolment) {
+            (Some(identity), Some(enrolment)) => Renewal::new(
+                Arc::clone(identity),
+                enrolment.identity.clone(),
+                link.channel(),
+                Arc::clone(&self.node.clock),
+            ),
+            (None, _) | (_, None) => Renewal::none(),
         }
     }
 }

@@ -10,6 +10,8 @@ const LAST: Duration = Duration::from_secs(30);
 /// A node that serves nobody has nothing better to do, and costs a control plane that
 /// is not there nothing.
 const LAST_UNSERVING: Duration = Duration::from_secs(1);
+/// The contract's pause for who is refused.
+const REFUSED_LEAST: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -28,6 +30,11 @@ impl Backoff {
         let pause = random.random_range(FIRST / 2..=self.limit.min(last));
         self.limit = (self.limit * 2).min(LAST);
         pause
+    }
+
+    /// For who is refused until somebody does something.
+    pub(super) fn refused(random: &mut impl Rng) -> Duration {
+        random.random_range(REFUSED_LEAST..=LAST)
     }
 }
 

@@ -14,26 +14,37 @@ use tonic::{
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     channel: Channel,
-    bearer: MetadataValue<Ascii>,
+    /// `None`: the connection itself shows a certificate.
+    bearer: Option<MetadataValue<Ascii>>,
 }
 
 /// Speaks for this node.
 #[derive(Clone)]
-pub(crate) struct Credential(MetadataValue<Ascii>);
+pub(crate) struct Credential(Option<MetadataValue<Ascii>>);
 
 impl Link {
-    pub(crate) fn new(channel: Channel, bearer: MetadataValue<Ascii>) -> Self {
+    pub(crate) fn new(channel: Channel, bearer: Option<MetadataValue<Ascii>>) -> Self {
         Self { channel, bearer }
     }
 
     pub(crate) fn usage(&self) -> UsageServiceClient<InterceptedService<Channel, Credential>> {
-        UsageServiceClient::with_interceptor(self.channel.clone(), Credential(self.bearer.clone()))
+        UsageServiceClient::with_interceptor(self.channel(), self.credential())
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(super) fn credential(&self) -> Credential {
+        Credential(self.bearer.clone())
     }
 }
 
 impl Interceptor for Credential {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
         Ok(request)
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
 use crate::{
-    config::{SnapshotCache, TokenSource},
+    config::{SnapshotCache, TokenSource, Trust},
     node,
     snapshot::decode::tests as fixture,
 };
@@ -138,8 +138,9 @@ impl Stage {
         let node = node::tests::node();
         let fleet = Fleet {
             urls: vec![url],
-            authority: None,
+            trust: Trust::Nobody,
             token: TokenSource::Given(TOKEN.to_owned().into()),
+            enrolment: None,
             node_id: "node-1".into(),
             accept_new_cluster: false,
         };
