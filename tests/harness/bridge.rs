@@ -63,9 +63,17 @@ impl Bridge {
 
     /// The same on PostgreSQL, where further control planes can join it; `None` where there is none.
     pub async fn start_on_postgres(nodes: usize) -> Result<Option<Self>> {
+        Self::start_on_postgres_with(nodes, Vec::new()).await
+    }
+
+    /// The same, with more variables for all control planes.
+    pub async fn start_on_postgres_with(
+        nodes: usize,
+        extra_environment: Vec<(&'static str, String)>,
+    ) -> Result<Option<Self>> {
         match Server::start()? {
             Some(server) => Ok(Some(
-                Box::pin(Self::start_on(Some(server), nodes, Vec::new())).await?,
+                Box::pin(Self::start_on(Some(server), nodes, extra_environment)).await?,
             )),
             None => Ok(None),
         }
@@ -112,7 +120,8 @@ impl Bridge {
     pub async fn add_replica(&mut self) -> Result<&mut ControlPlane> {
         let name = format!("control-plane-{}", self.replicas.len() + 2);
         let database = self.database.clone();
-        let mut replica = ControlPlane::lay_out(self.folder.path(), name, database, Vec::new())?;
+        let environment = self.control.environment();
+        let mut replica = ControlPlane::lay_out(self.folder.path(), name, database, environment)?;
         replica.start().await?;
         self.replicas.push(replica);
         self.replicas.last_mut().context("a replica was just added")

@@ -14,6 +14,7 @@ mod dialects;
 mod durability;
 mod encoded_bodies;
 mod endpoints;
+mod enrolment;
 mod examples;
 mod explain;
 mod failover;

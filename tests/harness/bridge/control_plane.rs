@@ -62,6 +62,11 @@ impl ControlPlane {
         })
     }
 
+    /// The variables that it has beside those of every control plane.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        self.extra_environment.clone()
+    }
+
     pub fn admin_address(&self) -> String {
         format!("127.0.0.1:{}", self.admin_port)
     }
