@@ -226,10 +226,11 @@ impl Plane {
             shutdown: stopping.clone(),
             turns: Turns::default(),
         };
+        let enrolling = parts.nodes.clone();
         let fleet_services = grpc::fleet_routes(
             Watch::new(streams, tasks.clone()),
-            Usage::new(store.clone(), roster, metrics.clone()),
-            Enrolment::new(store.clone(), authority, metrics.clone()),
+            Usage::new(store.clone(), roster.clone(), metrics.clone()),
+            Enrolment::new((store.clone(), enrolling), authority, roster, metrics.clone()),
         );
         let (health, health_server) = tonic_health::server::health_reporter();
         let (sessions, rules) = (

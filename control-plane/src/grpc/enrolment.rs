@@ -18,8 +18,8 @@ use crate::grpc::commits::Commits;
 use crate::grpc::interceptor;
 use crate::grpc::status::Error;
 use crate::grpc::{call, summary};
-use crate::roster::Denied;
-use crate::snapshot::nodes::Identity;
+use crate::roster::{Denied, Roster};
+use crate::snapshot::nodes::{Identity, Nodes};
 use crate::store::{Change, Expect, Kind, Store, Stored, target};
 use crate::telemetry::{EnrolmentResult, Metrics};
 
@@ -36,16 +36,25 @@ pub(crate) struct Enrolment {
     store: Store,
     commits: Commits,
     authority: Authority,
+    roster: Roster,
+    nodes: Nodes,
     metrics: Metrics,
     turns: Arc<Semaphore>,
 }
 
 impl Enrolment {
-    pub(crate) fn new(store: Store, authority: Authority, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        (store, nodes): (Store, Nodes),
+        authority: Authority,
+        roster: Roster,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             commits: Commits::new(store.clone(), metrics.clone()),
             store,
             authority,
+            roster,
+            nodes,
             metrics,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
@@ -138,7 +147,8 @@ impl Enrolment {
         );
         let changes = used.into_iter().chain([Change::PutNode(node, expect)]);
         self.commits.commit(changes.collect(), audit).await?;
-        Ok(())
+        // An older certificate is over when the new one is there.
+        Ok(self.roster.follow(&self.nodes).await?)
     }
 
     fn count<T>(&self, done: &Result<T, Status>, success: EnrolmentResult) {

@@ -64,7 +64,7 @@ impl Bed {
                 .unwrap();
         });
         let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
-        let link = Link::new(channel, "Bearer secret".parse().unwrap());
+        let link = Link::new(channel, Some("Bearer secret".parse().unwrap()));
         let node = node::tests::node();
         let (_, links) = watch::channel(Some(link));
         let reporter = Reporter::new(&node, "node-1", "boot-1", links);
