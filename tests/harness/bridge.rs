@@ -120,7 +120,7 @@ impl Bridge {
     pub async fn add_replica(&mut self) -> Result<&mut ControlPlane> {
         let name = format!("control-plane-{}", self.replicas.len() + 2);
         let database = self.database.clone();
-        let environment = self.control.environment();
+        let environment = self.control.extra_environment();
         let mut replica = ControlPlane::lay_out(self.folder.path(), name, database, environment)?;
         replica.start().await?;
         self.replicas.push(replica);

@@ -63,7 +63,7 @@ impl ControlPlane {
     }
 
     /// The variables that it has beside those of every control plane.
-    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn extra_environment(&self) -> Vec<(&'static str, String)> {
         self.extra_environment.clone()
     }
 
