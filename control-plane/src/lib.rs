@@ -226,7 +226,7 @@ impl Plane {
             shutdown: stopping.clone(),
             turns: Turns::default(),
         };
-        let enrolling = parts.nodes.clone();
+        let enrolling = parts.peers.nodes.clone();
         let fleet_services = grpc::fleet_routes(
             Watch::new(streams, tasks.clone()),
             Usage::new(store.clone(), roster.clone(), metrics.clone()),
