@@ -6,6 +6,7 @@
 mod providers;
 mod rules;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::{Edit, Places};
@@ -121,12 +122,13 @@ impl Planner<'_> {
         let configuration = self.configuration;
         let there = || configuration.api_keys.iter().map(|stored| &stored.value);
         if self.prune {
-            for gone in there().filter(|key| !keys.iter().any(|named| named.id == key.id)) {
+            let named: BTreeSet<_> = keys.iter().map(|key| &key.id).collect();
+            for gone in there().filter(|key| !named.contains(&key.id)) {
                 let before = Some(Thing::ApiKey(gone.clone()));
                 self.edit(Kind::ApiKey, gone.id.as_str(), before, None);
             }
         }
-        let by_id: std::collections::BTreeMap<_, _> = there().map(|key| (&key.id, key)).collect();
+        let by_id: BTreeMap<_, _> = there().map(|key| (&key.id, key)).collect();
         for ImportedKey {
             path,
             id,
