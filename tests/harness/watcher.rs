@@ -62,16 +62,17 @@ pub struct Gauge {
 }
 
 pub struct Watcher {
-    name: String,
-    seen: Arc<Mutex<Seen>>,
+    follower: Follower,
     following: JoinHandle<()>,
 }
 
+/// Clones are one data plane, of which one at a time should follow.
+#[derive(Clone)]
 struct Follower {
     name: String,
     address: String,
     bearer: Bearer,
-    held: Option<Held>,
+    held: Arc<Mutex<Option<Held>>>,
     seen: Arc<Mutex<Seen>>,
     gauge: Arc<Gauge>,
 }
@@ -81,36 +82,42 @@ struct Follower {
 impl Watcher {
     /// Follows the control plane at this address until it is dropped, over any number of connections.
     pub fn start(name: String, address: String, token: &str, gauge: &Arc<Gauge>) -> Result<Self> {
-        let seen = Arc::<Mutex<Seen>>::default();
         let follower = Follower {
-            name: name.clone(),
+            name,
             address,
             bearer: Bearer::parse(token)?,
-            held: None,
-            seen: Arc::clone(&seen),
+            held: Arc::default(),
+            seen: Arc::default(),
             gauge: Arc::clone(gauge),
         };
-        let following = tokio::spawn(follower.follow());
-        Ok(Self {
-            name,
-            seen,
-            following,
-        })
+        let following = tokio::spawn(follower.clone().follow());
+        Ok(Self { follower, following })
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.follower.name
     }
 
     pub fn seen(&self) -> Seen {
-        lock(&self.seen).clone()
+        lock(&self.follower.seen).clone()
+    }
+
+    /// Follows no longer, and keeps what it holds.
+    pub fn leave(&self) {
+        self.following.abort();
+    }
+
+    /// Follows again, from what it holds.
+    pub fn come_back(&mut self) {
+        self.following.abort();
+        self.following = tokio::spawn(self.follower.clone().follow());
     }
 
     /// Waits until it holds this revision, or a later one.
     pub async fn wait_for(&self, revision: u64) -> Result<()> {
-        let what = format!("{} to hold revision {revision}", self.name);
+        let what = format!("{} to hold revision {revision}", self.follower.name);
         wait::until(&what, || async {
-            (lock(&self.seen).version.1 >= revision).then_some(())
+            (lock(&self.follower.seen).version.1 >= revision).then_some(())
         })
         .await
     }
@@ -142,7 +149,7 @@ impl Gauge {
 // === impl Follower ===
 
 impl Follower {
-    async fn follow(mut self) {
+    async fn follow(self) {
         loop {
             match self.follow_one().await {
                 // The control plane is away, or has ended the stream.
@@ -155,7 +162,7 @@ impl Follower {
     }
 
     /// One stream; an error is a broken promise.
-    async fn follow_one(&mut self) -> Result<()> {
+    async fn follow_one(&self) -> Result<()> {
         let Ok(channel) = connect(&self.address).await else {
             return Ok(());
         };
@@ -170,11 +177,7 @@ impl Follower {
         self.read(stream.into_inner(), up).await
     }
 
-    async fn read(
-        &mut self,
-        mut stream: Streaming<WatchResponse>,
-        up: mpsc::Sender<WatchRequest>,
-    ) -> Result<()> {
+    async fn read(&self, mut stream: Streaming<WatchResponse>, up: mpsc::Sender<WatchRequest>) -> Result<()> {
         let mut coming: Option<Coming> = None;
         while let Ok(Some(response)) = stream.message().await {
             let size = response.encoded_len();
@@ -208,8 +211,8 @@ impl Follower {
                     seen.deltas += 1;
                     seen.delta_bytes += size;
                     drop(seen);
-                    let held = self.held.take().context("a delta to who holds nothing")?;
-                    held.after(delta)?
+                    let held = lock(&self.held).take();
+                    held.context("a delta to who holds nothing")?.after(delta)?
                 }
                 _ => continue,
             };
@@ -223,13 +226,13 @@ impl Follower {
         Ok(())
     }
 
-    fn take(&mut self, held: Held) -> Result<()> {
+    fn take(&self, held: Held) -> Result<()> {
         let version = (held.version.epoch, held.version.revision);
         let mut seen = lock(&self.seen);
         let before = std::mem::replace(&mut seen.version, version);
         seen.hash = held.hash;
         drop(seen);
-        self.held = Some(held);
+        *lock(&self.held) = Some(held);
         if version < before {
             bail!("went back from {before:?} to {version:?}");
         }
@@ -237,6 +240,7 @@ impl Follower {
     }
 
     fn subscribe(&self) -> WatchRequest {
+        let held = lock(&self.held);
         let subscribe = Subscribe {
             node_id: self.name.clone(),
             boot_id: self.name.clone(),
@@ -248,12 +252,8 @@ impl Follower {
                 Capability::AnthropicProviders.into(),
                 Capability::KeyLimits.into(),
             ],
-            held: self.held.as_ref().map(|held| held.version.clone()),
-            held_state_hash: self
-                .held
-                .as_ref()
-                .map(|held| held.hash.to_vec())
-                .unwrap_or_default(),
+            held: held.as_ref().map(|held| held.version.clone()),
+            held_state_hash: held.as_ref().map(|held| held.hash.to_vec()).unwrap_or_default(),
             public_address: String::new(),
         };
         WatchRequest {

@@ -1,6 +1,7 @@
 //! Changes instead of snapshots, whatever happens to them on their way; streams that end with
 //! their key; and what an admin is shown of the fleet.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use bridge_tests::bridge::Bridge;
 use bridge_tests::faultd::{Gate, Script};
 use bridge_tests::fleet_proxy::{Diet, FleetProxy, Tamper};
 use bridge_tests::stage::{MODEL, Stage};
+use bridge_tests::watcher::Watcher;
 use bridge_tests::{admin, wait};
 
 /// The promise for what runs with a key that is taken away.
@@ -19,6 +21,7 @@ const ENDED_MAX: Duration = Duration::from_secs(2);
 /// The promise for what goes wrong on the way.
 const HEALED_MAX: Duration = Duration::from_secs(10);
 const MISSED: usize = 500;
+const MISSED_BYTES_MAX: usize = 200 * 1024;
 const DELTAS: &str = "bridge_control_plane_deltas_sent_total";
 const SNAPSHOTS: &str = "bridge_control_plane_snapshots_sent_total";
 
@@ -50,6 +53,41 @@ async fn a_node_that_comes_back_gets_what_it_missed_and_no_snapshot() -> Result<
     );
     assert_eq!(stage.bridge.control().metric(SNAPSHOTS).await?, before);
     assert!(stage.bridge.control().metric(DELTAS).await? >= 1.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_missed_is_one_small_change() -> Result<()> {
+    let mut bridge = Bridge::start(0).await?;
+    let admin = bridge.admin().await?;
+    let token = std::fs::read_to_string(bridge.folder().join("node-token"))?;
+    let address = bridge.control().fleet_address();
+    let mut watcher = Watcher::start("watcher".to_owned(), address, token.trim(), &Arc::default())?;
+    let (_, first) = admin.create_key("seen").await?;
+    watcher.wait_for(first.revision).await?;
+    let before = watcher.seen();
+    watcher.leave();
+    let mut last = first.revision;
+    for n in 0..MISSED {
+        last = admin.create_key(&format!("missed {n}")).await?.1.revision;
+    }
+    wait::until("all of it to be published", || async {
+        let nodes = admin.fleet().list_nodes(ListNodesRequest {}).await.ok()?;
+        (nodes.into_inner().published_revision >= last).then_some(())
+    })
+    .await?;
+    watcher.come_back();
+    watcher.wait_for(last).await?;
+    let after = watcher.seen();
+    let bytes = after.delta_bytes - before.delta_bytes;
+    assert_eq!(
+        (after.snapshots, after.faults.len()),
+        (before.snapshots, 0),
+        "{after:?}"
+    );
+    assert_eq!(after.deltas, before.deltas + 1);
+    assert!(bytes <= MISSED_BYTES_MAX, "{bytes}");
+    eprintln!("figure: {MISSED} missed changes in one of {bytes} bytes");
     Ok(())
 }
 
