@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 20] = [
+const FILES: [&str; 21] = [
     "bridge/admin/v1/api_key.proto",
     "bridge/admin/v1/audit.proto",
     "bridge/admin/v1/auth.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 20] = [
     "bridge/admin/v1/fleet.proto",
     "bridge/admin/v1/health.proto",
     "bridge/admin/v1/model.proto",
+    "bridge/admin/v1/playground.proto",
     "bridge/admin/v1/provider.proto",
     "bridge/admin/v1/operations.proto",
     "bridge/admin/v1/routing.proto",
@@ -29,7 +30,7 @@ const FILES: [&str; 20] = [
 
 /// Messages whose derived `Debug` would print a secret; `src/redacted.rs` writes
 /// theirs by hand.
-const SECRET: [&str; 21] = [
+const SECRET: [&str; 22] = [
     "bridge.admin.v1.LoginRequest",
     "bridge.admin.v1.LoginResponse",
     "bridge.admin.v1.RefreshRequest",
@@ -50,6 +51,7 @@ const SECRET: [&str; 21] = [
     "bridge.fleet.v1.EnrolRequest",
     // Prompts, which nobody needs to see in a log.
     "bridge.admin.v1.ExplainRequest",
+    "bridge.admin.v1.SendMessageRequest",
     "bridge.fleet.v1.Explain",
     "bridge.fleet.v1.Candidate",
 ];
@@ -68,6 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".bridge.fleet.v1.SnapshotChunk.resources")
         .bytes(".bridge.fleet.v1.Delta.upserts")
+        .bytes(".bridge.admin.v1.SendMessageResponse.piece")
         .skip_debug(SECRET)
         .compile_fds(descriptors)?;
     Ok(())

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 use crate::domain::{Email, settings};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub(crate) ops: Listener,
     pub(crate) store: StoreConfig,
     pub(crate) first_start: FirstStart,
+    /// Where clients reach the data planes; `None`: as these say themselves.
+    pub(crate) bridge_url: Option<Url>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }

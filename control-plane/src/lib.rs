@@ -18,6 +18,7 @@ pub mod import;
 mod listener_tls;
 pub mod operations;
 mod peers;
+mod playground;
 mod probe;
 mod roster;
 pub mod secrets;
@@ -59,6 +60,7 @@ use grpc::interceptor::NodeCheck;
 use grpc::usage::Usage;
 use grpc::watch::{StreamParts, Turns, Watch};
 use peers::Peers;
+use playground::Playground;
 use probe::Probes;
 use roster::Roster;
 use secrets::{Keyring, MasterKeySource, SecretFileError};
@@ -99,6 +101,8 @@ pub enum Error {
     TlsFile { path: PathBuf, source: io::Error },
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error("what calls data planes cannot be made: {0}")]
+    Playground(#[from] playground::NoClient),
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
     #[error("the {listener} listener failed: {reason}")]
@@ -161,6 +165,7 @@ impl Plane {
             ops: _,
             store: places,
             first_start,
+            bridge_url,
             log_level: _,
             log_format: _,
         } = config;
@@ -192,6 +197,7 @@ impl Plane {
             authority: authority.clone(),
             roster: roster.clone(),
             peers,
+            playground: Playground::new(bridge_url, nodes.clone())?,
             feed: hub.feed(),
             stopping: stopping.clone(),
             probes,

@@ -45,6 +45,8 @@ pub struct Fleet {
     /// `None`: this node shows the token.
     pub enrolment: Option<Enrolment>,
     pub node_id: String,
+    /// Where clients reach this node, as far as it knows.
+    pub public: SocketAddr,
     pub accept_new_cluster: bool,
 }
 

@@ -88,6 +88,10 @@ debug_without_secrets!(admin::ExplainRequest {
     shown: [key_id, node_id],
     secret: [body]
 });
+debug_without_secrets!(admin::SendMessageRequest {
+    shown: [target_id],
+    secret: [key, body]
+});
 debug_without_secrets!(fleet::Explain {
     shown: [explain_id, key_id],
     secret: [body]

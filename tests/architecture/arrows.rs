@@ -140,6 +140,12 @@ const RULES: &[Rule] = &[
         reason: "one module knows SQL",
     },
     Rule {
+        places: &["control-plane/src"],
+        except: &["control-plane/src/playground"],
+        banned: &["reqwest"],
+        reason: "one module calls out",
+    },
+    Rule {
         places: &["control-plane/src/store"],
         except: &[],
         banned: &["tonic", "prost", "bridge_proto"],

@@ -211,6 +211,8 @@ const TABLE: &[(&str, Access, ByToken)] = &[
     ("/bridge.admin.v1.StatsService/GetTokenUsage", ANY, Read(Stats)),
     ("/bridge.admin.v1.StatsService/ListRequests", ANY, Read(Stats)),
     ("/bridge.admin.v1.StatsService/GetRequest", ANY, Read(Stats)),
+    ("/bridge.admin.v1.PlaygroundService/ListTargets", ANY, Never),
+    ("/bridge.admin.v1.PlaygroundService/SendMessage", OWN, Never),
     ("/bridge.admin.v1.RoutingService/Explain", READ, Read(Routing)),
     ("/bridge.admin.v1.ConfigService/ListRevisions", READ, Read(Config)),
     ("/bridge.admin.v1.ConfigService/Diff", READ, Read(Config)),
@@ -331,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_method_of_the_contract_asks_a_scope_of_its_own_area_or_is_for_people() {
-        let for_people = ["auth", "service_token"];
+        let for_people = ["auth", "playground", "service_token"];
         let mut asked = BTreeSet::new();
         for method in methods_of_the_contract() {
             let area = area_of(&method);

@@ -122,6 +122,10 @@ pub(super) struct Flags {
         default_value = "./provider.json"
     )]
     pub(super) provider_config_path: String,
+    /// Where clients reach the data planes, such as the address of a load balancer: what people are
+    /// shown, and where the playground sends [default: what the data planes say].
+    #[arg(global = true, long, env = "BRIDGE_URL")]
+    pub(super) bridge_url: Option<String>,
     /// First value of the setting `max_tokens_limit`.
     #[arg(global = true, long, env = "MAX_TOKENS_LIMIT", default_value = "1000000")]
     pub(super) max_tokens_limit: String,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::args::{Cli, Command, Flags};
 use super::{
@@ -77,6 +78,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             node_token_file,
             admin_email,
             provider_config_path,
+            bridge_url,
             max_tokens_limit,
             min_tokens_limit,
             log_level,
@@ -103,6 +105,8 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
 
         let admin_email = self.value("ADMIN_EMAIL", Email::parse(&admin_email));
         let admin_password = self.admin_password(admin.as_ref());
+        let bridge_url = bridge_url.filter(|url| !url.trim().is_empty());
+        let bridge_url = bridge_url.and_then(|url| self.value("BRIDGE_URL", http_url(&url)));
         let settings = self.settings(&min_tokens_limit, &max_tokens_limit);
         let jwt_secret = self.jwt_secret();
         let log_level = self.log_level(&log_level);
@@ -136,6 +140,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
                 provider_config_path: provider_config_path.into(),
                 settings: settings?,
             },
+            bridge_url,
             log_level: log_level?,
             log_format: log_format?,
         })
@@ -354,6 +359,16 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
 /// An empty variable is like an absent one.
 fn named(path: Option<String>) -> Option<PathBuf> {
     path.filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// An address as clients are given it, to which paths are added.
+fn http_url(text: &str) -> Result<Url, String> {
+    Url::parse(text.trim())
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .filter(|url| url.username().is_empty() && url.password().is_none())
+        .filter(|url| url.query().is_none() && url.fragment().is_none())
+        .ok_or_else(|| "must be an http or https address such as https://bridge.example".to_owned())
 }
 
 fn number(text: &str) -> Result<u32, String> {

@@ -21,6 +21,7 @@ mod mask;
 mod model;
 mod operations;
 mod page;
+mod playground;
 mod provider;
 mod routing;
 mod service_token;
@@ -43,6 +44,7 @@ use bridge_proto::admin::v1::fleet_service_server::{self, FleetServiceServer};
 use bridge_proto::admin::v1::health_service_server::{self, HealthServiceServer};
 use bridge_proto::admin::v1::model_service_server::{self, ModelServiceServer};
 use bridge_proto::admin::v1::operations_service_server::{self, OperationsServiceServer};
+use bridge_proto::admin::v1::playground_service_server::{self, PlaygroundServiceServer};
 use bridge_proto::admin::v1::provider_service_server::{self, ProviderServiceServer};
 use bridge_proto::admin::v1::routing_service_server::{self, RoutingServiceServer};
 use bridge_proto::admin::v1::service_token_service_server::{self, ServiceTokenServiceServer};
@@ -65,6 +67,7 @@ use crate::authority::Authority;
 use crate::checks::Checks;
 use crate::explain::Explains;
 use crate::peers::Peers;
+use crate::playground::Playground;
 use crate::probe::Probes;
 use crate::roster::Roster;
 use crate::secrets::Keyring;
@@ -76,10 +79,11 @@ use crate::telemetry::Metrics;
 const ADMIN_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The services of the admin listener, as health and reflection know them.
-pub(crate) const ADMIN_SERVICES: [&str; 14] = [
+pub(crate) const ADMIN_SERVICES: [&str; 15] = [
     operations_service_server::SERVICE_NAME,
     service_token_service_server::SERVICE_NAME,
     fleet_service_server::SERVICE_NAME,
+    playground_service_server::SERVICE_NAME,
     health_service_server::SERVICE_NAME,
     stats_service_server::SERVICE_NAME,
     routing_service_server::SERVICE_NAME,
@@ -108,6 +112,7 @@ pub(crate) struct AdminParts {
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
     pub(crate) checks: Checks,
+    pub(crate) playground: Playground,
     /// For what goes on beside a call.
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Metrics,
@@ -127,6 +132,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         probes,
         explains,
         checks,
+        playground,
         tasks,
         metrics,
     } = parts;
@@ -147,6 +153,10 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
         peers: peers.clone(),
+    };
+    let playground = playground::Service {
+        playground,
+        stopping: stopping.clone(),
     };
     let fleet = fleet::Fleet {
         store: store.clone(),
@@ -223,6 +233,9 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         .add_service(HealthServiceServer::new(health).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(StatsServiceServer::new(stats).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX))
         .add_service(RoutingServiceServer::new(routing).max_decoding_message_size(routing::REQUEST_BYTES_MAX))
+        .add_service(
+            PlaygroundServiceServer::new(playground).max_decoding_message_size(playground::REQUEST_BYTES_MAX),
+        )
         .add_service(ConfigServiceServer::new(config).max_decoding_message_size(config::REQUEST_BYTES_MAX))
         .add_service(
             OperationsServiceServer::new(operations).max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX),

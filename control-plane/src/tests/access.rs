@@ -36,8 +36,8 @@ pub(super) fn may_enter(method: &str, caller: &str) -> bool {
         ("FleetService", "RevokeNode" | "ForgetNode" | "CreateJoinToken", _) => false,
         ("OperationsService", _, _) => false,
         ("StatsService", _, _) => true,
-        ("ApiKeyService", _, "auditor") => reads,
-        ("ApiKeyService", _, _) => true,
+        ("ApiKeyService" | "PlaygroundService", _, "auditor") => reads,
+        ("ApiKeyService" | "PlaygroundService", _, _) => true,
         (_, _, "operator") => true,
         (_, _, "auditor") => reads,
         _ => false,
@@ -67,7 +67,7 @@ fn scope_of(method: &str) -> Option<(&'static str, bool)> {
         "SettingsService" => "settings",
         "StatsService" => "stats",
         "UserService" => "users",
-        "AuthService" | "ServiceTokenService" => return None,
+        "AuthService" | "PlaygroundService" | "ServiceTokenService" => return None,
         other => panic!("{other} has no area"),
     };
     Some((area, reads(name)))

@@ -9,6 +9,7 @@ mod fleet;
 mod foreign;
 mod health;
 mod models;
+mod playground;
 mod requests;
 mod service_tokens;
 mod services;

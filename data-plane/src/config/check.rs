@@ -111,6 +111,7 @@ impl Serve {
                     token,
                     enrolment,
                     node_id,
+                    public,
                     accept_new_cluster,
                 },
                 upstream,

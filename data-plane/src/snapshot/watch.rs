@@ -182,11 +182,7 @@ impl Watcher {
         subscribed: &mut Option<Instant>,
     ) -> Result<(), Ended> {
         let (up, upward) = mpsc::channel(UPWARD_QUEUE);
-        let subscribe = message::subscribe(
-            &self.fleet.node_id,
-            &self.boot_id,
-            self.node.live.held().as_deref(),
-        );
+        let subscribe = message::subscribe(&self.fleet, &self.boot_id, self.node.live.held().as_deref());
         // The queue is empty and its other end is right here.
         let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
         let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, credential, url, upward))

@@ -62,6 +62,7 @@ pub(super) fn here(nodes: &Nodes, feed: &Feed) -> Vec<admin::Node> {
 fn node(id: &NodeId, record: Record, is_connected: bool, newest: &Point) -> admin::Node {
     let state = state(&record, is_connected, newest);
     let incompatibilities = incompatibilities(&record.facts);
+    let public_address = record.facts.shown_address();
     let Record {
         facts,
         progress,
@@ -71,7 +72,7 @@ fn node(id: &NodeId, record: Record, is_connected: bool, newest: &Point) -> admi
     } = record;
     let Facts {
         build,
-        public_address,
+        public_address: _,
         remote_address,
         schema_max: _,
         capabilities: _,

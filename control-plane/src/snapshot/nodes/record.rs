@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use bridge_proto::fleet::v1 as fleet;
+use url::Url;
 
 use crate::domain::node::Certified;
 use crate::snapshot::ledger::Target;
@@ -38,6 +39,28 @@ impl Facts {
 
     pub(crate) fn can(&self, capability: fleet::Capability) -> bool {
         self.capabilities.contains(&capability)
+    }
+
+    /// Where it can be called: where its stream comes from, at the port that it names. A node is not
+    /// believed any other place.
+    pub(crate) fn reached_at(&self) -> Option<Url> {
+        let named = Url::parse(&self.public_address).ok()?;
+        let ip = self.remote_address?.ip().to_canonical();
+        let address = SocketAddr::new(ip, named.port_or_known_default()?);
+        Url::parse(&format!("{}://{address}", named.scheme())).ok()
+    }
+
+    /// What people are shown: what it says, unless that is the address of everywhere.
+    pub(crate) fn shown_address(&self) -> String {
+        let is_everywhere = match Url::parse(&self.public_address).ok().as_ref().and_then(Url::host) {
+            Some(url::Host::Ipv4(ip)) => ip.is_unspecified(),
+            Some(url::Host::Ipv6(ip)) => ip.is_unspecified(),
+            Some(url::Host::Domain(_)) | None => false,
+        };
+        match self.reached_at() {
+            Some(url) if is_everywhere => url.as_str().trim_end_matches('/').to_owned(),
+            Some(_) | None => self.public_address.clone(),
+        }
     }
 }
 
@@ -221,6 +244,46 @@ mod tests {
         assert!(record.status.key_uses.is_empty());
         let refusals = Refused::of(&vec![fleet::Refusal::default(); 100]);
         assert_eq!(refusals.len(), REFUSALS_MAX);
+    }
+
+    fn check_address(named: &str, remote: &str, reached: &str, shown: &str) {
+        let facts = Facts {
+            public_address: named.to_owned(),
+            remote_address: Some(remote.parse().unwrap()),
+            ..Facts::default()
+        };
+        let found = facts.reached_at().map(String::from).unwrap_or_default();
+        assert_eq!(
+            (found.as_str(), facts.shown_address().as_str()),
+            (reached, shown),
+            "{named}"
+        );
+    }
+
+    #[test]
+    fn a_node_is_called_where_it_comes_from_and_nowhere_else() {
+        let (remote, reached) = ("10.0.0.7:52011", "http://10.0.0.7:8000/");
+        check_address("http://0.0.0.0:8000", remote, reached, "http://10.0.0.7:8000");
+        check_address(
+            "http://[::]:8000",
+            "[::1]:5",
+            "http://[::1]:8000/",
+            "http://[::1]:8000",
+        );
+        check_address(
+            "http://169.254.169.254:8000",
+            remote,
+            reached,
+            "http://169.254.169.254:8000",
+        );
+        check_address(
+            "http://name.example:8000",
+            remote,
+            reached,
+            "http://name.example:8000",
+        );
+        check_address("", remote, "", "");
+        check_address("8000", remote, "", "8000");
     }
 
     #[test]

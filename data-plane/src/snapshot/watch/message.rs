@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 use super::shares;
 use crate::{
     clock::Clock,
+    config::Fleet,
     node::Node,
     snapshot::{Held, Snapshot, Version, decode},
     upstream::{admission::TOLD_MAX, breaker, outcome::Class, probe},
@@ -35,9 +36,9 @@ pub(super) fn version(version: Version) -> proto::StoreVersion {
     }
 }
 
-pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -> proto::Subscribe {
+pub(super) fn subscribe(fleet: &Fleet, boot_id: &str, held: Option<&Snapshot>) -> proto::Subscribe {
     proto::Subscribe {
-        node_id: node_id.to_owned(),
+        node_id: fleet.node_id.clone(),
         boot_id: boot_id.to_owned(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         schema_max: SCHEMA_MAX,
@@ -51,7 +52,7 @@ pub(super) fn subscribe(node_id: &str, boot_id: &str, held: Option<&Snapshot>) -
         ],
         held: held.map(|held| version(held.version)),
         held_state_hash: held.map(|held| held.state_hash.to_vec()).unwrap_or_default(),
-        public_address: String::new(),
+        public_address: format!("http://{}", fleet.public),
     }
 }
 

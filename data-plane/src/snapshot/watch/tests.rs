@@ -142,6 +142,7 @@ impl Stage {
             token: TokenSource::Given(TOKEN.to_owned().into()),
             enrolment: None,
             node_id: "node-1".into(),
+            public: ([127, 0, 0, 1], 8000).into(),
             accept_new_cluster: false,
         };
         let watcher = Watcher {
