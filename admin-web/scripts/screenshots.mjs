@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { openSignedIn, settled, startBrowser, stopBrowser } from '../specs/support.mjs';
 
 const [folder, ...chosen] = process.argv.slice(2);
-const PAGES = chosen.length > 0 ? chosen : ['', 'health', 'fleet', 'stats', 'keys', 'providers', 'providers/new', 'models', 'explain', 'settings', 'users', 'tokens', 'history', 'audit', 'account'];
+const PAGES = chosen.length > 0 ? chosen : ['', 'health', 'fleet', 'stats', 'keys', 'providers', 'providers/new', 'models', 'explain', 'playground', 'settings', 'users', 'tokens', 'history', 'audit', 'account'];
 
 await startBrowser();
 for (const theme of ['light', 'dark']) {

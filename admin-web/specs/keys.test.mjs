@@ -1,7 +1,7 @@
 // API keys: made, shown once, limited, revoked with the fleet's word.
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { BRIDGE_URL, chooseFor, holds, openSignedIn, settled, startBrowser, stopBrowser, toast } from './support.mjs';
+import { BRIDGE_URL, chooseFor, holds, openSignedIn, settled, startBrowser, stopBrowser, toast, until } from './support.mjs';
 
 const body = JSON.stringify({ model: 'f-text', max_tokens: 20, messages: [{ role: 'user', content: 'Hi' }] });
 
@@ -23,14 +23,6 @@ async function make(bed, name) {
   await holds(bed, 'the key that is shown once');
   await bed.test('secret-done').click();
   return { secret, id: secret.split('-')[2] };
-}
-
-async function until(condition) {
-  const deadline = Date.now() + 10_000;
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, 'in time');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 test('a key is shown once, copied, works, and ends everywhere when it is revoked', async () => {

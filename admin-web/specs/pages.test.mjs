@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { holds, openPage, openSignedIn, settled, startBrowser, stopBrowser } from './support.mjs';
 
-const PAGES = ['', 'health', 'fleet', 'stats', 'keys', 'providers', 'providers/new', 'providers/scripted', 'models', 'explain', 'settings', 'users', 'tokens', 'history', 'audit', 'account', 'nowhere'];
+const PAGES = ['', 'health', 'fleet', 'stats', 'keys', 'providers', 'providers/new', 'providers/scripted', 'models', 'explain', 'playground', 'settings', 'users', 'tokens', 'history', 'audit', 'account', 'nowhere'];
 const LOOKS = [
   { theme: 'light', language: 'en', width: 1280 },
   { theme: 'dark', language: 'zh-CN', width: 360 },

@@ -110,5 +110,14 @@ export async function toast({ page }, text) {
 /** An option of one of our selects. */
 export async function choose(bed, name, label) {
   await bed.test(name).click();
-  await bed.page.getByRole('option', { name: label }).first().click();
+  await bed.page.getByRole('listbox').getByRole('option', { name: label }).first().click();
+}
+
+/** What nodes report comes every few seconds. */
+export async function until(condition, patienceMs = 60_000) {
+  const deadline = Date.now() + patienceMs;
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, 'in time');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

@@ -19,6 +19,7 @@ export const routes: RouteDefinition = {
   '/stats': page(() => import('./pages/stats/Stats.svelte')),
   '/fleet': page(() => import('./pages/fleet/Fleet.svelte')),
   '/explain': page(() => import('./pages/explain/Explain.svelte')),
+  '/playground': page(() => import('./pages/playground/Playground.svelte')),
   '/tokens': page(() => import('./pages/tokens/Tokens.svelte')),
   '/history': page(() => import('./pages/history/History.svelte')),
   '/audit': page(() => import('./pages/audit/Audit.svelte')),

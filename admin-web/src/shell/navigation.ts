@@ -7,6 +7,7 @@ import ChartColumn from '@lucide/svelte/icons/chart-column';
 import Clock from '@lucide/svelte/icons/clock';
 import House from '@lucide/svelte/icons/house';
 import KeyRound from '@lucide/svelte/icons/key-round';
+import MessageSquare from '@lucide/svelte/icons/message-square';
 import Network from '@lucide/svelte/icons/network';
 import Route from '@lucide/svelte/icons/route';
 import ScrollText from '@lucide/svelte/icons/scroll-text';
@@ -33,6 +34,7 @@ export interface Group {
 
 const everybody = (): boolean => true;
 const readers = (session: Session): boolean => session.isReader;
+const owners = (session: Session): boolean => session.isOwner;
 const auditors = (session: Session): boolean => session.isAuditor;
 
 export const NAVIGATION: Group[] = [
@@ -52,6 +54,7 @@ export const NAVIGATION: Group[] = [
       { href: '#/providers', text: (it) => it.providers, icon: Server, isFor: readers },
       { href: '#/models', text: (it) => it.models, icon: Route, isFor: readers },
       { href: '#/explain', text: (it) => it.explain, icon: Waypoints, isFor: readers },
+      { href: '#/playground', text: (it) => it.playground, icon: MessageSquare, isFor: owners },
       { href: '#/settings', text: (it) => it.settings, icon: SlidersHorizontal, isFor: readers },
     ],
   },

@@ -5,6 +5,7 @@ import { ConfigService } from '$gen/bridge/admin/v1/config_pb';
 import { FleetService } from '$gen/bridge/admin/v1/fleet_pb';
 import { HealthService } from '$gen/bridge/admin/v1/health_pb';
 import { ModelService } from '$gen/bridge/admin/v1/model_pb';
+import { PlaygroundService } from '$gen/bridge/admin/v1/playground_pb';
 import { ProviderService } from '$gen/bridge/admin/v1/provider_pb';
 import { RoutingService } from '$gen/bridge/admin/v1/routing_pb';
 import { ServiceTokenService } from '$gen/bridge/admin/v1/service_token_pb';
@@ -24,6 +25,7 @@ export const api = {
   fleet: createClient(FleetService, transport),
   health: createClient(HealthService, transport),
   models: createClient(ModelService, transport),
+  playground: createClient(PlaygroundService, transport),
   providers: createClient(ProviderService, transport),
   routing: createClient(RoutingService, transport),
   serviceTokens: createClient(ServiceTokenService, transport),

@@ -7,9 +7,10 @@ import { en as govern } from './texts/govern.en';
 import { en as home } from './texts/home.en';
 import { en as stats } from './texts/stats.en';
 import { en as fleet } from './texts/fleet.en';
+import { en as playground } from './texts/playground.en';
 import { en as signIn } from './texts/sign_in.en';
 
 /** English is the measure: whatever it says, every other language must. */
-export const en = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...signIn };
+export const en = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn };
 
 export type Dictionary = typeof en;

@@ -8,6 +8,7 @@ import { zh as govern } from './texts/govern.zh';
 import { zh as home } from './texts/home.zh';
 import { zh as stats } from './texts/stats.zh';
 import { zh as fleet } from './texts/fleet.zh';
+import { zh as playground } from './texts/playground.zh';
 import { zh as signIn } from './texts/sign_in.zh';
 
-export const zh: Dictionary = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...signIn };
+export const zh: Dictionary = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn };

@@ -5,12 +5,16 @@ const page = { protocol: 'https:', hostname: 'bridge.example' };
 
 it.each([
   [[], 'https://bridge.example:8000'],
-  [[''], 'https://bridge.example:8000'],
-  [['', '10.0.0.7:8000'], 'http://10.0.0.7:8000'],
-  [['0.0.0.0:8080'], 'http://bridge.example:8080'],
+  [['http://10.0.0.7:8000', 'http://10.0.0.8:8000'], 'http://10.0.0.7:8000'],
+  [['http://127.0.0.1:8080'], 'http://bridge.example:8080'],
+  [['http://[::1]:8080'], 'http://bridge.example:8080'],
   [['https://api.example'], 'https://api.example'],
 ])('%j is reached at %s', (addresses, expected) => {
-  expect(defaultAddress(addresses.map((publicAddress) => ({ publicAddress })), page)).toBe(expected);
+  expect(defaultAddress(addresses.map((address) => ({ address })), page)).toBe(expected);
+});
+
+it('is left as it is for whoever sits at the machine', () => {
+  expect(defaultAddress([{ address: 'http://127.0.0.1:8080' }], { protocol: 'http:', hostname: 'localhost' })).toBe('http://127.0.0.1:8080');
 });
 
 it('says the same to a shell and to a settings file', () => {

@@ -1,5 +1,5 @@
 /** What a client is told so that it finds the bridge. */
-import type { Node } from '$gen/bridge/admin/v1/fleet_pb';
+import type { Target } from '$gen/bridge/admin/v1/playground_pb';
 
 /** Where a data plane listens if nothing else is said. */
 const PORT = 8000;
@@ -13,13 +13,16 @@ export const ALIASES = [
   { variable: 'ANTHROPIC_DEFAULT_FABLE_MODEL', model: 'anthropic-opus' },
 ];
 
-/** What a node says of itself; else the usual port beside this page. */
-export function defaultAddress(nodes: readonly Pick<Node, 'publicAddress'>[], page: Pick<Location, 'protocol' | 'hostname'>): string {
-  const told = nodes.find((it) => it.publicAddress !== '')?.publicAddress;
-  if (told === undefined) return `${page.protocol}//${page.hostname}:${PORT}`;
-  // A node that listens everywhere is reached by the name of this page.
-  const address = told.replace('0.0.0.0', page.hostname);
-  return /^https?:/.test(address) ? address : `http://${address}`;
+/** Names of one's own machine: they lead a reader elsewhere than the control plane. */
+const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)/;
+
+/** Where messages can be sent, as a reader of this page would; without such a place the usual port beside it. */
+export function defaultAddress(targets: readonly Pick<Target, 'address'>[], page: Pick<Location, 'protocol' | 'hostname'>): string {
+  const [first] = targets;
+  if (first === undefined || !URL.canParse(first.address)) return `${page.protocol}//${page.hostname}:${PORT}`;
+  const address = new URL(first.address);
+  if (LOOPBACK.test(address.hostname) && !LOOPBACK.test(page.hostname)) address.hostname = page.hostname;
+  return address.href.replace(/\/$/, '');
 }
 
 export function shellLines(address: string): string {

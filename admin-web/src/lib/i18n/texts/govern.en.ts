@@ -131,7 +131,6 @@ export const en = {
     at: 'When',
     who: 'Who',
     method: 'Call',
-    target: 'On',
     address: 'From',
     system: 'control plane',
     details: 'Details',

@@ -133,7 +133,6 @@ export const zh: typeof en = {
     at: '时间',
     who: '操作者',
     method: '调用',
-    target: '对象',
     address: '来源',
     system: '控制平面',
     details: '详情',

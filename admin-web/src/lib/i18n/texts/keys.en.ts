@@ -36,6 +36,7 @@ export const en = {
     budgetTokens: 'Tokens',
     budgetMoney: 'Money',
     budgetAdd: 'Add a budget',
+    budgetResets: (when: string) => `anew ${when}`,
     budgetUsed: (used: string, of: string) => `${used} of ${of} used`,
     onceTitle: 'Copy this key',
     onceAbout: 'It is shown this once and kept nowhere. Whoever has it can use it.',

@@ -38,6 +38,7 @@ export const zh: typeof en = {
     budgetTokens: '令牌',
     budgetMoney: '金额',
     budgetAdd: '添加预算',
+    budgetResets: (when) => `${when}重置`,
     budgetUsed: (used, of) => `已用 ${used}，共 ${of}`,
     onceTitle: '请复制此密钥',
     onceAbout: '密钥只显示这一次，系统不会保存。任何持有者都可以使用它。',

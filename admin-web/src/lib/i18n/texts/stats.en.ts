@@ -1,5 +1,6 @@
 export const en = {
   stats: {
+    time: 'Time',
     title: 'Statistics',
     about: 'What traffic was and what it cost. Prompts and answers are never kept.',
     tabs: { usage: 'Usage', requests: 'Requests' },

@@ -2,6 +2,7 @@ import type { en } from './stats.en';
 
 export const zh: typeof en = {
   stats: {
+    time: '时间',
     title: '统计',
     about: '流量与费用。提示和回答从不保存。',
     tabs: { usage: '用量', requests: '请求' },
