@@ -1,63 +1,40 @@
-// A newcomer: nothing but the screen, on an installation of its own.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// A newcomer on an installation of its own: nothing but the screen, and nothing but clicks.
+import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { choose, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { promisify } from 'node:util';
+import { startPlane } from './plane.mjs';
+import { choose, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast, until, UPSTREAM_URL } from './support.mjs';
 
-const { CONTROL_PLANE } = process.env;
 const PASSWORD = 'a newcomer chooses well';
-const folder = mkdtempSync(join(tmpdir(), 'admin-web-'));
 let plane;
-let url;
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 before(async () => {
-  const [admin, fleet, ops] = [await freePort(), await freePort(), await freePort()];
-  url = `http://127.0.0.1:${admin}`;
-  const env = {
-    PATH: process.env.PATH,
-    ADMIN_LISTEN: `127.0.0.1:${admin}`,
-    FLEET_LISTEN: `127.0.0.1:${fleet}`,
-    OPS_LISTEN: `127.0.0.1:${ops}`,
-    DATABASE_PATH: join(folder, 'store'),
-    NODE_TOKEN_FILE: join(folder, 'node-token'),
-    PROVIDER_CONFIG_PATH: join(folder, 'none.json'),
-  };
-  plane = spawn(CONTROL_PLANE, [], { cwd: folder, env, stdio: 'ignore' });
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    const isReady = await fetch(`http://127.0.0.1:${ops}/readyz`).then((it) => it.ok, () => false);
-    if (isReady) break;
-    assert.ok(Date.now() < deadline && plane.exitCode === null, 'the control plane starts');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  plane = await startPlane();
+  await plane.addDataPlane('edge-1');
   await startBrowser();
 });
 
 after(async () => {
   await stopBrowser();
-  if (plane?.exitCode === null) {
-    plane.kill();
-    await once(plane, 'exit');
-  }
-  rmSync(folder, { recursive: true, force: true });
+  await plane?.stop();
 });
 
-test('from the documented password to the lines for Claude Code', async () => {
-  const bed = await openPage({ url });
+/** What the clipboard holds after a click on the button that copies this. */
+async function copied(bed, name) {
+  await bed.page.locator(`[data-test="${name}"]`).locator('xpath=..').getByRole('button').click();
+  return bed.page.evaluate(() => navigator.clipboard.readText());
+}
+
+/** In a shell of somebody who has nothing else. */
+async function inShell(lines) {
+  const { stdout } = await promisify(execFile)('bash', ['-c', lines], { env: { PATH: process.env.PATH } });
+  return stdout;
+}
+
+test('from the documented password to the first answer, reading only the screen', async () => {
+  const bed = await openPage({ url: plane.url });
+  const link = (name) => bed.page.getByRole('link', { name, exact: true }).first();
   const hint = await bed.test('default-hint').innerText();
   const [, email, password] = /(\S+@\S+) \/ (\S+)/.exec(hint) ?? [];
   await holds(bed, 'the first sign-in');
@@ -76,24 +53,50 @@ test('from the documented password to the lines for Claude Code', async () => {
 
   await bed.page.getByRole('link', { name: 'Add a provider' }).click();
   await choose(bed, 'preset', 'Ollama');
-  await bed.test('add-big').fill('qwen3:0.6b');
+  await bed.test('base-url').fill(UPSTREAM_URL);
+  for (const tier of ['big', 'middle', 'small']) {
+    await bed.test(`add-${tier}`).fill('f-text');
+    await bed.test(`add-${tier}`).press('Enter');
+  }
   await bed.test('submit').click();
   await toast(bed, 'ollama is there');
+  await bed.test('test').click();
+  await bed.test('run-test').click();
+  await bed.test('test-result').filter({ hasText: 'It answers' }).waitFor();
+  await bed.page.keyboard.press('Escape');
 
-  await bed.page.evaluate(() => (location.hash = '#/keys'));
+  await link('API keys').click();
   await bed.page.getByText('No API keys yet').waitFor();
   await bed.test('create-key').click();
   await bed.test('name').fill('mine');
   await bed.test('submit').click();
-  await bed.test('secret').waitFor();
+  const key = await copied(bed, 'secret');
   await bed.test('secret-done').click();
 
-  await bed.page.evaluate(() => (location.hash = '#/'));
-  const lines = await bed.test('shell').innerText();
-  for (const part of ['ANTHROPIC_BASE_URL=http://127.0.0.1:8000', 'ANTHROPIC_DEFAULT_OPUS_MODEL=', 'ANTHROPIC_DEFAULT_HAIKU_MODEL=', 'claude']) assert.ok(lines.includes(part), lines);
+  await link('Home').click();
+  const lines = await copied(bed, 'shell');
+  for (const part of ['ANTHROPIC_DEFAULT_OPUS_MODEL=', 'ANTHROPIC_DEFAULT_HAIKU_MODEL=', '\nclaude']) assert.ok(lines.includes(part), lines);
+  const exports = lines.replace(/\nclaude$/, '').replace(/(ANTHROPIC_API_KEY=).*/, `$1${key}`);
+  const check = await copied(bed, 'check');
+  const answer = JSON.parse(await inShell(`${exports}\n${check} --silent`));
+  assert.equal(answer.type, 'message', JSON.stringify(answer));
+
+  await link('Playground').click();
+  await bed.test('key').fill(key);
+  await bed.test('question').fill('Hello');
+  await bed.test('send').click();
+  await bed.test('text-block').filter({ hasText: 'fox' }).waitFor();
+  await link('Home').click();
+  await until(async () => {
+    await link('Statistics').click();
+    await settled(bed);
+    await link('Home').click();
+    await settled(bed);
+    return (await bed.test('number-requests').innerText()).includes('2');
+  });
   await bed.close();
 
-  const again = await openPage({ url });
+  const again = await openPage({ url: plane.url });
   await again.test('email').waitFor();
   assert.equal(await again.test('default-hint').count(), 0, 'the hint is gone with the password');
   await again.close();

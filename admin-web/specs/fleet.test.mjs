@@ -1,0 +1,71 @@
+// The fleet as it is told live, on an installation of its own.
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { startPlane } from './plane.mjs';
+import { startRefuser } from './refuser.mjs';
+import { ADMIN_EMAIL, chooseFor, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+
+const PASSWORD = 'an admin of the fleet';
+const PROVIDER_KIND = 1;
+const REASON = 'the dialect is one that this build does not know';
+let plane;
+
+before(async () => {
+  plane = await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: PASSWORD });
+  await startBrowser();
+});
+
+after(async () => {
+  await stopBrowser();
+  await plane?.stop();
+});
+
+async function opened(hash, options = {}) {
+  const bed = await openPage({ url: plane.url, hash, ...options });
+  await signIn(bed, { password: PASSWORD });
+  await bed.page.locator('main[data-location] h1').waitFor();
+  return bed;
+}
+
+const node = (bed, name) => bed.page.locator(`[data-test="node"][data-key="${name}"]`);
+const state = (bed, name) => node(bed, name).locator('[data-test="node-state"]');
+
+test('a data plane comes, is drained, is gone, and is forgotten', async () => {
+  const bed = await opened('#/fleet');
+  await bed.page.getByText('No data plane').first().waitFor();
+  await plane.addDataPlane('edge-1');
+  await state(bed, 'edge-1').filter({ hasText: 'Up to date' }).waitFor();
+  await bed.test('convergence').filter({ hasText: '1 of 1' }).waitFor();
+  await holds(bed, 'the fleet');
+  await chooseFor(bed, 'edge-1', 'drain');
+  await bed.test('confirm').click();
+  await toast(bed, 'is draining');
+  await state(bed, 'edge-1').filter({ hasText: 'Gone' }).waitFor();
+  await chooseFor(bed, 'edge-1', 'forget');
+  await bed.test('confirm').click();
+  await node(bed, 'edge-1').waitFor({ state: 'detached' });
+  await bed.close();
+});
+
+test('a refused configuration is shown at its node, with what was refused and why', async () => {
+  const refuser = await startRefuser(plane, { name: 'old-build', resource: { kind: PROVIDER_KIND, id: 'qwen' }, reason: REASON });
+  const bed = await opened('#/fleet');
+  await state(bed, 'old-build').filter({ hasText: 'Up to date' }).waitFor();
+  const other = await opened('#/settings');
+  await other.test('attempts').fill('7');
+  await other.test('submit').click();
+  await settled(other);
+  // Nothing is asked for again here: the page hears it.
+  const refusal = node(bed, 'old-build').locator('[data-test="refusal"]');
+  await refusal.waitFor();
+  const text = await refusal.innerText();
+  assert.ok(text.includes('provider/qwen') && text.includes(REASON), text);
+  await state(bed, 'old-build').filter({ hasText: 'Refus' }).waitFor();
+  await holds(bed, 'a refused configuration');
+  await Promise.all([bed.close(), other.close()]);
+  const narrow = await opened('#/fleet', { width: 360, theme: 'dark', language: 'zh-CN' });
+  await node(narrow, 'old-build').locator('[data-test="refusal"]').waitFor();
+  await holds(narrow, 'a refused configuration, narrow');
+  await narrow.close();
+  await refuser.stop();
+});
