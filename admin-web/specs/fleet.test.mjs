@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { startPlane } from './plane.mjs';
 import { startRefuser } from './refuser.mjs';
-import { ADMIN_EMAIL, chooseFor, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { ADMIN_EMAIL, choose, chooseFor, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast, UPSTREAM_URL } from './support.mjs';
 
 const PASSWORD = 'an admin of the fleet';
 const PROVIDER_KIND = 1;
@@ -44,6 +44,34 @@ test('a data plane comes, is drained, is gone, and is forgotten', async () => {
   await chooseFor(bed, 'edge-1', 'forget');
   await bed.test('confirm').click();
   await node(bed, 'edge-1').waitFor({ state: 'detached' });
+  await bed.close();
+});
+
+test('a breaker is held open on every data plane, and let go', async () => {
+  await plane.addDataPlane('edge-2');
+  const bed = await opened('#/providers/new');
+  await bed.test('provider-name').fill('held');
+  await bed.test('base-url').fill(UPSTREAM_URL);
+  await bed.test('add-big').fill('f-text');
+  await bed.test('add-big').press('Enter');
+  await bed.test('submit').click();
+  await toast(bed, 'held is there');
+  await bed.page.evaluate(() => (location.hash = '#/fleet'));
+  await bed.test('add-override').click();
+  await choose(bed, 'override-provider', 'held');
+  await bed.test('override-reason').fill('it is being repaired');
+  await holds(bed, 'an override that is being made');
+  await bed.test('submit').click();
+  await toast(bed, 'The breaker is overridden');
+  const row = bed.page.locator('tbody tr', { hasText: 'it is being repaired' });
+  await row.waitFor();
+  const badge = node(bed, 'edge-2').getByText('held: open');
+  await badge.waitFor();
+  await holds(bed, 'a breaker that is held');
+  await row.getByRole('button').click();
+  await toast(bed, 'The override is gone');
+  await row.waitFor({ state: 'detached' });
+  await badge.waitFor({ state: 'detached' });
   await bed.close();
 });
 

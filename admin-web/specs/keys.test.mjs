@@ -15,9 +15,10 @@ async function ask(key) {
 }
 
 /** Makes a key by the page; answers it and its id. */
-async function make(bed, name) {
+async function make(bed, name, fillIn = async () => undefined) {
   await bed.test('create-key').click();
   await bed.test('name').fill(name);
+  await fillIn();
   await bed.test('submit').click();
   const secret = await bed.test('secret').innerText();
   await holds(bed, 'the key that is shown once');
@@ -40,6 +41,50 @@ test('a key is shown once, copied, works, and ends everywhere when it is revoked
   assert.equal(await ask(secret), 401);
   await bed.test('done').click();
   await bed.page.locator(`[data-key="${id}"] [data-test="state"]`, { hasText: 'Disabled' }).waitFor();
+  await bed.close();
+});
+
+test('a revocation that is asked to ends what still runs, and names each data plane that knows', async () => {
+  const bed = await openSignedIn({ hash: '#/keys' });
+  const { secret, id } = await make(bed, 'running');
+  await until(async () => (await ask(secret)) === 200);
+  // This model is silent for minutes after its first words.
+  const request = { model: 'f-pause-330', max_tokens: 20, stream: true, messages: [{ role: 'user', content: 'Hi' }] };
+  const running = await fetch(`${BRIDGE_URL}/v1/messages`, { method: 'POST', headers: { 'x-api-key': secret, 'content-type': 'application/json' }, body: JSON.stringify(request) });
+  assert.equal(running.status, 200);
+  const ended = running.text();
+  await chooseFor(bed, id, 'revoke');
+  await bed.test('terminate').click();
+  await bed.test('confirm').click();
+  await bed.test('done').waitFor();
+  assert.match(await ended, /permission_error/);
+  const nodes = await bed.test('acknowledgements').locator('li').allInnerTexts();
+  assert.ok(nodes.length >= 1 && nodes.every((it) => /confirmed/.test(it)), nodes.join('; '));
+  await holds(bed, 'a revocation that is over');
+  await bed.close();
+});
+
+test('limits are set by the form, held by the fleet, and what is spent is shown', async () => {
+  const bed = await openSignedIn({ hash: '#/keys' });
+  const { secret, id } = await make(bed, 'limited', async () => {
+    await bed.test('requests-per-minute').fill('1');
+    await bed.test('budget-add').click();
+    await bed.test('budget-amount').fill('5000');
+    await holds(bed, 'limits of a key');
+  });
+  await until(async () => (await ask(secret)) === 200);
+  await until(async () => (await ask(secret)) === 429);
+  const spent = bed.page.locator(`[data-key="${id}"] [data-test="budget-use"]`);
+  await until(async () => {
+    await bed.page.evaluate(() => (location.hash = '#/'));
+    await bed.page.evaluate(() => (location.hash = '#/keys'));
+    await settled(bed);
+    return /Day: [1-9]\d* of 5K used/.test(await spent.innerText());
+  });
+  await chooseFor(bed, id, 'edit');
+  assert.equal(await bed.test('requests-per-minute').inputValue(), '1');
+  assert.equal(await bed.test('budget-amount').inputValue(), '5000');
+  await holds(bed, 'what a key has spent');
   await bed.close();
 });
 

@@ -148,6 +148,7 @@ async fn a_node_is_called_where_it_comes_from() {
     // It names a place that is not its own, as one might that somebody else has taken over.
     let subscribe = fleet::Subscribe {
         node_id: "node-1".to_owned(),
+        schema_max: 1,
         public_address: format!("http://169.254.169.254:{}", plane.address.port()),
         ..Default::default()
     };

@@ -105,7 +105,6 @@ export const en = {
     about: 'Every change of the configuration. Compare a state with the present one, or return to it.',
     none: 'No changes yet',
     revision: 'Revision',
-    at: 'When',
     who: 'Who',
     what: 'What',
     nodes: 'Held by',
@@ -121,7 +120,7 @@ export const en = {
     before: 'before',
     after: 'after',
     filter: 'Kind',
-    kinds: { '': 'Everything', 'provider/': 'Providers', 'api_key/': 'API keys', 'model_rule/': 'Model rules', settings: 'Settings', 'user/': 'Users' } as Record<string, string>,
+    kinds: { '': 'Everything', 'provider/': 'Providers', 'api_key/': 'API keys', 'model_rule/': 'Model rules', 'breaker_override/': 'Breaker overrides', settings: 'Settings', 'user/': 'Users' } as Record<string, string>,
   },
   audit: {
     title: 'Audit',

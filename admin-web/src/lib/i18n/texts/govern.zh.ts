@@ -107,7 +107,6 @@ export const zh: typeof en = {
     about: '配置的每次修改。可与当前状态比较，或恢复到某一状态。',
     none: '还没有修改',
     revision: '版本',
-    at: '时间',
     who: '操作者',
     what: '内容',
     nodes: '已持有',
@@ -123,7 +122,7 @@ export const zh: typeof en = {
     before: '之前',
     after: '之后',
     filter: '类别',
-    kinds: { '': '全部', 'provider/': '服务商', 'api_key/': 'API 密钥', 'model_rule/': '模型规则', settings: '设置', 'user/': '用户' },
+    kinds: { '': '全部', 'provider/': '服务商', 'api_key/': 'API 密钥', 'model_rule/': '模型规则', 'breaker_override/': '熔断覆盖', settings: '设置', 'user/': '用户' },
   },
   audit: {
     title: '审计',

@@ -19,7 +19,7 @@ export const en = {
     unpriced: (count: string) => `${count} without a price`,
     latency: 'Latency',
     firstToken: 'First token',
-    percentiles: (p90: string, p99: string) => `90 %: ${p90} · 99 %: ${p99}`,
+    percentiles: (p90: string, p99: string) => `90\u00a0%:\u00a0${p90} · 99\u00a0%:\u00a0${p99}`,
     none: 'No traffic in this time',
     noneAbout: 'Choose a longer time, or send a request.',
     rest: 'all others',

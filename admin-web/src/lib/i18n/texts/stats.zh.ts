@@ -21,7 +21,7 @@ export const zh: typeof en = {
     unpriced: (count) => `${count} 次没有价格`,
     latency: '延迟',
     firstToken: '首令牌',
-    percentiles: (p90, p99) => `90 %：${p90} · 99 %：${p99}`,
+    percentiles: (p90, p99) => `90\u00a0%：\u00a0${p90} · 99\u00a0%：\u00a0${p99}`,
     none: '此时段没有流量',
     noneAbout: '请选择更长的时间，或发送一个请求。',
     rest: '其他',

@@ -1,0 +1,68 @@
+// Who changed what: the history and the way back, the audit log and its chain.
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { holds, openSignedIn, settled, startBrowser, stopBrowser, toast } from './support.mjs';
+
+before(startBrowser);
+after(stopBrowser);
+
+async function go(bed, hash) {
+  await bed.page.evaluate((hash) => (location.hash = hash), hash);
+  await bed.page.locator(`main[data-location="${hash.slice(1)}"] h1`).waitFor();
+  await settled(bed);
+}
+
+async function setAttempts(bed, value) {
+  await go(bed, '#/settings');
+  await bed.test('attempts').fill(value);
+  await bed.test('submit').click();
+  await toast(bed, 'saved');
+  await settled(bed);
+}
+
+test('what a change changed is compared, and taken back', async () => {
+  const bed = await openSignedIn({ hash: '#/settings' });
+  await bed.test('attempts').waitFor();
+  const before = await bed.test('attempts').inputValue();
+  // Two changes: between them lies what is compared.
+  await setAttempts(bed, '8');
+  await setAttempts(bed, '9');
+  await go(bed, '#/history');
+  const row = bed.page.locator('tbody tr').nth(1);
+  await row.locator('[data-test="actions"]').click();
+  await bed.test('compare').click();
+  const change = bed.test('change').filter({ hasText: 'settings' });
+  await change.waitFor();
+  assert.match(await change.innerText(), /max_attempts[\s\S]*8[\s\S]*9/);
+  await holds(bed, 'what lies between two revisions');
+  await bed.page.keyboard.press('Escape');
+  await row.locator('[data-test="actions"]').click();
+  await bed.test('rollback').click();
+  await bed.test('change').first().waitFor();
+  await holds(bed, 'before a rollback');
+  await bed.test('confirm').click();
+  await bed.test('confirm').waitFor({ state: 'detached' });
+  await go(bed, '#/settings');
+  assert.equal(await bed.test('attempts').inputValue(), '8');
+  await setAttempts(bed, before);
+  await bed.close();
+});
+
+test('an entry of the audit log tells before and after, and the chain is whole', async () => {
+  const bed = await openSignedIn();
+  await setAttempts(bed, '7');
+  await setAttempts(bed, '4');
+  await go(bed, '#/audit');
+  await bed.test('search').fill('settings');
+  const row = bed.page.locator('tbody tr', { hasText: 'SettingsService.UpdateSettings' }).first();
+  await row.locator('[data-test="details"]').click();
+  const dialog = bed.page.getByRole('dialog');
+  assert.match(await dialog.innerText(), /max_attempts/);
+  await holds(bed, 'an entry of the audit log');
+  await bed.page.keyboard.press('Escape');
+  await bed.test('verify').click();
+  await bed.test('verdict').waitFor();
+  assert.match(await bed.test('verdict').innerText(), /All [\d,]+ entries/);
+  await holds(bed, 'a chain that is whole');
+  await bed.close();
+});
