@@ -16,14 +16,16 @@ use super::requests::{create_key, mask, new_key};
 use super::usage::{batch, report};
 use super::{Bearer, Bridge, EMAIL, SignedIn};
 
-/// What a user may call that is about the caller alone.
-const ABOUT_ONESELF: [&str; 6] = [
+/// What a user may call that is about the caller alone, or about nothing that has an owner.
+const ABOUT_ONESELF: [&str; 8] = [
     "AuthService.ChangePassword",
     "AuthService.GetMe",
     "AuthService.GetSignInInfo",
     "AuthService.Login",
     "AuthService.Logout",
     "AuthService.Refresh",
+    "PlaygroundService.ListTargets",
+    "PlaygroundService.SendMessage",
 ];
 /// What names a thing that somebody owns.
 const ABOUT_THINGS: [&str; 13] = [
