@@ -11,6 +11,7 @@ use bridge_proto::admin::v1::{
 use bridge_tests::admin::Admin;
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::{Bridge, Node};
+use bridge_tests::faultd::Script;
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
 
@@ -93,6 +94,7 @@ async fn from_a_join_token_to_its_end(mut bridge: Bridge) -> Result<()> {
         .add_node_with(joining(&fleet, &made.join_token, &made.authority_fingerprint))
         .await?;
     let mut stage = Stage::behind(bridge).await?;
+    stage.upstream.always(MODEL, Script::text("hello"));
     answers(&stage).await?;
     let identity = stage.bridge.node(0)?.directory().join(IDENTITY);
     ensure!(std::fs::metadata(&identity)?.permissions().mode() & 0o777 == 0o600);

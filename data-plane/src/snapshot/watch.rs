@@ -16,6 +16,7 @@ mod message;
 mod renewal;
 mod shares;
 mod tls;
+mod turn;
 
 use std::{
     sync::Arc,
@@ -37,7 +38,6 @@ use self::{
     ended::{Ended, SILENCE_MAX},
     incoming::{Incoming, Step},
     link::Link,
-    renewal::Renewal,
 };
 use super::{
     KeyId, Snapshot, Version,
@@ -45,7 +45,6 @@ use super::{
     decode,
 };
 use crate::{
-    clock::unix_ms,
     config::Fleet,
     metrics::ResultLabel,
     node::Node,
@@ -126,55 +125,7 @@ impl Watcher {
         }
     }
 
-    /// One stream; if this node lacks a certificate for it, first that.
-    async fn take_turn(&self, url: &url::Url, subscribed: &mut Option<Instant>) -> Result<(), Ended> {
-        let ended = self.follow(url, subscribed).await;
-        let (Err(reason), Some(enrolment)) = (&ended, &self.fleet.enrolment) else {
-            return ended;
-        };
-        if !reason.asks_to_enrol()
-            || (enrolment.join_token.is_none() && !matches!(reason, Ended::NotEnrolled))
-        {
-            return ended;
-        }
-        warn!(
-            control_plane = url.host_str(),
-            "this node asks for a certificate: {reason}"
-        );
-        let enrolled = credential::enrol(&self.fleet, enrolment, url, &self.node.clock).await;
-        self.count_certificate(&enrolled, "enrolled");
-        let identity = enrolled?;
-        info!(
-            node.id = identity.node_id,
-            expires_at = httpdate::fmt_http_date(identity.expires_at),
-            "this node has enrolled"
-        );
-        Err(Ended::Renewed)
-    }
-
-    fn count_certificate<T>(&self, done: &Result<T, Ended>, success: &'static str) {
-        let result = if done.is_ok() { success } else { "failed" };
-        let certificates = &self.node.metrics.config.certificates;
-        certificates.get_or_create(&ResultLabel { result }).inc();
-    }
-
-    /// One stream, from connecting to its end, with what this node has to show.
-    async fn follow(&self, url: &url::Url, subscribed: &mut Option<Instant>) -> Result<(), Ended> {
-        let credential = Credential::load(&self.fleet).await?;
-        let expires_at = credential.identity().map(|identity| identity.expires_at);
-        let expires_s = expires_at.map_or(0, |at| unix_ms(at).max(0) as u64 / 1_000);
-        self.node.metrics.config.certificate_expires.set(expires_s);
-        let ended = self.follow_with(&credential, url, subscribed).await;
-        // The other side may have said so in words of TLS, or not at all.
-        match (ended, credential.expired_at(self.node.clock.at(Instant::now()))) {
-            (Err(cause), Some(at)) if !matches!(cause, Ended::Renewed) => Err(Ended::Expired {
-                at: httpdate::fmt_http_date(at),
-                cause: cause.to_string(),
-            }),
-            (ended, _) => ended,
-        }
-    }
-
+    /// One stream, from connecting to its end.
     async fn follow_with(
         &self,
         credential: &Credential,
@@ -185,7 +136,8 @@ impl Watcher {
         let subscribe = message::subscribe(&self.fleet, &self.boot_id, self.node.live.held().as_deref());
         // The queue is empty and its other end is right here.
         let _ = up.try_send(message::request(Up::Subscribe(subscribe)));
-        let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, credential, url, upward))
+        let shown = (credential.identity(), credential.bearer());
+        let (mut down, link) = timeout(SILENCE_MAX, connect::open(&self.fleet, shown, url, upward))
             .await
             .map_err(|_| Ended::Silent)??;
         info!(
@@ -240,20 +192,6 @@ impl Watcher {
                     }
                 }
             }
-        }
-    }
-}
-
-impl Watcher {
-    fn renewal(&self, credential: &Credential, link: &Link) -> Renewal {
-        match (credential.identity(), &self.fleet.enrolment) {
-            (Some(identity), Some(enrolment)) => Renewal::new(
-                Arc::clone(identity),
-                enrolment.identity.clone(),
-                link.channel(),
-                Arc::clone(&self.node.clock),
-            ),
-            (None, _) | (_, None) => Renewal::none(),
         }
     }
 }

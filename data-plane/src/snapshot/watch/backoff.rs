@@ -57,5 +57,11 @@ mod tests {
             "they are spread"
         );
         assert!((0..200).all(|_| backoff.next(false, &mut random) <= LAST_UNSERVING));
+        let refused = (0..200).map(|_| Backoff::refused(&mut random));
+        assert!(
+            refused
+                .into_iter()
+                .all(|pause| pause >= Duration::from_secs(15) && pause <= LAST)
+        );
     }
 }

@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
 use url::Url;
 
-use super::{credential::Credential, ended::Ended, link::Link, tls::Dialler};
+use super::{ended::Ended, link::Link, tls::Dialler};
 use crate::{config::Fleet, snapshot::identity::Identity};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,15 +21,15 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Chunks are at most 256 KiB; anything near this is broken.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// The subscription, and the connection that it goes over.
+/// The subscription, with what this node shows, and the connection that it goes over.
 pub(super) async fn open(
     fleet: &Fleet,
-    credential: &Credential,
+    (identity, bearer): (Option<&Arc<Identity>>, Option<MetadataValue<Ascii>>),
     url: &Url,
     upward: mpsc::Receiver<WatchRequest>,
 ) -> Result<(Streaming<WatchResponse>, Link), Ended> {
-    let channel = connect(fleet, url, credential.identity()).await?;
-    let link = Link::new(channel, credential.bearer());
+    let channel = connect(fleet, url, identity).await?;
+    let link = Link::new(channel, bearer);
     let mut client = WatchServiceClient::with_interceptor(link.channel(), link.credential())
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = Request::new(ReceiverStream::new(upward));

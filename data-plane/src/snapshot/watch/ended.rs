@@ -90,3 +90,32 @@ impl From<tonic::Status> for Ended {
         Self::Status(status.code(), status.message().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_for_good_is_told_from_who_may_try_again() {
+        let refused = tonic::Status::permission_denied("revoked");
+        let busy = tonic::Status::unavailable("later");
+        let cases = [
+            (Ended::from(refused.clone()), true, true),
+            (Ended::not_enrolled(refused), true, false),
+            (
+                Ended::not_enrolled(tonic::Status::already_exists("taken")),
+                true,
+                false,
+            ),
+            (Ended::from(busy.clone()), false, false),
+            (Ended::not_enrolled(busy), false, false),
+            (Ended::NotEnrolled, false, true),
+            (Ended::NoJoinToken, true, false),
+            (Ended::Silent, false, false),
+        ];
+        for (ended, needs_somebody, asks_to_enrol) in cases {
+            assert_eq!(ended.needs_somebody(), needs_somebody, "{ended}");
+            assert_eq!(ended.asks_to_enrol(), asks_to_enrol, "{ended}");
+        }
+    }
+}
