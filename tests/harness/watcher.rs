@@ -2,7 +2,7 @@
 //! every step, and remembers what it saw. Many of them cost less than one that serves.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
 use bridge_proto::fleet::v1::watch_service_client::WatchServiceClient;
 use bridge_proto::fleet::v1::{
-    Ack, Capability, Delta, Resource, ResourceKind, StoreVersion, Subscribe, WatchRequest, WatchResponse,
+    Ack, Capability, Delta, Nack, Refusal, Resource, ResourceKind, StoreVersion, Subscribe, WatchRequest,
+    WatchResponse,
 };
 use prost::Message;
 use rand::RngExt;
@@ -26,6 +27,8 @@ use crate::wait;
 
 const SCHEMA: u32 = 1;
 const QUEUE: usize = 64;
+/// What it says when it refuses.
+pub const REFUSAL: &str = "this build cannot use it";
 /// Sooner than a node that serves would, so that nobody waits for it: each time a random part.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
@@ -33,7 +36,7 @@ type Hash = [u8; 32];
 type Name = (i32, String);
 
 /// What it holds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Held {
     version: StoreVersion,
     resources: HashMap<Name, Hash>,
@@ -74,6 +77,7 @@ struct Follower {
     bearer: Bearer,
     held: Arc<Mutex<Option<Held>>>,
     seen: Arc<Mutex<Seen>>,
+    refuses: Arc<AtomicBool>,
     gauge: Arc<Gauge>,
 }
 
@@ -88,6 +92,7 @@ impl Watcher {
             bearer: Bearer::parse(token)?,
             held: Arc::default(),
             seen: Arc::default(),
+            refuses: Arc::default(),
             gauge: Arc::clone(gauge),
         };
         let following = tokio::spawn(follower.clone().follow());
@@ -96,6 +101,11 @@ impl Watcher {
 
     pub fn name(&self) -> &str {
         &self.follower.name
+    }
+
+    /// Whether it refuses from here on whatever comes.
+    pub fn set_refusing(&self, is_refusing: bool) {
+        self.follower.refuses.store(is_refusing, Ordering::SeqCst);
     }
 
     pub fn seen(&self) -> Seen {
@@ -211,19 +221,44 @@ impl Follower {
                     seen.deltas += 1;
                     seen.delta_bytes += size;
                     drop(seen);
-                    let held = lock(&self.held).take();
+                    let held = if self.is_refusing() {
+                        lock(&self.held).clone()
+                    } else {
+                        lock(&self.held).take()
+                    };
                     held.context("a delta to who holds nothing")?.after(delta)?
                 }
                 _ => continue,
             };
-            let version = held.version.clone();
-            self.take(held)?;
-            let ack = Up::Ack(Ack {
-                version: Some(version),
-            });
-            up.send(WatchRequest { message: Some(ack) }).await.ok();
+            let answer = self.answer(held)?;
+            up.send(WatchRequest {
+                message: Some(answer),
+            })
+            .await
+            .ok();
         }
         Ok(())
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.refuses.load(Ordering::SeqCst)
+    }
+
+    fn answer(&self, held: Held) -> Result<Up> {
+        let version = Some(held.version.clone());
+        // What was taken out of its place has to go back there.
+        if self.is_refusing() && lock(&self.held).is_some() {
+            let refusal = Refusal {
+                resource: None,
+                reason: REFUSAL.to_owned(),
+            };
+            return Ok(Up::Nack(Nack {
+                version,
+                refusals: vec![refusal],
+            }));
+        }
+        self.take(held)?;
+        Ok(Up::Ack(Ack { version }))
     }
 
     fn take(&self, held: Held) -> Result<()> {

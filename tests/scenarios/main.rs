@@ -36,6 +36,7 @@ mod proxies;
 mod replicas;
 mod resilience;
 mod restart;
+mod rollout;
 mod second_try;
 mod secrets;
 mod streaming;
