@@ -4,7 +4,8 @@
 //! next is decided when there is room for it, so that a node which does not read
 //! holds up nobody, and costs two snapshots at most.
 
-use std::collections::BTreeSet;
+mod subscribe;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use bridge_proto::fleet::v1::watch_request::Message as Up;
 use bridge_proto::fleet::v1::watch_response::Message as Down;
 use futures_util::future::OptionFuture;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::subscribe::Takes;
 use crate::explain::Explains;
 use crate::grpc::interceptor;
 use crate::probe::Probes;
@@ -28,18 +30,15 @@ use crate::roster::{Denied, Roster};
 use crate::shares::{Seat, Shares};
 use crate::snapshot::delivery::{Delivery, Report};
 use crate::snapshot::feed::Feed;
-use crate::snapshot::hub;
 use crate::snapshot::index::Track;
 use crate::snapshot::ledger::Target;
-use crate::snapshot::nodes::{End, Facts, Identity, Membership, Nodes, Refused, short};
+use crate::snapshot::nodes::{End, Identity, Membership, Nodes, Refused, short};
 use crate::snapshot::point::Point;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// The contract's interval.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a new stream may stay silent.
-const SUBSCRIBE_WAIT: Duration = Duration::from_secs(10);
 /// Snapshots that are sent at the same time.
 const FULL_SENDS_MAX: usize = 4;
 /// A node that reads nothing for this long no longer holds up the next one.
@@ -119,20 +118,20 @@ async fn serve(
     mut inbound: Streaming<fleet::WatchRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
-    let mut subscribe = subscribed(&mut inbound).await?;
-    let id = parts.roster.name(&identity, &subscribe.node_id).await;
+    let mut subscribed = subscribe::first(&mut inbound).await?;
+    let id = parts.roster.name(&identity, &subscribed.node_id).await;
     let id = id.map_err(interceptor::denied)?;
-    subscribe.node_id = id.to_string();
-    let held = held(&subscribe, &parts.feed.newest());
+    subscribed.node_id = id.to_string();
+    let held = subscribe::held(&subscribed, &parts.feed.newest());
     if let Some(held) = &held {
-        reach_back(&parts, held.revision()).await;
+        subscribe::reach_back(&parts.store, &parts.feed, held.revision()).await;
     }
-    let facts = facts(&subscribe, remote, identity);
+    let facts = subscribe::facts(&subscribed, remote, identity);
     let takes = Takes::of(&facts);
-    let seat = parts.shares.join(&subscribe.node_id, &subscribe.boot_id);
+    let seat = parts.shares.join(&subscribed.node_id, &subscribed.boot_id);
     tracing::info!(
-        node.id = %id, build = subscribe.build, boot.id = subscribe.boot_id,
-        address = subscribe.public_address, held.revision = held.map(|held| held.revision()),
+        node.id = %id, build = subscribed.build, boot.id = subscribed.boot_id,
+        address = subscribed.public_address, held.revision = held.map(|held| held.revision()),
         "data plane connected"
     );
     let session = Session {
@@ -156,84 +155,12 @@ async fn serve(
     session.run(inbound, outbound).await
 }
 
-/// What a node says that it holds, if it is a version of ours. Whether the hash fits
-/// shows once something is added to it; for the newest version it shows at once.
-fn held(subscribe: &fleet::Subscribe, newest: &Point) -> Option<Point> {
-    let held = Point::from_proto(subscribe.held.as_ref(), &subscribe.held_state_hash)?;
-    (held.is_of(&newest.store) && held.revision() <= newest.revision()).then_some(held)
-}
-
-/// Finds out what changed before this process began.
-async fn reach_back(parts: &StreamParts, revision: u64) {
-    if parts.feed.reaches(revision) {
-        return;
-    }
-    match parts.store.changes_since(revision).await {
-        Ok(Some(changes)) => {
-            let keys: BTreeSet<_> = changes
-                .resources
-                .iter()
-                .filter_map(|change| hub::key_of(change.kind, &change.id))
-                .collect();
-            parts.feed.reach_back(revision, keys);
-        }
-        // Then the node gets the whole.
-        Ok(None) => {}
-        Err(error) => tracing::warn!(error = %error, "the change log cannot be read"),
-    }
-}
-
-fn facts(subscribe: &fleet::Subscribe, remote: Option<SocketAddr>, identity: Identity) -> Facts {
-    Facts {
-        build: short(subscribe.build.clone()),
-        public_address: short(subscribe.public_address.clone()),
-        remote_address: remote,
-        schema_max: subscribe.schema_max,
-        capabilities: subscribe.capabilities().collect(),
-        identity,
-    }
-}
-
-async fn subscribed(inbound: &mut Streaming<fleet::WatchRequest>) -> Result<fleet::Subscribe, Status> {
-    let first = timeout(SUBSCRIBE_WAIT, inbound.message())
-        .await
-        .map_err(|_| Status::deadline_exceeded("the first message did not come in time"))??;
-    match first.and_then(|request| request.message) {
-        Some(Up::Subscribe(subscribe)) => Ok(subscribe),
-        Some(
-            Up::Ack(_) | Up::Nack(_) | Up::Status(_) | Up::ProbeResult(_) | Up::Resync(_) | Up::Explained(_),
-        )
-        | None => Err(Status::invalid_argument("the first message must be subscribe")),
-    }
-}
-
 struct Session {
     parts: StreamParts,
     changed: watch::Receiver<()>,
     member: Membership,
     seat: Seat,
     sending: Sending,
-}
-
-/// In which form a node takes the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Changes,
-    WholeOnly,
-    /// It could not read it.
-    Nothing,
-}
-
-impl Takes {
-    fn of(facts: &Facts) -> Self {
-        if !facts.is_compatible() {
-            Self::Nothing
-        } else if facts.can(fleet::Capability::Delta) {
-            Self::Changes
-        } else {
-            Self::WholeOnly
-        }
-    }
 }
 
 /// What goes down next.

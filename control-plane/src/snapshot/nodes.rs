@@ -7,11 +7,13 @@
 //! remembered for the admin, within a limit.
 
 mod away;
+mod membership;
 mod record;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bridge_proto::fleet::v1 as fleet;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,27 +21,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::Target;
 use super::point::Point;
 use crate::domain::node::Refusal;
 use crate::store::NodeSeen;
 
 pub(crate) use crate::domain::node::NodeId;
 pub(crate) use away::{Away, Elsewhere, Shown};
+pub(crate) use membership::Membership;
 pub(crate) use record::{Answer, Facts, Identity, Progress, Record, Refused, SCHEMA, short};
 
 /// Questions and asks that may wait for one node.
 const ASK_QUEUE: usize = 32;
-/// Nodes that are gone and still remembered.
-const GONE_MAX: usize = 1_000;
-
-/// What became of a revision at the nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Acks {
-    pub(crate) acknowledged: Vec<NodeId>,
-    /// Has not answered, has refused, or went away before it answered.
-    pub(crate) pending: Vec<NodeId>,
-}
 
 /// The registry; clones share it.
 #[derive(Clone)]
@@ -124,15 +116,6 @@ pub(crate) enum Lacking {
     Revision,
 }
 
-/// A connected node's place in the registry.
-pub(crate) struct Membership {
-    nodes: Nodes,
-    id: NodeId,
-    pub(crate) ending: Arc<Ending>,
-    /// What the node is asked.
-    pub(crate) asks: mpsc::Receiver<Ask>,
-}
-
 // === impl Nodes ===
 
 impl Nodes {
@@ -214,38 +197,6 @@ impl Nodes {
         seen.collect()
     }
 
-    /// Waits until every node has acknowledged or refused the revision: those that
-    /// are connected now, even if they go away meanwhile, and those that come.
-    pub(crate) async fn wait_acked(&self, revision: u64, timeout: Duration) -> Acks {
-        let deadline = Instant::now() + timeout;
-        let mut changed = self.changes();
-        let mut expected = BTreeSet::new();
-        loop {
-            changed.borrow_and_update();
-            let (acks, is_settled) = self.judge(&mut expected, revision);
-            if is_settled || timeout_at(deadline, changed.changed()).await.is_err() {
-                return acks;
-            }
-        }
-    }
-
-    /// The newest revision that each node has acknowledged with nothing held back, wherever
-    /// it is connected.
-    pub(crate) fn acked(&self) -> Vec<u64> {
-        let (nodes, elsewhere) = (self.lock(), self.elsewhere());
-        let connected = nodes.iter().filter(|(_, node)| node.link.is_some());
-        let here = connected.map(|(id, node)| (id, node.record.progress.complete_to));
-        let there = elsewhere
-            .iter()
-            .flat_map(|(id, places)| places.iter().map(move |away| (id, away.acked)));
-        let mut newest: BTreeMap<&NodeId, Option<u64>> = BTreeMap::new();
-        for (id, acked) in here.chain(there) {
-            let known = newest.entry(id).or_default();
-            *known = (*known).max(acked);
-        }
-        newest.into_values().flatten().collect()
-    }
-
     /// Waits for a node that can be asked and holds the revision.
     pub(crate) async fn wait_able(
         &self,
@@ -288,33 +239,6 @@ impl Nodes {
             return Err(Lacking::Revision);
         }
         Ok((id.clone(), link.asks.clone()))
-    }
-
-    fn judge(&self, expected: &mut BTreeSet<NodeId>, revision: u64) -> (Acks, bool) {
-        let nodes = self.lock();
-        // Who serves nothing, and is told nothing, has nothing to lose by it.
-        let connected = nodes
-            .iter()
-            .filter(|(_, node)| node.link.is_some() && !node.record.holds_nothing_for_good());
-        let elsewhere = self.elsewhere();
-        expected.extend(connected.map(|(id, _)| id).chain(elsewhere.keys()).cloned());
-        let mut acks = Acks::default();
-        let mut is_settled = true;
-        for id in expected.iter() {
-            let node = nodes.get(id).filter(|node| node.link.is_some());
-            let progress = node.map(|node| &node.record.progress);
-            if progress.is_some_and(|progress| progress.has_acked(revision))
-                || away::has_acked(&elsewhere, id, revision)
-            {
-                acks.acknowledged.push(id.clone());
-            } else {
-                acks.pending.push(id.clone());
-                is_settled &= node.is_some_and(|node| !node.record.facts.is_compatible())
-                    || progress.is_some_and(|progress| progress.has_refused(revision))
-                    || away::has_refused(&elsewhere, id, revision);
-            }
-        }
-        (acks, is_settled)
     }
 
     /// Who might get a risky change first: preferably one that holds what the others do,
@@ -426,76 +350,6 @@ pub(crate) enum CannotForget {
     Connected,
 }
 
-// === impl Membership ===
-
-impl Membership {
-    pub(crate) fn id(&self) -> &NodeId {
-        &self.id
-    }
-
-    pub(crate) fn sent(&self, revision: u64) {
-        self.update(|record| record.progress.sent = Some(revision));
-    }
-
-    pub(crate) fn acked(&self, target: Target) {
-        self.update(|record| record.progress.acknowledge(target));
-    }
-
-    pub(crate) fn refused(&self, point: Point, refusals: Vec<Refused>) {
-        self.update(|record| record.progress.refused = Some((point, refusals)));
-    }
-
-    pub(crate) fn reported(&self, status: fleet::NodeStatus) {
-        self.update(|record| record.report(status));
-    }
-
-    /// A replaced stream has no node any more that it could change.
-    fn update(&self, change: impl FnOnce(&mut Record)) {
-        {
-            let mut nodes = self.nodes.lock();
-            let Some(node) = self.own(&mut nodes) else {
-                return;
-            };
-            change(&mut node.record);
-            node.record.last_seen_at = SystemTime::now();
-        }
-        self.nodes.tell();
-    }
-
-    fn own<'a>(&self, nodes: &'a mut BTreeMap<NodeId, Node>) -> Option<&'a mut Node> {
-        nodes.get_mut(&self.id).filter(|node| {
-            let link = node.link.as_ref();
-            link.is_some_and(|link| Arc::ptr_eq(&link.ending, &self.ending))
-        })
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        {
-            let mut nodes = self.nodes.lock();
-            match self.own(&mut nodes) {
-                Some(node) => node.link = None,
-                None => return,
-            }
-            forget_oldest(&mut nodes);
-        }
-        self.nodes.tell();
-    }
-}
-
-/// Keeps those that are gone within their limit.
-fn forget_oldest(nodes: &mut BTreeMap<NodeId, Node>) {
-    let gone = || nodes.iter().filter(|(_, node)| node.link.is_none());
-    if gone().count() <= GONE_MAX {
-        return;
-    }
-    let oldest = gone().min_by_key(|(_, node)| node.record.last_seen_at);
-    if let Some(id) = oldest.map(|(id, _)| id.clone()) {
-        nodes.remove(&id);
-    }
-}
-
 #[cfg(test)]
 impl Nodes {
     /// A node of a test: it can probe or nothing.
@@ -513,7 +367,7 @@ impl Nodes {
 }
 
 #[cfg(test)]
-impl Target {
+impl super::ledger::Target {
     pub(crate) fn test(revision: u64) -> Self {
         Self {
             point: Point::test(revision),

@@ -11,7 +11,7 @@ use super::{
     head::Head,
     history,
     idempotency::{self, Sweep},
-    record::{self, Persist, session_key},
+    record::{self, Persist},
     rows::Rows,
     usage::{self, Outdated},
     write_set::{WriteSet, Writes},
@@ -19,15 +19,10 @@ use super::{
 use crate::domain::{
     api_key::{ApiKey, is_revocation},
     health::Check,
-    model::{self, ModelRule, RuleId},
-    provider::{Provider, ProviderName},
-    session::Session,
+    model::ModelRule,
+    provider::Provider,
     usage::Report,
-    user::{User, UserId},
 };
-
-/// Rules that a refusal names; more would only make it longer.
-const RULES_NAMED_MAX: usize = 20;
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -124,7 +119,7 @@ pub(super) struct Planner<'a> {
     based_on: u64,
     pub(super) revision: u64,
     log: Vec<LoggedChange>,
-    removed_admin: bool,
+    pub(super) removed_admin: bool,
 }
 
 impl Planner<'_> {
@@ -202,7 +197,7 @@ impl Planner<'_> {
         });
     }
 
-    fn get<T: Persist>(&self, key: &[u8]) -> Result<Option<Stored<T>>, CommitError> {
+    pub(super) fn get<T: Persist>(&self, key: &[u8]) -> Result<Option<Stored<T>>, CommitError> {
         let bytes = self.writes.get(T::FAMILY, key)?;
         Ok(bytes.map(|bytes| record::decode(&bytes)).transpose()?)
     }
@@ -235,169 +230,6 @@ impl Planner<'_> {
         let old = check_expected(self.get::<T>(key)?, kind, id, expect)?;
         self.writes.delete(T::FAMILY, key);
         Ok(old)
-    }
-
-    fn put_user(&mut self, user: &User, expect: Expect) -> Result<(), CommitError> {
-        let email = user.spec.email.as_str();
-        let holder = self.writes.get(Family::UsersByEmail, email.as_bytes())?;
-        if holder.is_some_and(|holder| holder != user.id.as_bytes()) {
-            return Err(CommitError::Exists {
-                kind: Kind::User,
-                id: email.to_owned(),
-            });
-        }
-        let old = self.put(Kind::User, &user.id.to_string(), user, expect)?;
-        if let Some(old) = &old {
-            self.writes
-                .delete(Family::UsersByEmail, old.spec.email.as_str().as_bytes());
-            self.removed_admin |= old.spec.is_enabled_admin() && !user.spec.is_enabled_admin();
-        }
-        self.writes.put(
-            Family::UsersByEmail,
-            email.as_bytes(),
-            user.id.as_bytes().to_vec(),
-        )?;
-        self.note(Kind::User, user.id.to_string(), false);
-        Ok(())
-    }
-
-    fn delete_user(&mut self, id: &UserId, expect: Expect) -> Result<(), CommitError> {
-        if self.owns_api_keys(id)? {
-            return Err(CommitError::OwnsApiKeys { id: id.to_string() });
-        }
-        if let Some(old) = self.delete::<User>(Kind::User, &id.to_string(), id.as_bytes(), expect)? {
-            self.writes
-                .delete(Family::UsersByEmail, old.spec.email.as_str().as_bytes());
-            self.removed_admin |= old.spec.is_enabled_admin();
-        }
-        let sessions = self.writes.scan_prefix(Family::Sessions, id.as_bytes())?;
-        sessions
-            .keys()
-            .for_each(|key| self.writes.delete(Family::Sessions, key));
-        self.writes.delete(Family::LastLogins, id.as_bytes());
-        self.delete_service_tokens_of(id)?;
-        self.note(Kind::User, id.to_string(), false);
-        Ok(())
-    }
-
-    fn owns_api_keys(&self, id: &UserId) -> Result<bool, CommitError> {
-        for row in self.writes.scan_prefix(Family::ApiKeys, b"")?.values() {
-            if record::decode::<ApiKey>(row)?.value.spec.owner == *id {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn put_api_key(&mut self, key: &ApiKey, expect: Expect) -> Result<(), CommitError> {
-        let owner = key.spec.owner;
-        if self.writes.get(Family::Users, owner.as_bytes())?.is_none() {
-            return Err(CommitError::NotFound {
-                kind: Kind::User,
-                id: owner.to_string(),
-            });
-        }
-        let old = self.put(Kind::ApiKey, key.id.as_str(), key, expect)?;
-        let urgent = old.is_some_and(|old| is_revocation(&old, Some(key)));
-        self.note(Kind::ApiKey, key.id.to_string(), urgent);
-        Ok(())
-    }
-
-    fn model_rules(&self) -> Result<Vec<ModelRule>, CommitError> {
-        let rows = self.writes.scan_prefix(Family::ModelRules, b"")?;
-        let rules = rows
-            .values()
-            .map(|row| Ok(record::decode::<ModelRule>(row)?.value));
-        let mut rules: Vec<_> = rules.collect::<Result<_, CommitError>>()?;
-        rules.sort_by(|a, b| (a.position, &a.id).cmp(&(b.position, &b.id)));
-        Ok(rules)
-    }
-
-    fn check_provider_is_there(&self, rule: &ModelRule) -> Result<(), CommitError> {
-        let Some(provider) = rule.provider() else {
-            return Ok(());
-        };
-        match self.writes.get(Family::Providers, provider.as_str().as_bytes())? {
-            Some(_) => Ok(()),
-            None => Err(CommitError::NotFound {
-                kind: Kind::Provider,
-                id: provider.to_string(),
-            }),
-        }
-    }
-
-    fn check_no_rule_leads_to(&self, provider: &ProviderName) -> Result<(), CommitError> {
-        let mut rules = self.model_rules()?;
-        rules.retain(|rule| rule.provider() == Some(provider));
-        if rules.is_empty() {
-            return Ok(());
-        }
-        let named = rules.iter().take(RULES_NAMED_MAX);
-        Err(CommitError::RulesLeadTo {
-            provider: provider.to_string(),
-            rules: named
-                .map(|rule| format!("{} ({})", rule.pattern.as_str(), rule.id))
-                .collect(),
-        })
-    }
-
-    fn place_model_rule(&mut self, id: &RuleId, index: usize) -> Result<(), CommitError> {
-        let mut rules = self.model_rules()?;
-        let at = rules.iter().position(|rule| rule.id == *id);
-        let Some(at) = at else {
-            return Err(CommitError::NotFound {
-                kind: Kind::ModelRule,
-                id: id.to_string(),
-            });
-        };
-        let rule = rules.remove(at);
-        for moved in model::place(rules, rule, index) {
-            self.put(Kind::ModelRule, moved.id.as_str(), &moved, Expect::Present)?;
-            self.note(Kind::ModelRule, moved.id.to_string(), false);
-        }
-        Ok(())
-    }
-
-    fn session(&mut self, change: &SessionChange) -> Result<(), CommitError> {
-        match change {
-            SessionChange::Put(session) => {
-                let key = session.key();
-                let next = self
-                    .get::<Session>(&key)?
-                    .map_or(0, |old| old.value.generation.saturating_add(1));
-                let user_is_there = self
-                    .writes
-                    .get(Family::Users, session.user_id.as_bytes())?
-                    .is_some();
-                if session.generation != next || !user_is_there {
-                    return Err(CommitError::SessionConflict);
-                }
-                self.writes
-                    .put(Family::Sessions, &key, record::encode(session, self.revision)?)
-            }
-            SessionChange::Delete(user_id, id) => {
-                self.writes.delete(Family::Sessions, &session_key(user_id, id));
-                Ok(())
-            }
-            SessionChange::RecordTokenUse(id, at) => self.record_token_use(id, *at),
-            SessionChange::RecordLogin(user_id, at) => {
-                let row = record::encode_time(Family::LastLogins, *at, self.revision)?;
-                self.writes.put(Family::LastLogins, user_id.as_bytes(), row)
-            }
-        }
-    }
-
-    /// Somebody must always be able to let others in.
-    fn check_admins(&self) -> Result<(), CommitError> {
-        if !self.removed_admin {
-            return Ok(());
-        }
-        for row in self.writes.scan_prefix(Family::Users, b"")?.values() {
-            if record::decode::<User>(row)?.value.spec.is_enabled_admin() {
-                return Ok(());
-            }
-        }
-        Err(CommitError::LastAdmin)
     }
 }
 

@@ -1,4 +1,10 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::membership::GONE_MAX;
+use super::waiting::Acks;
 use super::*;
+use crate::snapshot::ledger::Target;
 use crate::store::ControlPlaneId;
 
 const LONG: Duration = Duration::from_secs(3600);
