@@ -95,3 +95,33 @@ async fn what_a_change_makes_untrue_is_forgotten_with_it() {
         .unwrap();
     assert_eq!(kept(&store).await, []);
 }
+
+#[tokio::test]
+async fn another_master_key_makes_no_check_untrue_and_other_secrets_do() {
+    let home = Home::new();
+    let store = home.open();
+    let sealed = |wrapped_by: u8, secret: u8| provider::SealedSecrets {
+        master_key_id: format!("key-{wrapped_by}"),
+        wrapped_key: vec![wrapped_by; 72],
+        fields: vec![provider::SealedField {
+            field: "api_key".into(),
+            sealed: vec![secret; 40],
+        }],
+    };
+    let with = |wrapped_by, secret| {
+        let mut provider = provider("a", "m");
+        provider.credentials.sealed = Some(sealed(wrapped_by, secret));
+        provider
+    };
+    let put = |provider| vec![Change::PutProvider(provider, Expect::Any)];
+    let revision = commit(&store, put(with(1, 1))).await.unwrap().revision;
+    store
+        .keep_checks(vec![(check("a", "m"), revision)])
+        .await
+        .unwrap();
+    commit(&store, put(with(2, 1))).await.unwrap();
+    assert_eq!(kept(&store).await, [check("a", "m")]);
+    commit(&store, put(with(2, 2))).await.unwrap();
+    assert_eq!(kept(&store).await, []);
+    store.close().await;
+}
