@@ -75,6 +75,19 @@ test('a breaker is held open on every data plane, and let go', async () => {
   await bed.close();
 });
 
+test('a data plane that may be in other hands is revoked, and what is left to do is said', async () => {
+  const bed = await opened('#/fleet');
+  await state(bed, 'edge-2').filter({ hasText: 'Up to date' }).waitFor();
+  await chooseFor(bed, 'edge-2', 'revoke');
+  await bed.test('confirm').click();
+  await bed.test('left-to-do').waitFor();
+  assert.match(await bed.test('left-to-do').innerText(), /change the node token/);
+  await holds(bed, 'what is left to do after a revocation');
+  await bed.test('done').click();
+  await state(bed, 'edge-2').filter({ hasText: 'Revoked' }).waitFor();
+  await bed.close();
+});
+
 test('a refused configuration is shown at its node, with what was refused and why', async () => {
   const refuser = await startRefuser(plane, { name: 'old-build', resource: { kind: PROVIDER_KIND, id: 'qwen' }, reason: REASON });
   const bed = await opened('#/fleet');

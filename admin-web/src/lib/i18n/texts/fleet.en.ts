@@ -36,6 +36,7 @@ export const en = {
     revokeTitle: 'Revoke the data plane?',
     revokeAbout: (node: string) => `The credential of ${node} is refused from now on and its stream ends. For one that may be in other hands.`,
     revoked: 'The data plane is revoked.',
+    changeToken: 'It used the token that all data planes share, and could come back under another name: change the node token.',
     rotate: 'It has seen the secrets of these providers. Change them:',
     forget: 'Forget',
     forgetTitle: 'Forget the data plane?',

@@ -38,6 +38,7 @@ export const zh: typeof en = {
     revokeTitle: '吊销此数据平面？',
     revokeAbout: (node) => `${node} 的凭据从现在起被拒绝，其连接会结束。适用于可能已落入他人之手的节点。`,
     revoked: '数据平面已吊销。',
+    changeToken: '它使用了所有数据平面共用的令牌，可能换个名称再次连接：请更换节点令牌。',
     rotate: '它见过以下服务商的机密，请更换：',
     forget: '移除',
     forgetTitle: '移除此数据平面？',

@@ -53,6 +53,7 @@ export const en = {
     revoke: 'Revoke',
     revokeTitle: 'Revoke the key?',
     revokeAbout: (name: string) => `“${name}” ends on every data plane. You see here when each has confirmed it.`,
+    untold: 'What runs at these may go on to its own end:',
     terminate: 'Also end what is running with it',
     revoking: 'Waiting for the data planes…',
     revokedAll: (count: number) => (count === 0 ? 'No data plane is connected; each refuses the key as soon as it connects.' : count === 1 ? 'The data plane has confirmed it. The key is dead.' : `All ${count} data planes have confirmed it. The key is dead.`),

@@ -55,6 +55,7 @@ export const zh: typeof en = {
     revoke: '吊销',
     revokeTitle: '吊销此密钥？',
     revokeAbout: (name) => `“${name}”将在所有数据平面上失效。此处会显示每个数据平面的确认情况。`,
+    untold: '以下数据平面上正在进行的请求可能会继续到自然结束：',
     terminate: '同时终止正在使用它的请求',
     revoking: '正在等待数据平面确认…',
     revokedAll: (count) => (count === 0 ? '没有已连接的数据平面；它们连接后会立即拒绝此密钥。' : `全部 ${count} 个数据平面已确认，密钥已失效。`),
