@@ -7,6 +7,7 @@
 //! was cut off is asked for again by its idempotency key, and is there once.
 
 mod look;
+mod write;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,15 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Polls `probe` until it yields a value; fails with `what` when the deadline passes.
-pub async fn until<T, F>(what: &str, mut probe: impl FnMut() -> F) -> Result<T>
+pub async fn until<T, F>(what: &str, probe: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    until_within(DEADLINE, what, probe).await
+}
+
+/// The same with another deadline.
+pub async fn until_within<T, F>(deadline: Duration, what: &str, mut probe: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Option<T>>,
 {
@@ -20,8 +28,8 @@ where
         if let Some(value) = probe().await {
             return Ok(value);
         }
-        if started.elapsed() > DEADLINE {
-            bail!("waited {DEADLINE:?} in vain: {what}");
+        if started.elapsed() > deadline {
+            bail!("waited {deadline:?} in vain: {what}");
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }

@@ -29,6 +29,8 @@ const SCHEMA: u32 = 1;
 const QUEUE: usize = 64;
 /// What it says when it refuses.
 pub const REFUSAL: &str = "this build cannot use it";
+/// For snapshots of many keys that an unoptimised build checks many times.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Sooner than a node that serves would, so that nobody waits for it: each time a random part.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
@@ -126,7 +128,7 @@ impl Watcher {
     /// Waits until it holds this revision, or a later one.
     pub async fn wait_for(&self, revision: u64) -> Result<()> {
         let what = format!("{} to hold revision {revision}", self.follower.name);
-        wait::until(&what, || async {
+        wait::until_within(PATIENCE, &what, || async {
             (lock(&self.follower.seen).version.1 >= revision).then_some(())
         })
         .await
