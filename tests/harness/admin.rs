@@ -8,6 +8,7 @@ use bridge_proto::admin::v1::config_service_client::ConfigServiceClient;
 use bridge_proto::admin::v1::fleet_service_client::FleetServiceClient;
 use bridge_proto::admin::v1::health_service_client::HealthServiceClient;
 use bridge_proto::admin::v1::model_service_client::ModelServiceClient;
+use bridge_proto::admin::v1::playground_service_client::PlaygroundServiceClient;
 use bridge_proto::admin::v1::provider_service_client::ProviderServiceClient;
 use bridge_proto::admin::v1::routing_service_client::RoutingServiceClient;
 use bridge_proto::admin::v1::service_token_service_client::ServiceTokenServiceClient;
@@ -112,6 +113,10 @@ impl Admin {
 
     pub fn service_tokens(&self) -> ServiceTokenServiceClient<Authorized> {
         ServiceTokenServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn playground(&self) -> PlaygroundServiceClient<Authorized> {
+        PlaygroundServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn fleet(&self) -> FleetServiceClient<Authorized> {

@@ -10,10 +10,11 @@ use anyhow::{Context, Result, ensure};
 use bridge_proto::admin::v1::{
     ApplyRequest, ChangePasswordRequest, CreateApiKeyRequest, CreateJoinTokenRequest, CreateProviderRequest,
     CreateServiceTokenRequest, CreateUserRequest, LoginRequest, PlanRequest, ProviderSecrets, RefreshRequest,
-    ResetPasswordRequest, RevokeApiKeyRequest, Role, RotateApiKeyRequest, TestProviderRequest,
-    UpdateProviderRequest,
+    ResetPasswordRequest, RevokeApiKeyRequest, Role, RotateApiKeyRequest, SendMessageRequest,
+    TestProviderRequest, UpdateProviderRequest,
 };
 use bridge_tests::admin::{self, Admin};
+use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::canary::Canaries;
 use bridge_tests::faultd::{Faultd, Script};
@@ -200,6 +201,18 @@ async fn use_secrets(
             format!("{:?}", admin.providers().test_provider(test).await),
         );
     }
+    let message = SendMessageRequest {
+        target_id: "node-0".to_owned(),
+        key: rotated.clone(),
+        body: ask(MODEL, PROMPT).to_string(),
+    };
+    // What comes back is for that person.
+    let mut answer = admin.playground().send_message(message).await?.into_inner();
+    let mut parts = 0;
+    while answer.message().await?.is_some() {
+        parts += 1;
+    }
+    ensure!(parts > 1, "a head and a body");
     Ok(rotated)
 }
 

@@ -63,7 +63,7 @@ impl Decoder for Raw {
 fn secret_for(field: &str) -> Option<String> {
     match field {
         "password" | "current_password" | "new_password" => Some(WRONG_PASSWORD.to_owned()),
-        "refresh_token" | "join_token" => Some(WRONG_TOKEN.to_owned()),
+        "refresh_token" | "join_token" | "key" => Some(WRONG_TOKEN.to_owned()),
         "api_key" | "custom_headers" => Some(NEXT_PROVIDER_KEY.to_owned()),
         "file" => Some(file_of_providers("refused", "not a URL", NEXT_PROVIDER_KEY)),
         "body" => Some(PROMPT.to_owned()),
