@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use bridge_tests::process::binary;
 
 /// Read from the environment only: a flag would show in the list of processes.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "ADMIN_TOKEN",
     "DATABASE_URL",
     "NEW_MASTER_KEY",
     "ADMIN_PASSWORD",
+    "JOIN_TOKEN",
     "JWT_SECRET_KEY",
     "MASTER_KEY",
     "NODE_TOKEN",
