@@ -241,8 +241,8 @@ impl Listeners<'_> {
 
 /// Bound before anything else, so that a taken port changes nothing.
 pub(crate) struct Sockets {
-    admin: TcpListener,
-    fleet: TcpListener,
+    pub(crate) admin: TcpListener,
+    pub(crate) fleet: TcpListener,
     ops: TcpListener,
 }
 
