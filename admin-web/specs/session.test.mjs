@@ -1,7 +1,7 @@
 // Signing in, out, and what happens to a page whose session ends.
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { chooseFor, holds, openPage, openSignedIn, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { chooseFor, holds, openPage, openSignedIn, patiently, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
 
 const PASSWORDS = ['the first long password', 'the second long password', 'the third long password'];
 
@@ -37,7 +37,7 @@ test('a person signs in for the first time, and a session that ends leaves the h
   await first.test('current-password').fill(PASSWORDS[0]);
   await first.test('new-password').fill(PASSWORDS[1]);
   await first.test('new-password-again').fill(PASSWORDS[1]);
-  await first.test('set-password').click();
+  await patiently(first, 'set-password', first.page.getByText('Your password is changed'));
   await first.test('create-key').click();
   await first.test('name').fill('half-filled');
 
@@ -47,16 +47,14 @@ test('a person signs in for the first time, and a session that ends leaves the h
   await second.test('current-password').fill(PASSWORDS[1]);
   await second.test('new-password').fill(PASSWORDS[2]);
   await second.test('new-password-again').fill(PASSWORDS[2]);
-  await second.test('set-password').click();
-  await toast(second, 'Your password is changed');
+  await patiently(second, 'set-password', second.page.getByText('Your password is changed'));
 
   await first.test('submit').click();
   await first.page.getByText('Your session has ended').waitFor();
   await holds(first, 'the dialog of an ended session');
   await first.test('password').fill(PASSWORDS[2]);
-  await first.test('sign-in').click();
   // The call that was refused goes on: the key is made without another click.
-  await first.test('secret').waitFor();
+  await patiently(first, 'sign-in', first.test('secret'));
   await first.test('secret-done').click();
   await first.page.locator('tbody tr', { hasText: 'half-filled' }).waitFor();
   assert.equal(await first.page.locator('nav a[href="#/users"]').count(), 0, 'a user is offered what is theirs');

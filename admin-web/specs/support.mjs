@@ -70,6 +70,22 @@ export async function signIn(bed, { email = ADMIN_EMAIL, password = ADMIN_PASSWO
   }
 }
 
+/** Presses a button that tries a password, until that is done; it may be told to wait, as a sign-in may. */
+export async function patiently(bed, button, done) {
+  const refusal = bed.page.getByText(/try again in \d+ s/).first();
+  const outcome = refusal.or(done).first();
+  const deadline = Date.now() + SIGN_IN_PATIENCE_MS;
+  for (;;) {
+    await bed.test(button).click();
+    await outcome.waitFor();
+    const [, seconds] = /try again in (\d+) s/.exec(await outcome.innerText()) ?? [];
+    if (seconds === undefined) return;
+    assert.ok(Date.now() < deadline, 'a try within the window of the sign-in limit');
+    await bed.page.waitForTimeout(Number(seconds) * 1000);
+    await refusal.waitFor({ state: 'hidden' });
+  }
+}
+
 /** At the page that was asked for. The page of the sign-in has a heading too. */
 export async function openSignedIn(options) {
   const bed = await openPage(options);
