@@ -84,12 +84,11 @@ impl Store {
         self.get(id.as_bytes()).await
     }
 
-    /// Who has none of that e-mail finds out no sooner: another user is read in its place.
     pub async fn user_by_email(&self, email: &crate::domain::Email) -> Result<Option<Stored<User>>, Error> {
         let email = email.as_str().as_bytes().to_vec();
         self.blocking(move |rows| match rows.get(Family::UsersByEmail, &email)? {
             Some(id) => get(rows, &id),
-            None => first::<User>(rows).map(|_| None),
+            None => Ok(None),
         })
         .await
     }
@@ -279,11 +278,6 @@ impl Store {
 pub(super) fn get<T: Persist>(rows: &dyn Rows, key: &[u8]) -> Result<Option<Stored<T>>, Error> {
     let row = rows.get(T::FAMILY, key)?;
     row.map(|row| record::decode(&row)).transpose()
-}
-
-fn first<T: Persist>(rows: &dyn Rows) -> Result<Option<Stored<T>>, Error> {
-    let mut found = rows.scan(T::FAMILY, Span::all(), Order::Ascending);
-    found.next().map(|row| record::decode(&row?.value)).transpose()
 }
 
 fn scan<T: Persist>(rows: &dyn Rows) -> Result<Vec<Stored<T>>, Error> {
