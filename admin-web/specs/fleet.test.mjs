@@ -47,8 +47,21 @@ test('a data plane comes, is drained, is gone, and is forgotten', async () => {
   await bed.close();
 });
 
+test('where no data plane can enrol, the page says what to do instead of lines that would fail', async () => {
+  const bed = await opened('#/fleet');
+  await bed.test('join').click();
+  await bed.test('make-join').click();
+  await bed.test('no-enrolment').waitFor();
+  await bed.page.getByText('FLEET_TLS_ISSUED=true').waitFor();
+  assert.equal(await bed.test('join-lines').count(), 0);
+  await holds(bed, 'a join token that nobody can use');
+  await bed.close();
+});
+
 test('a breaker is held open on every data plane, and let go', async () => {
   await plane.addDataPlane('edge-2');
+  const other = await opened('#/fleet');
+  await other.test('add-override').waitFor();
   const bed = await opened('#/providers/new');
   await bed.test('provider-name').fill('held');
   await bed.test('base-url').fill(UPSTREAM_URL);
@@ -65,6 +78,9 @@ test('a breaker is held open on every data plane, and let go', async () => {
   await toast(bed, 'The breaker is overridden');
   const row = bed.page.locator('tbody tr', { hasText: 'it is being repaired' });
   await row.waitFor();
+  // Another admin who was there before sees it come and go without doing anything.
+  const seen = other.page.locator('tbody tr', { hasText: 'it is being repaired' });
+  await seen.waitFor();
   const badge = node(bed, 'edge-2').getByText('held: open');
   await badge.waitFor();
   await holds(bed, 'a breaker that is held');
@@ -72,7 +88,8 @@ test('a breaker is held open on every data plane, and let go', async () => {
   await toast(bed, 'The override is gone');
   await row.waitFor({ state: 'detached' });
   await badge.waitFor({ state: 'detached' });
-  await bed.close();
+  await seen.waitFor({ state: 'detached' });
+  await Promise.all([bed.close(), other.close()]);
 });
 
 test('a data plane that may be in other hands is revoked, and what is left to do is said', async () => {

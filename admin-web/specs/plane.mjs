@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const { CONTROL_PLANE } = process.env;
 const START_MS = 30_000;
@@ -26,9 +26,9 @@ export async function startPlane(environment = {}) {
   const tokenFile = join(folder, 'node-token');
   const [admin, fleet] = [await freePort(), await freePort()];
 
-  async function start(program, env) {
+  async function start(program, env, args = []) {
     const ops = `127.0.0.1:${await freePort()}`;
-    const child = spawn(program, [], { cwd: folder, env: { PATH: process.env.PATH, OPS_LISTEN: ops, NODE_TOKEN_FILE: tokenFile, ...env }, stdio: 'ignore' });
+    const child = spawn(program, args, { cwd: folder, env: { PATH: process.env.PATH, OPS_LISTEN: ops, NODE_TOKEN_FILE: tokenFile, ...env }, stdio: 'ignore' });
     children.push(child);
     const deadline = Date.now() + START_MS;
     while (!(await fetch(`http://${ops}/readyz`).then((it) => it.ok, () => false))) {
@@ -54,6 +54,13 @@ export async function startPlane(environment = {}) {
     return `http://127.0.0.1:${port}`;
   }
 
+  /** What was copied from a page, pasted into a shell; it ends with the name of the program. */
+  async function paste(lines) {
+    const here = { PATH: `${dirname(CONTROL_PLANE)}:${process.env.PATH}`, HOST: '127.0.0.1', PORT: `${await freePort()}`, DRAIN_DELAY_S: '0' };
+    // The shell becomes the program, so that ending the one ends the other.
+    await start('bash', here, ['-c', lines.replace(/\n(\S+)$/, '\nexec $1')]);
+  }
+
   const listens = { ADMIN_LISTEN: `127.0.0.1:${admin}`, FLEET_LISTEN: `127.0.0.1:${fleet}` };
   const places = { DATABASE_PATH: join(folder, 'store'), PROVIDER_CONFIG_PATH: join(folder, 'none.json') };
   try {
@@ -62,5 +69,5 @@ export async function startPlane(environment = {}) {
     await stop();
     throw error;
   }
-  return { url: `http://127.0.0.1:${admin}`, fleetUrl: `http://127.0.0.1:${fleet}`, tokenFile, addDataPlane, stop };
+  return { url: `http://127.0.0.1:${admin}`, fleetUrl: `http://127.0.0.1:${fleet}`, tokenFile, addDataPlane, paste, stop };
 }

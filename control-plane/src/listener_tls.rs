@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use bridge_proto::admin::v1::{FleetListener, FleetListenerTls};
 use tonic::transport::{Certificate, Identity};
 
 use crate::Error;
 use crate::authority::Authority;
-use crate::config::TlsSource;
+use crate::config::{Listener, TlsSource};
 use crate::server::Tls;
 
 /// Admins are known by their tokens: a certificate would open nothing.
@@ -27,6 +28,19 @@ pub(crate) fn fleet(source: Option<&TlsSource>, authority: &Authority) -> Result
         identity,
         clients: Some(Certificate::from_pem(authority.certificate_pem())),
     }))
+}
+
+/// The fleet listener as an admin is told of it who adds a data plane.
+pub(crate) fn as_shown(listener: &Listener) -> FleetListener {
+    let tls = match &listener.tls {
+        None => FleetListenerTls::None,
+        Some(TlsSource::Authority) => FleetListenerTls::Issued,
+        Some(TlsSource::Files { .. }) => FleetListenerTls::Configured,
+    };
+    FleetListener {
+        address: listener.address.to_string(),
+        tls: tls.into(),
+    }
 }
 
 fn identity(source: &TlsSource, authority: &Authority) -> Result<Identity, Error> {

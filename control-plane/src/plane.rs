@@ -100,6 +100,7 @@ impl Plane {
             peers,
             playground: Playground::new(bridge_url, nodes.clone())?,
             feed: hub.feed(),
+            fleet_listener: listener_tls::as_shown(&fleet),
             stopping: stopping.clone(),
             probes,
             explains: Explains::default(),

@@ -81,7 +81,7 @@ debug_without_secrets!(admin::CreateServiceTokenResponse {
     secret: [token]
 });
 debug_without_secrets!(admin::CreateJoinTokenResponse {
-    shown: [expires_at, authority_fingerprint],
+    shown: [expires_at, authority_fingerprint, fleet_listener],
     secret: [join_token]
 });
 debug_without_secrets!(admin::ExplainRequest {

@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     pub(crate) store: Store,
     pub(crate) commits: Commits,
     pub(crate) authority: Authority,
+    /// What a new data plane is told of the way here.
+    pub(crate) listener: admin::FleetListener,
     pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) feed: Feed,

@@ -36,6 +36,7 @@ pub(crate) mod watch;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bridge_proto::admin::v1::FleetListener;
 use bridge_proto::admin::v1::api_key_service_server::{self, ApiKeyServiceServer};
 use bridge_proto::admin::v1::audit_service_server::{self, AuditServiceServer};
 use bridge_proto::admin::v1::auth_service_server::{self, AuthServiceServer};
@@ -108,6 +109,7 @@ pub(crate) struct AdminParts {
     pub(crate) roster: Roster,
     pub(crate) peers: Peers,
     pub(crate) feed: Feed,
+    pub(crate) fleet_listener: FleetListener,
     pub(crate) stopping: CancellationToken,
     pub(crate) probes: Probes,
     pub(crate) explains: Explains,
@@ -128,6 +130,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         roster,
         peers,
         feed,
+        fleet_listener,
         stopping,
         probes,
         explains,
@@ -162,6 +165,7 @@ pub(crate) fn admin_routes<H: Health>(parts: AdminParts, serving: HealthServer<H
         store: store.clone(),
         commits: commits.clone(),
         authority,
+        listener: fleet_listener,
         roster: roster.clone(),
         peers: peers.clone(),
         feed: feed.clone(),

@@ -266,6 +266,9 @@ async fn what_is_asked_of_a_token_is_checked_and_told_at_once() {
         .await;
     let made = made.unwrap().into_inner();
     assert!(made.join_token.starts_with("bjt-") && made.authority_fingerprint.len() == 64);
+    let listener = made.fleet_listener.unwrap();
+    assert_eq!(listener.tls(), admin::FleetListenerTls::Configured);
+    assert!(listener.address.starts_with("127.0.0.1:"), "{listener:?}");
     let audit = AuditServiceClient::new(fleet.bridge.admin().await)
         .list_entries(admin::ListEntriesRequest::default())
         .await;

@@ -56,6 +56,7 @@ impl Fleet {
             join_token: minted.secret.expose_secret().to_owned(),
             expires_at: Some(expires_at.into()),
             authority_fingerprint: self.authority.fingerprint(),
+            fleet_listener: Some(self.listener.clone()),
         })
     }
 
