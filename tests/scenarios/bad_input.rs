@@ -292,22 +292,30 @@ async fn an_overflow_is_told_in_the_words_that_clients_act_on() -> Result<()> {
 
 #[tokio::test]
 async fn secrets_in_an_upstreams_words_are_masked() -> Result<()> {
+    const REPLACED: &str = "9f2c4e6a8b0d1f3e5a7c9b1d3f5e7a9c";
     let stage = Stage::without_memory().await?;
-    let message = format!(
-        "Incorrect API key provided: {}",
-        bridge_tests::admin::UPSTREAM_KEY
-    );
-    stage
-        .upstream
-        .once(MODEL, Script::error(400, "invalid_request_error", &message));
-    let answer = stage.client()?.messages(&ask("haiku", "Hi")).await?;
-    assert_eq!(answer.status, 400);
-    assert!(
-        !answer
-            .body
-            .to_string()
-            .contains(bridge_tests::admin::UPSTREAM_KEY),
-        "{answer:?}"
-    );
+    let own = bridge_tests::admin::UPSTREAM_KEY;
+    for (secret, before) in [
+        (own, "Incorrect API key provided: "),
+        ("sk-proj-of-somebody-else", "Incorrect API key provided: "),
+        (REPLACED, "header Authorization: Bearer "),
+        (REPLACED, "refused by the gateway, api_key="),
+    ] {
+        let message = format!("{before}{secret}");
+        stage
+            .upstream
+            .once(MODEL, Script::error(400, "invalid_request_error", &message));
+        let answer = stage.client()?.messages(&ask("haiku", "Hi")).await?;
+        assert_eq!(answer.status, 400);
+        assert!(
+            answer.error_message().ends_with(&format!("{before}***")),
+            "{answer:?}"
+        );
+    }
+    let mut bridge = stage.bridge;
+    let log = bridge.node(0)?.process()?.log_text();
+    for secret in [own, "of-somebody-else", REPLACED] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
     Ok(())
 }
