@@ -51,6 +51,13 @@ function isRefusal(text) {
   return text.startsWith('Failed to load resource');
 }
 
+/** What a refusal says to whoever tries too often, in both languages. */
+const WAIT = /try again in (\d+) s|(\d+) 秒后重试/;
+function secondsToWait(text) {
+  const [, english, chinese] = WAIT.exec(text) ?? [];
+  return english ?? chinese;
+}
+
 /**
  * Until the server has said yes or no. All specs come from one address, which has so many tries a
  * minute: who is told to wait waits, as a person would.
@@ -63,7 +70,7 @@ export async function signIn(bed, { email = ADMIN_EMAIL, password = ADMIN_PASSWO
     await bed.test('password').fill(password);
     await bed.test('sign-in').click();
     await outcome.waitFor();
-    const [, seconds] = /try again in (\d+) s/.exec(await outcome.innerText()) ?? [];
+    const seconds = secondsToWait(await outcome.innerText());
     if (seconds === undefined || (await bed.test('refusal').count()) === 0) return;
     assert.ok(Date.now() < deadline, 'a try within the window of the sign-in limit');
     await bed.page.waitForTimeout(Number(seconds) * 1000);
@@ -72,13 +79,13 @@ export async function signIn(bed, { email = ADMIN_EMAIL, password = ADMIN_PASSWO
 
 /** Presses a button that tries a password, until that is done; it may be told to wait, as a sign-in may. */
 export async function patiently(bed, button, done) {
-  const refusal = bed.page.getByText(/try again in \d+ s/).first();
+  const refusal = bed.page.getByText(WAIT).first();
   const outcome = refusal.or(done).first();
   const deadline = Date.now() + SIGN_IN_PATIENCE_MS;
   for (;;) {
     await bed.test(button).click();
     await outcome.waitFor();
-    const [, seconds] = /try again in (\d+) s/.exec(await outcome.innerText()) ?? [];
+    const seconds = secondsToWait(await outcome.innerText());
     if (seconds === undefined) return;
     assert.ok(Date.now() < deadline, 'a try within the window of the sign-in limit');
     await bed.page.waitForTimeout(Number(seconds) * 1000);

@@ -61,7 +61,7 @@ impl PlaygroundService for Service {
         let head = part(Part::Head(head(status, headers)));
         let pieces = body.map(|piece| match piece {
             Ok(piece) => Ok(part(Part::Piece(piece))),
-            Err(cut) => Err(Status::aborted(cut.to_string())),
+            Err(cut) => Err(Error::AnswerBroken(cut.to_string()).into()),
         });
         let answered = stream::once(std::future::ready(Ok(head))).chain(pieces);
         // A shutdown does not wait for an answer.

@@ -76,6 +76,9 @@ pub(crate) enum Error {
         "the control plane at which data plane {node} is connected did not answer in time: it was told or not"
     )]
     NoPeer { node: String },
+    /// Of the playground, on its way.
+    #[error("{0}")]
+    AnswerBroken(String),
     #[error("the disk of the control plane is full")]
     DiskFull,
     #[error("the control plane takes no changes until it is restarted")]
@@ -127,7 +130,7 @@ impl Error {
             | Self::NoSuchSession { .. }
             | Self::NoSuchNode { .. } => Code::NotFound,
             Self::Exists { .. } | Self::IdempotencyMismatch => Code::AlreadyExists,
-            Self::Conflict { .. } | Self::Moved { .. } => Code::Aborted,
+            Self::Conflict { .. } | Self::Moved { .. } | Self::AnswerBroken(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::TooMany { .. } | Self::DiskFull => Code::ResourceExhausted,
             Self::NoAnswer { .. } | Self::NoPeer { .. } => Code::DeadlineExceeded,
@@ -137,45 +140,43 @@ impl Error {
         }
     }
 
-    /// The reason for programs, where the code alone does not say it.
-    fn reason(&self) -> Option<&'static str> {
+    /// The reason for programs. Each refusal has one, so that whoever reads it knows that it is ours
+    /// and not that of something on the way here.
+    fn reason(&self) -> &'static str {
         match self {
-            Self::TokenMissing => Some("TOKEN_MISSING"),
-            Self::TokenRefused => Some("TOKEN_REFUSED"),
-            Self::ApiKeyAsToken => Some("API_KEY_AS_TOKEN"),
-            Self::LoginRefused => Some("LOGIN_REFUSED"),
-            Self::RefreshRefused => Some("REFRESH_REFUSED"),
-            Self::PasswordChangeRequired => Some("PASSWORD_CHANGE_REQUIRED"),
-            Self::RoleRefused { .. } => Some("ROLE_REFUSED"),
-            Self::ScopeMissing { .. } => Some("SCOPE_MISSING"),
-            Self::ForPeopleOnly => Some("FOR_PEOPLE_ONLY"),
-            Self::IdempotencyMismatch => Some("IDEMPOTENCY_KEY_REUSED"),
-            Self::DiskFull => Some("DISK_FULL"),
-            Self::DatabaseAway => Some("DATABASE_AWAY"),
-            Self::OutcomeUnknown => Some("OUTCOME_UNKNOWN"),
-            Self::Invalid(_)
-            | Self::UnknownMethod
-            | Self::NotFound { .. }
+            Self::Invalid(_) => "INVALID",
+            Self::TokenMissing => "TOKEN_MISSING",
+            Self::TokenRefused => "TOKEN_REFUSED",
+            Self::ApiKeyAsToken => "API_KEY_AS_TOKEN",
+            Self::LoginRefused => "LOGIN_REFUSED",
+            Self::RefreshRefused => "REFRESH_REFUSED",
+            Self::PasswordChangeRequired => "PASSWORD_CHANGE_REQUIRED",
+            Self::RoleRefused { .. } => "ROLE_REFUSED",
+            Self::ScopeMissing { .. } => "SCOPE_MISSING",
+            Self::ForPeopleOnly => "FOR_PEOPLE_ONLY",
+            Self::UnknownMethod => "UNKNOWN_METHOD",
+            Self::NotFound { .. }
             | Self::NoSuchRequest { .. }
             | Self::NoSuchSession { .. }
-            | Self::NoSuchNode { .. }
-            | Self::Exists { .. }
-            | Self::Conflict { .. }
-            | Self::Moved { .. }
-            | Self::Precondition(_)
-            | Self::TooMany { .. }
-            | Self::NoAnswer { .. }
-            | Self::NoPeer { .. }
-            | Self::Broken
-            | Self::Internal(_) => None,
+            | Self::NoSuchNode { .. } => "NOT_FOUND",
+            Self::Exists { .. } => "ALREADY_EXISTS",
+            Self::IdempotencyMismatch => "IDEMPOTENCY_KEY_REUSED",
+            Self::Conflict { .. } | Self::Moved { .. } => "CHANGED_MEANWHILE",
+            Self::Precondition(_) => "PRECONDITION",
+            Self::TooMany { .. } => "TOO_MANY_REQUESTS",
+            Self::NoAnswer { .. } => "NO_ANSWER",
+            Self::NoPeer { .. } | Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::AnswerBroken(_) => "ANSWER_BROKEN",
+            Self::DiskFull => "DISK_FULL",
+            Self::Broken => "READ_ONLY",
+            Self::DatabaseAway => "DATABASE_AWAY",
+            Self::Internal(_) => "INTERNAL",
         }
     }
 
     fn details(&self) -> ErrorDetails {
         let mut details = ErrorDetails::new();
-        if let Some(reason) = self.reason() {
-            details.set_error_info(reason, ERROR_DOMAIN, []);
-        }
+        details.set_error_info(self.reason(), ERROR_DOMAIN, []);
         if let Self::Invalid(violations) = self {
             for FieldViolation { field, description } in violations {
                 details.add_bad_request_violation(field, description);

@@ -17,7 +17,8 @@ export class Action {
       return true;
     } catch (error) {
       this.violations = violationsOf(error);
-      toast.error(explain(error));
+      const { text, words } = explain(error);
+      toast.error(text, words === undefined ? {} : { description: words });
       return false;
     } finally {
       this.isRunning = false;

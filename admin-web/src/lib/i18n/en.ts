@@ -11,6 +11,10 @@ import { en as playground } from './texts/playground.en';
 import { en as signIn } from './texts/sign_in.en';
 
 /** English is the measure: whatever it says, every other language must. */
-export const en = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn };
+export const en = {
+  ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn,
+  /** What the server says in English, in this language; undefined where that is not known. */
+  said: (text: string): string | undefined => text,
+};
 
 export type Dictionary = typeof en;

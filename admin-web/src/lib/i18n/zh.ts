@@ -9,6 +9,7 @@ import { zh as home } from './texts/home.zh';
 import { zh as stats } from './texts/stats.zh';
 import { zh as fleet } from './texts/fleet.zh';
 import { zh as playground } from './texts/playground.zh';
+import { said } from './said/index.zh';
 import { zh as signIn } from './texts/sign_in.zh';
 
-export const zh: Dictionary = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn };
+export const zh: Dictionary = { ...common, ...keys, ...providers, ...health, ...models, ...govern, ...home, ...stats, ...fleet, ...playground, ...signIn, said };

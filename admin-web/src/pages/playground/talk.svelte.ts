@@ -1,5 +1,4 @@
 import { api } from '$lib/api';
-import { explain } from '$lib/api/errors';
 import { EMPTY, after, refused, type Message } from './message';
 import { bodyOf, type Draft } from './request';
 import { EventReader, type ServerEvent } from './sse';
@@ -22,7 +21,8 @@ export class Turn {
   head = $state.raw<Head>();
   isRunning = $state(true);
   /** Why there is no whole answer, in our words. */
-  refusal = $state('');
+  /** Why no answer came, if somebody said so. */
+  refusal = $state.raw<unknown>();
   firstMs = $state<number>();
   totalMs = $state<number>();
 
@@ -69,7 +69,7 @@ export class Talk {
     try {
       await follow(turn, api.playground.sendMessage({ ...to, body: turn.body }, { signal: this.#ending.signal }), since);
     } catch (error) {
-      turn.refusal = this.#ending.signal.aborted ? '' : explain(error);
+      turn.refusal = this.#ending.signal.aborted ? undefined : error;
     } finally {
       turn.totalMs = performance.now() - since;
       turn.isRunning = false;

@@ -48,6 +48,7 @@ export const en = {
   errors: {
     conflict: 'Somebody else has changed this meanwhile. Load the latest state and make your change again.',
     forbidden: 'Your role does not allow this.',
+    refused: 'The control plane refused this.',
     notOffered: 'The control plane that serves this page does not offer it yet.',
     notOfferedTitle: 'Not available',
     signedOut: 'You are signed out.',

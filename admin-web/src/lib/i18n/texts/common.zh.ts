@@ -50,6 +50,7 @@ export const zh: typeof en = {
   errors: {
     conflict: '其他人已修改此内容。请加载最新状态后重新修改。',
     forbidden: '您的角色无权执行此操作。',
+    refused: '控制平面拒绝了此操作。',
     notOffered: '当前控制平面尚未提供此功能。',
     notOfferedTitle: '不可用',
     signedOut: '您已退出登录。',
