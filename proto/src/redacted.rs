@@ -65,7 +65,7 @@ debug_without_secrets!(admin::CreateUserRequest {
     secret: [password]
 });
 debug_without_secrets!(admin::ResetPasswordRequest {
-    shown: [id],
+    shown: [id, revision],
     secret: [new_password]
 });
 debug_without_secrets!(admin::CreateApiKeyResponse {

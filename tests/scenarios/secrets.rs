@@ -271,6 +271,7 @@ async fn use_passwords(address: &str, admin: &Admin, search: &mut Search) -> Res
     let reset = ResetPasswordRequest {
         id,
         new_password: RESET_PASSWORD.to_owned(),
+        revision: 0,
     };
     search.answered(
         "ResetPassword",

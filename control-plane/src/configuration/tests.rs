@@ -137,6 +137,7 @@ fn change(op: &Op) -> Change {
                 id: key_id(n),
                 hash: KeyHash::from_bytes([n; 32]),
                 spec: draft.check().unwrap(),
+                successor: None,
                 times: Times::new(NOW),
             };
             Change::PutApiKey(key, Expect::Any)

@@ -15,6 +15,7 @@ use crate::domain::{
     retention::Retention,
     settings::{self, Breaker, Settings},
     usage::Tokens,
+    user_keys::UserKeys,
 };
 use crate::import::MASK;
 use crate::store::Thing;
@@ -244,6 +245,7 @@ pub(crate) fn settings(settings: &Settings) -> Map<String, Value> {
         prices,
         currency,
         retention,
+        user_keys: UserKeys { max_keys, limits },
     } = settings.to_draft();
     let mut breaker = Fields::default();
     breaker
@@ -266,6 +268,12 @@ pub(crate) fn settings(settings: &Settings) -> Map<String, Value> {
         .put("prices", prices)
         .put("currency", currency)
         .put("retention", self::retention(retention));
+    let mut user_keys = Fields::default();
+    user_keys.put("max_keys", max_keys).put(
+        "limits",
+        self::limits(limits).unwrap_or_else(|| Fields::default().into_value()),
+    );
+    fields.put("user_keys", user_keys.into_value());
     fields.0
 }
 

@@ -1,6 +1,7 @@
 //! The credentials of API clients: what is decided about a key, and what takes rights away
 //! from its holder.
 
+mod bounds;
 mod form;
 
 use std::time::{Duration, SystemTime};
@@ -13,10 +14,13 @@ use super::{
     user::UserId,
 };
 
+pub use bounds::wider;
 pub use form::{KeyHash, KeyId, Minted, mint};
 
 /// Longest list of models or providers of a key.
 const SCOPE_ITEMS_MAX: usize = 64;
+/// Keys that somebody of role `user` may own, those included that have expired.
+pub const OWNED_KEYS_MAX: usize = 20_000;
 
 /// What somebody writes about a key, not yet checked.
 #[derive(Debug, Clone)]
@@ -152,17 +156,17 @@ impl Spec {
         }
     }
 
-    /// The same for a key whose successor is there: it goes on for the overlap at most.
     #[must_use]
-    pub fn ending(self, overlap: Duration, now: SystemTime) -> Self {
-        if overlap.is_zero() {
-            return Self {
-                enabled: false,
-                ..self
-            };
-        }
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// The same for a key whose successor is there: it goes on for the overlap at most. One
+    /// that ends at once has expired too, so that enabling it brings nothing back.
+    fn ending(self, overlap: Duration, now: SystemTime) -> Self {
         let end = now + overlap;
         Self {
+            enabled: self.enabled && !overlap.is_zero(),
             expires_at: Some(self.expires_at.map_or(end, |at| at.min(end))),
             ..self
         }
@@ -174,6 +178,8 @@ pub struct ApiKey {
     pub id: KeyId,
     pub hash: KeyHash,
     pub spec: Spec,
+    /// The key that was made to take its place.
+    pub successor: Option<KeyId>,
     pub times: Times,
 }
 
@@ -184,7 +190,19 @@ impl ApiKey {
             id: minted.id.clone(),
             hash: minted.hash,
             spec,
+            successor: None,
             times: Times::new(now),
+        }
+    }
+
+    /// The same key with another one in its place, beside which it goes on for the overlap
+    /// at most.
+    #[must_use]
+    pub fn succeeded_by(self, successor: &KeyId, overlap: Duration, now: SystemTime) -> Self {
+        let ending = self.spec.clone().ending(overlap, now);
+        Self {
+            successor: Some(successor.clone()),
+            ..self.with_spec(ending, now)
         }
     }
 
@@ -241,6 +259,7 @@ mod tests {
             id: KeyId::parse("abcdefghijkl").unwrap(),
             hash: KeyHash::from_bytes([0; 32]),
             spec: draft.check().unwrap(),
+            successor: None,
             times: Times::new(SystemTime::UNIX_EPOCH),
         };
         let before = key(&draft);

@@ -1,10 +1,16 @@
 //! What the fleet together grants a key, and the calendar of its budgets.
 
+mod bounds;
+
 use std::time::{Duration, SystemTime};
 
 use time::{Date, OffsetDateTime, Time};
 
 use super::{FieldViolation, Violations};
+
+#[cfg(test)]
+pub(crate) use bounds::tests::limits as any_limits;
+pub use bounds::wider;
 
 const PER_MINUTE_MAX: u64 = 1_000_000_000_000;
 const CONCURRENT_MAX: u32 = 1_000_000;

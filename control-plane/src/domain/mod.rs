@@ -35,6 +35,7 @@ pub mod settings;
 mod text;
 pub mod usage;
 pub mod user;
+pub mod user_keys;
 mod violation;
 
 use std::time::{Duration, SystemTime};

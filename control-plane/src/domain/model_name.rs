@@ -37,6 +37,14 @@ pub(super) fn matched<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     name.get(name.len() - form.len()..)
 }
 
+/// Whether a pattern covers every name that another one covers. It may say no where only
+/// several patterns together do.
+pub(super) fn covers(wide: &str, narrow: &str) -> bool {
+    let read = |pattern: &str| undated(plain(pattern)).to_ascii_lowercase();
+    // A star of the narrow one is a character that nothing but a star matches.
+    matches_wild(read(wide).as_bytes(), read(narrow).as_bytes())
+}
+
 /// Whether a model has this name, but for case.
 pub(super) fn is_named(model: &str, name: &str) -> bool {
     model.eq_ignore_ascii_case(plain(name))

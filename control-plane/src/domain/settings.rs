@@ -5,6 +5,7 @@ use super::{
     model::Tier,
     price::{PRICES_MAX, Price},
     retention::Retention,
+    user_keys::UserKeys,
 };
 
 /// Bounds of each setting.
@@ -76,6 +77,7 @@ pub struct Draft {
     pub prices: Vec<Price>,
     pub currency: String,
     pub retention: Retention,
+    pub user_keys: UserKeys,
 }
 
 impl Default for Draft {
@@ -98,6 +100,7 @@ impl Default for Draft {
             prices: Vec::new(),
             currency: CURRENCY_DEFAULT.to_owned(),
             retention: Retention::default(),
+            user_keys: UserKeys::default(),
         }
     }
 }
@@ -157,6 +160,9 @@ impl Draft {
         if let Err(part) = self.retention.check() {
             violations.nest("retention", part);
         }
+        if let Err(part) = self.user_keys.check() {
+            violations.nest("user_keys", part);
+        }
     }
 }
 
@@ -191,6 +197,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limits;
 
     #[test]
     fn the_defaults_are_valid() {
@@ -216,9 +223,19 @@ mod tests {
                 minute_hours: 0,
                 ..Retention::default()
             },
+            user_keys: UserKeys {
+                max_keys: 10_001,
+                limits: limits::Draft {
+                    requests_per_minute: Some(0),
+                    ..limits::Draft::default()
+                },
+            },
             ..Draft::default()
         };
-        assert_eq!(draft.check().unwrap_err().len(), 7 + 1 + (PRICES_MAX + 1) + 1 + 1);
+        assert_eq!(
+            draft.check().unwrap_err().len(),
+            7 + 1 + (PRICES_MAX + 1) + 1 + 1 + 2
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Limits of keys, prices and retention: between the contract's messages and the domain,
 //! naming every field.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::fleet::v1 as fleet;
@@ -11,6 +11,7 @@ use crate::domain::limits::{self, Amount, BudgetDraft, Period};
 use crate::domain::price::Price;
 use crate::domain::retention::Retention;
 use crate::domain::usage::Tokens;
+use crate::domain::user_keys::{MAX_KEYS_DEFAULT, UserKeys};
 use crate::snapshot::limits as to_fleet;
 use crate::store::KeyUsage;
 
@@ -52,7 +53,7 @@ fn budget_draft(wire: &fleet::Budget) -> BudgetDraft {
 
 /// What the key has used, as far as nodes have reported it.
 pub(crate) fn with_usage(mut key: admin::ApiKey, usage: Option<&KeyUsage>, now: SystemTime) -> admin::ApiKey {
-    key.last_used_at = usage.map(|usage| at(usage.last_used_s).into());
+    key.last_used_at = usage.and_then(KeyUsage::last_used).map(Into::into);
     let budgets = key.limits.iter_mut().flat_map(|limits| &mut limits.budgets);
     for budget in budgets {
         let Some(period) = budget_draft(budget).period else {
@@ -67,10 +68,6 @@ pub(crate) fn with_usage(mut key: admin::ApiKey, usage: Option<&KeyUsage>, now: 
         budget.resets_at = Some(period.end(now).into());
     }
     key
-}
-
-fn at(unix_s: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s)
 }
 
 pub(crate) fn prices_draft(wire: &[fleet::ModelPrice]) -> Vec<Price> {
@@ -132,5 +129,21 @@ pub(crate) fn retention(retention: Retention) -> admin::Retention {
         day_days,
         request_hours,
         request_entries,
+    }
+}
+
+pub(crate) fn user_keys_draft(wire: Option<admin::UserKeys>) -> UserKeys {
+    let admin::UserKeys { max_keys, limits } = wire.unwrap_or_default();
+    UserKeys {
+        max_keys: max_keys.unwrap_or(MAX_KEYS_DEFAULT),
+        limits: limits_draft(limits),
+    }
+}
+
+pub(crate) fn user_keys(user_keys: UserKeys) -> admin::UserKeys {
+    let UserKeys { max_keys, limits } = user_keys;
+    admin::UserKeys {
+        max_keys: Some(max_keys),
+        limits: to_fleet::written(limits),
     }
 }

@@ -1,8 +1,11 @@
 //! `ApiKeyService`. A `user` sees and manages their own keys only; somebody else's
 //! key does not exist for them.
 
+mod own;
+mod rotation;
+
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bridge_proto::admin::v1 as admin;
 use bridge_proto::admin::v1::api_key_service_server::ApiKeyService;
@@ -20,13 +23,11 @@ use crate::grpc::status::Error;
 use crate::grpc::{accounts, convert, duration, summary};
 use crate::peers::Peers;
 use crate::snapshot::nodes::NodeId;
-use crate::store::{Change, Expect, Kind, Store, Stored};
+use crate::store::{Change, Expect, KeyUsage, Kind, Store, Stored};
 
+const OWNER: &str = "owner_user_id";
 const ORDER_BY_USE: &str = "last_used_at";
 const ORDERS: [&str; 3] = ["created_at", "name", ORDER_BY_USE];
-/// How long a rotated key goes on if the caller does not say.
-const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
-const OVERLAP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long a revocation waits for the fleet if the caller does not say.
 const REVOKE_WAIT_DEFAULT: Duration = Duration::from_secs(5);
 const REVOKE_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -46,8 +47,15 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let ask = Ask::parse(request.page_size, &request.page_token, &request.order_by, &ORDERS)?;
+        let owner = match request.owner_user_id.as_str() {
+            "" => None,
+            text => Some(parse_owner(text)?),
+        };
         let mut keys = self.store.api_keys().await.map_err(Error::from)?;
-        keys.retain(|key| call.reaches(key.value.spec.owner) && is_asked_for(&key.value, &request));
+        keys.retain(|Stored { value: key, .. }| {
+            let is_of_owner = owner.is_none_or(|owner| owner == key.spec.owner);
+            call.reaches(key.spec.owner) && is_of_owner && is_asked_for(key, &request)
+        });
         let usage = if ask.field() == ORDER_BY_USE {
             self.store.key_usages().await.map_err(Error::from)?
         } else {
@@ -58,7 +66,7 @@ impl ApiKeyService for ApiKeys {
                 "name" => key.spec.name.as_str().to_lowercase(),
                 ORDER_BY_USE => {
                     let used = usage.get(key.id.as_str());
-                    place_of_time(used.map(|used| UNIX_EPOCH + Duration::from_secs(used.last_used_s)))
+                    place_of_time(used.and_then(KeyUsage::last_used))
                 }
                 _ => place_of_time(Some(key.times.created_at)),
             };
@@ -129,7 +137,7 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<admin::RotateApiKeyResponse>, Status> {
         let call = Call::of(&request)?;
         let request = request.into_inner();
-        let made = commits::update(0, || self.rotate(&call, request.clone())).await?;
+        let made = commits::update(request.revision, || self.rotate(&call, request.clone())).await?;
         let (api_key, key, secret_already_delivered) = made.into_parts();
         Ok(Response::new(admin::RotateApiKeyResponse {
             api_key,
@@ -223,12 +231,14 @@ impl ApiKeys {
             loss_policy,
             limits: accounts::limits_draft(limits),
         };
-        let key = ApiKey::new(&minted, draft.check()?, call.now);
+        let grant = self.granted(call, draft).await?;
+        let key = ApiKey::new(&minted, grant.spec, call.now);
         let audit = call
             .audit(&target(&key))
             .with_summaries(None, Some(summary::api_key(&key)));
-        let change = Change::PutApiKey(key.clone(), Expect::Absent);
-        match self.commits.create(vec![change], audit, idempotency).await? {
+        let mut changes = vec![Change::PutApiKey(key.clone(), Expect::Absent)];
+        changes.extend(grant.room);
+        match self.commits.create(changes, audit, idempotency).await? {
             Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
             Created::Before { id } => Ok(Made::Before(self.reached(call, &id).await?)),
         }
@@ -251,6 +261,7 @@ impl ApiKeys {
         mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
         violations.finish(Some(()))?;
         let spec = draft.check().map_err(|part| Error::nested("api_key", part))?;
+        own::check_no_wider(call, &spec, &before.value.spec)?;
         self.put(call, before, spec, revision).await
     }
 
@@ -286,31 +297,6 @@ impl ApiKeys {
         })
     }
 
-    async fn rotate(&self, call: &Call, mut request: admin::RotateApiKeyRequest) -> Result<Made, Error> {
-        let idempotency_key = std::mem::take(&mut request.idempotency_key);
-        let overlap = duration::parse("overlap", request.overlap, OVERLAP_DEFAULT, OVERLAP_MAX)?;
-        let before = self.reached(call, &request.id).await?;
-        let minted = mint();
-        let result = minted.id.as_str();
-        let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
-        let Stored { value: old, revision } = before.clone();
-        let key = ApiKey::new(&minted, old.spec.clone(), call.now);
-        let ending = old.spec.clone().ending(overlap, call.now);
-        let old = old.with_spec(ending, call.now);
-        let audit = call.audit(&target(&before.value)).with_summaries(
-            Some(summary::api_key(&before.value)),
-            Some(summary::api_key(&key)),
-        );
-        let changes = vec![
-            Change::PutApiKey(key.clone(), Expect::Absent),
-            Change::PutApiKey(old, Expect::Revision(revision)),
-        ];
-        match self.commits.create(changes, audit, idempotency).await? {
-            Created::New { revision } => Ok(Made::Now(Stored { value: key, revision }, minted)),
-            Created::Before { id } => Ok(Made::Before(self.reached(call, &id).await?)),
-        }
-    }
-
     /// Keys as they are answered, with what was used of them.
     async fn shown(&self, call: &Call, keys: Vec<Stored<ApiKey>>) -> Result<Vec<admin::ApiKey>, Error> {
         let ids = keys.iter().map(|key| key.value.id.clone()).collect();
@@ -338,8 +324,7 @@ impl ApiKeys {
         if text.is_empty() {
             return Ok(call.caller.user_id);
         }
-        let refused = |reason: &str| Error::invalid("owner_user_id", reason);
-        let owner = UserId::parse(text).map_err(|reason| refused(&reason.to_string()))?;
+        let owner = parse_owner(text)?;
         if !call.reaches(owner) {
             return Err(Error::RoleRefused {
                 role: call.caller.role,
@@ -347,21 +332,20 @@ impl ApiKeys {
         }
         let user = self.store.user(&owner).await?;
         user.map(|user| user.value.id)
-            .ok_or_else(|| refused("is not a user"))
+            .ok_or_else(|| Error::invalid(OWNER, "is not a user"))
     }
+}
+
+fn parse_owner(text: &str) -> Result<UserId, Error> {
+    UserId::parse(text).map_err(|reason| Error::invalid(OWNER, reason.to_string()))
 }
 
 fn is_asked_for(key: &ApiKey, request: &admin::ListApiKeysRequest) -> bool {
     let Draft {
-        name,
-        email,
-        owner,
-        enabled,
-        ..
+        name, email, enabled, ..
     } = key.spec.to_draft();
     matches_query(&request.query, &[&name, &email, key.id.as_str()])
         && request.enabled.is_none_or(|asked| asked == enabled)
-        && (request.owner_user_id.is_empty() || request.owner_user_id == owner.to_string())
 }
 
 fn mint() -> Minted {

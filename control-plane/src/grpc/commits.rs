@@ -1,6 +1,8 @@
 //! How every service changes the store: one commit with its audit entry, counted
 //! and told once.
 
+use std::time::SystemTime;
+
 use sha2::{Digest, Sha256};
 
 use crate::domain::audit::AuditEntry;
@@ -58,6 +60,22 @@ impl Commits {
         }
     }
 
+    /// The id of what the same request made before, if it did.
+    pub(crate) async fn done_before(
+        &self,
+        idempotency: Option<&Idempotency>,
+        now: SystemTime,
+    ) -> Result<Option<String>, Error> {
+        let Some(idempotency) = idempotency else {
+            return Ok(None);
+        };
+        match self.store.check_not_done(idempotency.clone(), now).await {
+            Ok(()) => Ok(None),
+            Err(CommitError::Replayed { result }) => Ok(Some(result)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn write(
         &self,
         changes: Vec<Change>,
@@ -94,7 +112,6 @@ fn result_of(error: &CommitError) -> CommitResult {
         | CommitError::LastAdmin
         | CommitError::OwnsApiKeys { .. }
         | CommitError::RulesLeadTo { .. }
-        | CommitError::TooManyHolds { .. }
         | CommitError::TooMany { .. }
         | CommitError::Replayed { .. }
         | CommitError::IdempotencyMismatch

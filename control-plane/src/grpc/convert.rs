@@ -105,12 +105,14 @@ pub(crate) fn role(wire: i32) -> Result<Option<Role>, Invalid> {
 
 pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
     let Stored {
-        value: ApiKey {
-            id,
-            hash: _,
-            spec,
-            times,
-        },
+        value:
+            ApiKey {
+                id,
+                hash: _,
+                spec,
+                successor,
+                times,
+            },
         revision,
     } = stored;
     let display = id.display();
@@ -147,6 +149,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         display,
         loss_policy: loss_policy.map_or(0, |policy| loss_policy_to_proto(policy).into()),
         limits,
+        successor_id: successor.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -346,6 +349,7 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         prices,
         currency,
         retention,
+        user_keys,
     } = value.to_draft();
     let settings::Breaker {
         enabled,
@@ -375,6 +379,7 @@ pub(crate) fn settings(stored: Stored<Settings>) -> admin::Settings {
         prices: accounts::prices(prices),
         currency,
         retention: Some(accounts::retention(retention)),
+        user_keys: Some(accounts::user_keys(user_keys)),
     }
 }
 

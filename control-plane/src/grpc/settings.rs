@@ -108,6 +108,7 @@ fn set(
 ) -> Result<(), UnknownPath> {
     let breaker = wire.circuit_breaker.unwrap_or_default();
     let retention = wire.retention.unwrap_or_default();
+    let user_keys = || accounts::user_keys_draft(wire.user_keys.clone());
     match path {
         "fallback_strategy" => {
             let strategy = convert::fallback_strategy(wire.fallback_strategy);
@@ -154,6 +155,9 @@ fn set(
         "retention.day_days" => draft.retention.day_days = retention.day_days,
         "retention.request_hours" => draft.retention.request_hours = retention.request_hours,
         "retention.request_entries" => draft.retention.request_entries = retention.request_entries,
+        "user_keys" => draft.user_keys = user_keys(),
+        "user_keys.max_keys" => draft.user_keys.max_keys = user_keys().max_keys,
+        "user_keys.limits" => draft.user_keys.limits = user_keys().limits,
         _ => return Err(UnknownPath),
     }
     Ok(())

@@ -235,7 +235,6 @@ impl From<CommitError> for Error {
             CommitError::LastAdmin
             | CommitError::OwnsApiKeys { .. }
             | CommitError::RulesLeadTo { .. }
-            | CommitError::TooManyHolds { .. }
             | CommitError::TooMany { .. } => Self::Precondition(error.to_string()),
             CommitError::IdempotencyMismatch => Self::IdempotencyMismatch,
             CommitError::TooLarge { .. } => Self::invalid("", "is larger than the control plane can keep"),

@@ -120,9 +120,16 @@ impl UserService for Users {
         request: Request<admin::ResetPasswordRequest>,
     ) -> Result<Response<admin::ResetPasswordResponse>, Status> {
         let call = Call::of(&request)?;
-        let admin::ResetPasswordRequest { id, new_password } = request.into_inner();
+        let admin::ResetPasswordRequest {
+            id,
+            new_password,
+            revision,
+        } = request.into_inner();
         let password_hash = self.hash(new_password_of("new_password", new_password)?).await?;
-        commits::update(0, || self.set_password(&call, &id, password_hash.clone())).await?;
+        commits::update(revision, || {
+            self.set_password(&call, &id, revision, password_hash.clone())
+        })
+        .await?;
         Ok(Response::new(admin::ResetPasswordResponse {}))
     }
 }
@@ -200,13 +207,19 @@ impl Users {
         })
     }
 
-    async fn set_password(&self, call: &Call, id: &str, hash: PasswordHash) -> Result<(), Error> {
+    async fn set_password(
+        &self,
+        call: &Call,
+        id: &str,
+        asked_revision: u64,
+        hash: PasswordHash,
+    ) -> Result<(), Error> {
         let before = self.stored(id).await?;
         let after = before.value.clone().with_password(hash, true, call.now);
         let audit = call
             .audit(&target(&after))
             .with_summaries(Some(summary::user(&before.value)), Some(summary::user(&after)));
-        let change = Change::PutUser(after, Expect::Revision(before.revision));
+        let change = Change::PutUser(after, commits::expect(asked_revision, before.revision));
         self.commits.commit(vec![change], audit).await.map(drop)
     }
 

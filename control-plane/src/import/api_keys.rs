@@ -5,11 +5,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Reader, object::Object};
+use super::{Reader, limits, object::Object};
 use crate::domain::{
-    Invalid, LossPolicy, Violations,
+    Invalid, LossPolicy,
     api_key::{Draft, KeyId, Spec},
-    limits::{self, Amount, BudgetDraft, Period},
     to_the_millisecond,
     user::UserId,
 };
@@ -60,6 +59,9 @@ fn key(reader: &mut Reader<'_>, path: String, mut object: Object) -> Option<Impo
     let expires_at = reader
         .text(&mut object, "expires_at")
         .and_then(|text| reader.violations.check(format!("{path}.expires_at"), time(&text)));
+    let mut unknown = Vec::new();
+    let limits = limits::read(&mut object, &mut reader.violations, &mut unknown);
+    reader.warn(unknown);
     let draft = Draft {
         name: reader.text(&mut object, "name").unwrap_or_default(),
         email: reader.text(&mut object, "email").unwrap_or_default(),
@@ -69,7 +71,7 @@ fn key(reader: &mut Reader<'_>, path: String, mut object: Object) -> Option<Impo
         allowed_models: reader.texts(&mut object, "allowed_models"),
         allowed_providers: reader.texts(&mut object, "allowed_providers"),
         loss_policy,
-        limits: limits(reader, &mut object),
+        limits: limits.unwrap_or_default(),
     };
     reader.warn_unknown(object);
     let spec = draft.check();
@@ -91,45 +93,4 @@ fn time(text: &str) -> Result<SystemTime, Invalid> {
         .checked_add(Duration::new(seconds, at.nanosecond()))
         .ok_or_else(|| Invalid::new(NO_TIME))?;
     Ok(to_the_millisecond(at))
-}
-
-fn limits(reader: &mut Reader<'_>, key: &mut Object) -> limits::Draft {
-    let path = format!("{}.limits", key.path());
-    let value = key.take("limits");
-    let object = value.and_then(|value| Object::of(path.clone(), value, &mut reader.violations));
-    let Some(mut object) = object else {
-        return limits::Draft::default();
-    };
-    let budgets = object.list("budgets", &mut reader.violations).into_iter();
-    let budgets: Vec<Object> = budgets
-        .enumerate()
-        .filter_map(|(index, value)| {
-            Object::of(format!("{path}.budgets[{index}]"), value, &mut reader.violations)
-        })
-        .collect();
-    let draft = limits::Draft {
-        requests_per_minute: object.integer("requests_per_minute", &mut reader.violations),
-        tokens_per_minute: object.integer("tokens_per_minute", &mut reader.violations),
-        concurrent_requests: object.integer("concurrent_requests", &mut reader.violations),
-        budgets: budgets
-            .into_iter()
-            .map(|mut object| {
-                let budget = budget(&mut object, &mut reader.violations);
-                reader.warn_unknown(object);
-                budget
-            })
-            .collect(),
-    };
-    reader.warn_unknown(object);
-    draft
-}
-
-fn budget(object: &mut Object, violations: &mut Violations) -> BudgetDraft {
-    let period = object.text("period", violations);
-    let tokens = object.integer("tokens", violations).map(Amount::Tokens);
-    let cost = object.integer("cost_micros", violations).map(Amount::CostMicros);
-    BudgetDraft {
-        period: period.and_then(|period| Period::parse(&period)),
-        amount: tokens.or(cost),
-    }
 }

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod dialect;
+mod limits;
 mod object;
 mod rules;
 mod secrets;

@@ -1,18 +1,21 @@
 //! What the file says about settings.
 
-use super::{object::Object, variables::Variables};
+use super::{limits, object::Object, variables::Variables};
 use crate::domain::{
     FieldViolation, Invalid, LossPolicy, Violations,
+    limits::Draft as LimitsDraft,
     model::Tier,
     price::Price,
     retention::Retention,
     settings::{Breaker, Draft, FallbackStrategy, Settings},
     usage::Tokens,
+    user_keys::UserKeys,
 };
 
 const BREAKER: &str = "circuit_breaker";
 const PRICES: &str = "prices";
 const RETENTION: &str = "retention";
+const USER_KEYS: &str = "user_keys";
 
 /// Settings that the file names; the rest stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub struct ImportedSettings {
     stale_limit_s: Option<u32>,
     allow_query_api_key: Option<bool>,
     retention: ImportedRetention,
+    user_keys: ImportedUserKeys,
     prices: Option<Vec<Price>>,
     currency: Option<String>,
 }
@@ -80,6 +84,36 @@ impl ImportedRetention {
     }
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct ImportedUserKeys {
+    max_keys: Option<u32>,
+    limits: Option<LimitsDraft>,
+}
+
+impl ImportedUserKeys {
+    fn read(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<String>) -> Self {
+        let value = file.take(USER_KEYS);
+        let object = value.and_then(|value| Object::of(USER_KEYS.to_owned(), value, violations));
+        let Some(mut object) = object else {
+            return Self::default();
+        };
+        let user_keys = Self {
+            max_keys: object.integer("max_keys", violations),
+            limits: limits::read(&mut object, violations, unknown),
+        };
+        unknown.extend(object.into_unknown());
+        user_keys
+    }
+
+    fn on(self, base: UserKeys) -> UserKeys {
+        let Self { max_keys, limits } = self;
+        UserKeys {
+            max_keys: max_keys.unwrap_or(base.max_keys),
+            limits: limits.unwrap_or(base.limits),
+        }
+    }
+}
+
 impl ImportedSettings {
     /// Takes the settings out of the file; paths of fields that nobody knows are added
     /// to `unknown`.
@@ -106,6 +140,7 @@ impl ImportedSettings {
             stale_limit_s: file.integer("stale_limit", violations),
             allow_query_api_key: file.boolean("allow_query_api_key", violations),
             retention: ImportedRetention::read(file, violations, unknown),
+            user_keys: ImportedUserKeys::read(file, violations, unknown),
             prices: prices(file, violations, unknown),
             currency: file.text("currency", violations),
             ..Self::default()
@@ -137,6 +172,7 @@ impl ImportedSettings {
             stale_limit_s,
             allow_query_api_key,
             retention,
+            user_keys,
             prices,
             currency,
         } = self;
@@ -157,6 +193,7 @@ impl ImportedSettings {
             stale_limit_s: stale_limit_s.unwrap_or(base.stale_limit_s),
             allow_query_api_key: allow_query_api_key.unwrap_or(base.allow_query_api_key),
             retention: retention.on(base.retention),
+            user_keys: user_keys.on(base.user_keys),
             prices: prices.unwrap_or(base.prices),
             currency: currency.unwrap_or(base.currency),
         }

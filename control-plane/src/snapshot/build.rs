@@ -117,6 +117,7 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         id,
         hash,
         spec,
+        successor: _,
         times: _,
     } = key;
     let api_key::Spec {
@@ -199,6 +200,7 @@ pub(crate) fn settings(settings: &Settings) -> fleet::Resource {
         currency,
         // Kept here alone.
         retention: _,
+        user_keys: _,
     } = settings.to_draft();
     let settings::Breaker {
         enabled,
@@ -375,6 +377,7 @@ mod tests {
             id: minted.id,
             hash: minted.hash,
             spec: draft.check().unwrap(),
+            successor: None,
             times,
         }
     }

@@ -3,30 +3,38 @@
 use bridge_proto::fleet::v1 as fleet;
 use fleet::budget::Amount as Wire;
 
-use crate::domain::limits::{Amount, Budget, Limits, Period};
+use crate::domain::limits::{Amount, BudgetDraft, Draft, Limits, Period};
 use crate::domain::price::Price;
 use crate::domain::usage::Tokens;
 
 /// `None`: everything is granted.
 pub(crate) fn limits(limits: &Limits) -> Option<fleet::KeyLimits> {
-    let Limits {
+    written(limits.to_draft())
+}
+
+/// The same of limits as somebody wrote them.
+pub(crate) fn written(limits: Draft) -> Option<fleet::KeyLimits> {
+    let is_unlimited = limits == Draft::default();
+    let Draft {
         requests_per_minute,
         tokens_per_minute,
         concurrent_requests,
         budgets,
     } = limits;
-    (!limits.is_unlimited()).then(|| fleet::KeyLimits {
-        requests_per_minute: *requests_per_minute,
-        tokens_per_minute: *tokens_per_minute,
-        concurrent_requests: *concurrent_requests,
-        budgets: budgets.iter().map(budget).collect(),
+    (!is_unlimited).then(|| fleet::KeyLimits {
+        requests_per_minute,
+        tokens_per_minute,
+        concurrent_requests,
+        budgets: budgets.into_iter().map(budget).collect(),
     })
 }
 
-fn budget(Budget { period, amount }: &Budget) -> fleet::Budget {
+fn budget(BudgetDraft { period, amount }: BudgetDraft) -> fleet::Budget {
     fleet::Budget {
-        period: self::period(*period).into(),
-        amount: Some(match *amount {
+        period: period
+            .map_or(fleet::BudgetPeriod::Unspecified, self::period)
+            .into(),
+        amount: amount.map(|amount| match amount {
             Amount::Tokens(tokens) => Wire::Tokens(tokens),
             Amount::CostMicros(micros) => Wire::CostMicros(micros),
         }),

@@ -31,7 +31,11 @@ impl Planner<'_> {
             .into_iter()
             .partition(|older| held.replaces(older) || older.is_over(held.created_at));
         if stay.len() >= HOLDS_MAX {
-            return Err(CommitError::TooManyHolds { max: HOLDS_MAX });
+            return Err(CommitError::TooMany {
+                max: HOLDS_MAX,
+                what: "breakers may be held",
+                remedy: "delete one that is not needed",
+            });
         }
         for older in gone {
             self.delete_breaker_override(&older.id, Expect::Present)?;

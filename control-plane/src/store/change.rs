@@ -134,6 +134,13 @@ pub enum Change {
     DeleteJoinToken(JoinTokenId, Expect),
     PutNode(FleetNode, Expect),
     DeleteNode(NodeId, Expect),
+    /// What was spent of the budgets of one key counts for another one.
+    CarrySpent {
+        from: KeyId,
+        to: KeyId,
+    },
+    /// The user owns no more than that by now; otherwise none of the changes happens.
+    OwnerHasRoom(UserId, KeyRoom),
     /// Nothing was changed since this revision; otherwise none of the changes happens.
     BasedOn(u64),
     PutSealed(SealedName, Vec<u8>),
@@ -151,6 +158,14 @@ pub enum SessionChange {
     RecordLogin(UserId, SystemTime),
     /// Nothing happens if it is gone already.
     RecordTokenUse(TokenId, SystemTime),
+}
+
+/// How many keys somebody may own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRoom {
+    /// Of those that have not expired at this moment. `None`: as many as they like.
+    pub live_max: Option<usize>,
+    pub at: SystemTime,
 }
 
 /// Makes a repeated request harmless for 24 hours.

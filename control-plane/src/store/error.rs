@@ -48,10 +48,10 @@ pub enum CommitError {
     Conflict { kind: Kind, id: String, current: u64 },
     #[error("the configuration was changed meanwhile, its revision is {current}")]
     Moved { current: u64 },
-    #[error("there are {max} of kind {kind} already; {remedy}")]
+    #[error("at most {max} {what}; {remedy}")]
     TooMany {
-        kind: Kind,
         max: usize,
+        what: &'static str,
         remedy: &'static str,
     },
     #[error("the session was refreshed or ended meanwhile")]
@@ -62,8 +62,6 @@ pub enum CommitError {
     OwnsApiKeys { id: String },
     #[error("model rules lead to provider {provider}: {}", .rules.join(", "))]
     RulesLeadTo { provider: String, rules: Vec<String> },
-    #[error("there are {max} held breakers already; delete one that is not needed")]
-    TooManyHolds { max: usize },
     /// The same request was committed before; this is what it made.
     #[error("the request was already done")]
     Replayed { result: String },

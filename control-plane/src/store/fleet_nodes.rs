@@ -15,8 +15,8 @@ impl Planner<'_> {
         let before = self.put(Kind::Node, id, node, expect)?;
         if before.is_none() && self.writes.scan_prefix(Family::Nodes, b"")?.len() > NODES_MAX {
             return Err(CommitError::TooMany {
-                kind: Kind::Node,
                 max: NODES_MAX,
+                what: "data planes may be known",
                 remedy: "forget those that are gone",
             });
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CommitError, Error, Idempotency,
+    CommitError, Error, Idempotency, Store,
     family::Family,
     record::{self, IdempotencyRecord},
     rows::Rows,
@@ -41,35 +41,45 @@ pub(super) fn check_and_note(
     revision: u64,
     now: SystemTime,
 ) -> Result<(), CommitError> {
-    let Idempotency {
-        caller,
-        key,
-        fingerprint,
-        result,
-    } = idempotency;
-    let row_key = Sha256::new()
-        .chain_update(caller.as_bytes())
-        .chain_update(key)
-        .finalize();
-    if let Some(row) = writes.get(Family::Idempotency, &row_key)? {
-        let (record, _) = record::decode_row::<IdempotencyRecord>(Family::Idempotency, &row)?;
-        let is_live = !is_outdated(&record, now)?;
-        match (is_live, record.is_for(fingerprint)) {
-            (true, true) => {
-                return Err(CommitError::Replayed {
-                    result: record.result,
-                });
-            }
-            (true, false) => return Err(CommitError::IdempotencyMismatch),
-            (false, true | false) => {}
-        }
-    }
-    let record = IdempotencyRecord::new(now, fingerprint, result);
+    check(writes, idempotency, now)?;
+    let record = IdempotencyRecord::new(now, &idempotency.fingerprint, &idempotency.result);
     writes.put(
         Family::Idempotency,
-        &row_key,
+        &row_key(idempotency),
         record::encode_row(Family::Idempotency, record, revision)?,
     )
+}
+
+fn check(rows: &dyn Rows, idempotency: &Idempotency, now: SystemTime) -> Result<(), CommitError> {
+    let Some(row) = rows.get(Family::Idempotency, &row_key(idempotency))? else {
+        return Ok(());
+    };
+    let (record, _) = record::decode_row::<IdempotencyRecord>(Family::Idempotency, &row)?;
+    let is_live = !is_outdated(&record, now)?;
+    match (is_live, record.is_for(&idempotency.fingerprint)) {
+        (true, true) => Err(CommitError::Replayed {
+            result: record.result,
+        }),
+        (true, false) => Err(CommitError::IdempotencyMismatch),
+        (false, true | false) => Ok(()),
+    }
+}
+
+/// Keys of different callers do not meet.
+fn row_key(idempotency: &Idempotency) -> Vec<u8> {
+    let hash = Sha256::new()
+        .chain_update(idempotency.caller.as_bytes())
+        .chain_update(&idempotency.key);
+    hash.finalize().to_vec()
+}
+
+impl Store {
+    /// Fails like a commit would if the request was done before: for who can tell only then
+    /// whether it can be done.
+    pub async fn check_not_done(&self, idempotency: Idempotency, now: SystemTime) -> Result<(), CommitError> {
+        self.blocking(move |rows| Ok(check(rows, &idempotency, now)))
+            .await?
+    }
 }
 
 /// Drops outdated rows if it is time to.

@@ -21,8 +21,8 @@ impl Planner<'_> {
         }
         if waiting >= TOKENS_MAX {
             return Err(CommitError::TooMany {
-                kind: Kind::JoinToken,
                 max: TOKENS_MAX,
+                what: "join tokens may wait",
                 remedy: "use them, or wait until they expire",
             });
         }

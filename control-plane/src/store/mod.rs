@@ -23,6 +23,7 @@ mod idempotency;
 mod join_tokens;
 mod letters;
 mod model_rules;
+mod owned_keys;
 mod plan;
 mod postgres;
 mod presence;
@@ -60,7 +61,7 @@ pub use backend::Alone;
 pub use backup::{
     Error as BackupError, Header as BackupHeader, Inspected, MAGIC as BACKUP_MAGIC, Sessions, inspect,
 };
-pub use change::{Change, Commit, Committed, Expect, Idempotency, Kind, SealedName, SessionChange};
+pub use change::{Change, Commit, Committed, Expect, Idempotency, KeyRoom, Kind, SealedName, SessionChange};
 pub use error::{CommitError, Error, OpenError};
 pub use history::{Between, Changed};
 pub use presence::{ControlPlaneId, NodeSeen, Presence};

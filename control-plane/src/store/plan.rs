@@ -109,7 +109,8 @@ fn is_configuration(change: &Change) -> bool {
         Change::PutBreakerOverride(..) | Change::DeleteBreakerOverride(..) => true,
         Change::PutJoinToken(..) | Change::DeleteJoinToken(..) => true,
         Change::PutNode(..) | Change::DeleteNode(..) => true,
-        Change::BasedOn(..) | Change::PutSealed(..) | Change::Session(..) => false,
+        Change::CarrySpent { .. } | Change::OwnerHasRoom(..) | Change::BasedOn(..) => false,
+        Change::PutSealed(..) | Change::Session(..) => false,
     }
 }
 
@@ -176,6 +177,8 @@ impl Planner<'_> {
             Change::DeleteJoinToken(id, expect) => self.delete_join_token(id, *expect),
             Change::PutNode(node, expect) => self.put_node(node, *expect),
             Change::DeleteNode(id, expect) => self.delete_node(id, *expect),
+            Change::CarrySpent { from, to } => usage::carry(&mut self.writes, from, to, self.revision),
+            Change::OwnerHasRoom(owner, room) => self.check_room(owner, *room),
             Change::BasedOn(revision) if *revision == self.based_on => Ok(()),
             Change::BasedOn(_) => Err(CommitError::Moved {
                 current: self.based_on,

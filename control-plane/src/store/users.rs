@@ -39,7 +39,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn delete_user(&mut self, id: &UserId, expect: Expect) -> Result<(), CommitError> {
-        if self.owns_api_keys(id)? {
+        if !self.owned_keys(id)?.is_empty() {
             return Err(CommitError::OwnsApiKeys { id: id.to_string() });
         }
         if let Some(old) = self.delete::<User>(Kind::User, &id.to_string(), id.as_bytes(), expect)? {
@@ -55,15 +55,6 @@ impl Planner<'_> {
         self.delete_service_tokens_of(id)?;
         self.note(Kind::User, id.to_string(), false);
         Ok(())
-    }
-
-    fn owns_api_keys(&self, id: &UserId) -> Result<bool, CommitError> {
-        for row in self.writes.scan_prefix(Family::ApiKeys, b"")?.values() {
-            if record::decode::<ApiKey>(row)?.value.spec.owner == *id {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     pub(super) fn put_api_key(&mut self, key: &ApiKey, expect: Expect) -> Result<(), CommitError> {

@@ -341,36 +341,40 @@ async fn an_operator_leaves_settings_of_security_alone() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_goes_on_for_the_overlap() {
+async fn keys_are_listed_by_the_id_of_a_user() {
     let bridge = Bridge::start().await;
     let admin = bridge.admin().await;
-    let old = create_key(&admin, new_key("ci")).await.unwrap();
-    let mut keys = ApiKeyServiceClient::new(admin);
-    let rotate = |seconds| admin::RotateApiKeyRequest {
-        id: old.id.clone(),
-        overlap: Some(prost_types::Duration { seconds, nanos: 0 }),
-        ..Default::default()
-    };
-    let next = keys.rotate_api_key(rotate(60)).await.unwrap().into_inner();
-    assert!(next.key.contains(&next.api_key.unwrap().id));
-    let get = admin::GetApiKeyRequest { id: old.id.clone() };
-    let ending = keys
-        .get_api_key(get.clone())
-        .await
-        .unwrap()
-        .into_inner()
-        .api_key
-        .unwrap();
-    assert!(ending.enabled && ending.expires_at.is_some());
-    keys.rotate_api_key(rotate(0)).await.unwrap();
-    assert!(
-        !keys
-            .get_api_key(get)
+    let own = create_key(&admin, new_key("ci")).await.unwrap();
+    let list = async |owner: &str| {
+        let request = admin::ListApiKeysRequest {
+            owner_user_id: owner.to_owned(),
+            ..Default::default()
+        };
+        let mut keys = ApiKeyServiceClient::new(admin.clone());
+        keys.list_api_keys(request)
             .await
-            .unwrap()
-            .into_inner()
-            .api_key
-            .unwrap()
-            .enabled
+            .map(|answer| answer.into_inner().total_size)
+    };
+    assert_eq!(list(&own.owner_user_id).await.unwrap(), 1);
+    let other = bridge.add_user("other@example.com", Role::User, false).await;
+    assert_eq!(list(&other.id).await.unwrap(), 0);
+    assert_eq!(code(list("somebody").await), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_password_is_reset_on_top_of_the_revision_that_was_read() {
+    let bridge = Bridge::start().await;
+    let user = bridge.add_user("user@example.com", Role::User, false).await;
+    let mut users = UserServiceClient::new(bridge.admin().await);
+    let reset = |revision| admin::ResetPasswordRequest {
+        id: user.id.clone(),
+        new_password: "another horse battery".to_owned(),
+        revision,
+    };
+    users.reset_password(reset(user.revision)).await.unwrap();
+    assert_eq!(
+        code(users.reset_password(reset(user.revision)).await),
+        Code::Aborted
     );
+    users.reset_password(reset(0)).await.unwrap();
 }

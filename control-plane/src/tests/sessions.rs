@@ -128,6 +128,7 @@ async fn whatever_ends_a_session_ends_it_with_the_next_call() {
                 let request = admin::ResetPasswordRequest {
                     id: user.id.clone(),
                     new_password: NEW_PASSWORD.to_owned(),
+                    revision: 0,
                 };
                 users.reset_password(request).await.map(drop)
             }

@@ -12,7 +12,7 @@ use super::Bridge;
 use super::requests::{code, mask, provider, secrets};
 
 /// The fields that an answer says are wrong.
-fn wrong_fields<T: std::fmt::Debug>(answer: Result<T, Status>) -> BTreeSet<String> {
+pub(super) fn wrong_fields<T: std::fmt::Debug>(answer: Result<T, Status>) -> BTreeSet<String> {
     let status = answer.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let details = status.get_error_details();

@@ -76,6 +76,7 @@ export function settingsOf(draft: SettingsDraft, before: Settings): Settings {
     currency: draft.currency,
     prices: draft.prices.map(priceOf),
     revision: before.revision,
+    ...(before.userKeys === undefined ? {} : { userKeys: before.userKeys }),
     ...(before.retention === undefined ? {} : { retention: retentionOf(draft) }),
   });
 }

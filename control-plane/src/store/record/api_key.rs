@@ -29,6 +29,8 @@ pub(in crate::store) struct ApiKeyRecord {
     loss_policy: Option<String>,
     #[serde(default)]
     limits: Option<LimitsRecord>,
+    #[serde(default)]
+    successor: Option<String>,
     times: TimesRecord,
 }
 
@@ -45,6 +47,7 @@ impl Persist for ApiKey {
             id,
             hash,
             spec,
+            successor,
             times,
         } = self;
         let Draft {
@@ -70,6 +73,7 @@ impl Persist for ApiKey {
             allowed_providers,
             loss_policy: loss_policy.map(|policy| policy.as_str().to_owned()),
             limits: LimitsRecord::of(limits),
+            successor: successor.as_ref().map(KeyId::to_string),
             times: TimesRecord::of(*times),
         }
     }
@@ -87,6 +91,7 @@ impl Persist for ApiKey {
             allowed_providers,
             loss_policy,
             limits,
+            successor,
             times,
         } = record;
         let owner = UserId::parse(&owner).map_err(reason)?;
@@ -108,6 +113,9 @@ impl Persist for ApiKey {
             id: KeyId::parse(&id).map_err(reason)?,
             hash: KeyHash::from_bytes(hash_from_base64(&hash)?),
             spec: draft.check().map_err(reasons)?,
+            successor: successor
+                .map(|id| KeyId::parse(&id).map_err(reason))
+                .transpose()?,
             times: times.to_times()?,
         })
     }

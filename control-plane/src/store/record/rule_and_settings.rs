@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Persist, reason, reasons};
+use super::{LimitsRecord, Persist, reason, reasons};
 use crate::{
     domain::{
         LossPolicy,
@@ -11,6 +11,7 @@ use crate::{
         retention::Retention,
         settings::{Breaker, Draft, FallbackStrategy, Settings},
         usage::Tokens,
+        user_keys::UserKeys,
     },
     store::family::Family,
 };
@@ -110,6 +111,15 @@ pub(in crate::store) struct SettingsRecord {
     currency: Option<String>,
     #[serde(default)]
     retention: Option<RetentionRecord>,
+    #[serde(default)]
+    user_keys: Option<UserKeysRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserKeysRecord {
+    max_keys: u32,
+    #[serde(default)]
+    limits: Option<LimitsRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,6 +183,24 @@ impl PriceRecord {
                 cache_read,
                 cache_creation,
             },
+        }
+    }
+}
+
+impl UserKeysRecord {
+    fn of(user_keys: UserKeys) -> Self {
+        let UserKeys { max_keys, limits } = user_keys;
+        Self {
+            max_keys,
+            limits: LimitsRecord::of(limits),
+        }
+    }
+
+    fn into_user_keys(self) -> UserKeys {
+        let Self { max_keys, limits } = self;
+        UserKeys {
+            max_keys,
+            limits: limits.map(LimitsRecord::into_draft).unwrap_or_default(),
         }
     }
 }
@@ -241,6 +269,7 @@ impl Persist for Settings {
             prices,
             currency,
             retention,
+            user_keys,
         } = self.to_draft();
         SettingsRecord {
             fallback_strategy: fallback_strategy.as_str().to_owned(),
@@ -258,6 +287,7 @@ impl Persist for Settings {
             prices: prices.into_iter().map(PriceRecord::of).collect(),
             currency: Some(currency),
             retention: Some(RetentionRecord::of(retention)),
+            user_keys: Some(UserKeysRecord::of(user_keys)),
         }
     }
 
@@ -278,6 +308,7 @@ impl Persist for Settings {
             prices,
             currency,
             retention,
+            user_keys,
         } = record;
         let defaults = Draft::default();
         let draft = Draft {
@@ -302,6 +333,7 @@ impl Persist for Settings {
             prices: prices.into_iter().map(PriceRecord::into_price).collect(),
             currency: currency.unwrap_or(defaults.currency),
             retention: retention.map_or(defaults.retention, RetentionRecord::into_retention),
+            user_keys: user_keys.map_or(defaults.user_keys, UserKeysRecord::into_user_keys),
         };
         draft.check().map_err(reasons)
     }

@@ -68,7 +68,7 @@ async fn nobody_holds_what_is_not_there_or_more_than_there_may_be(home: Home) {
         (0..HOLDS_MAX).map(|n| Change::PutBreakerOverride(hold("a", &format!("m-{n}"), Held::Open, NOW)));
     commit(&store, many.collect()).await.unwrap();
     let more = put(&store, &hold("a", "one-more", Held::Open, NOW)).await;
-    assert!(matches!(more, Err(CommitError::TooManyHolds { .. })));
+    assert!(matches!(more, Err(CommitError::TooMany { .. })));
     put(&store, &hold("a", "m-0", Held::Closed, NOW)).await.unwrap();
     // Those that are over make room.
     put(&store, &hold("a", "one-more", Held::Open, NOW + MINUTE))

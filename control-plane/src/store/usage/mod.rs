@@ -4,6 +4,7 @@
 //! Nothing of it raises the revision, is audited or counts for the digest. A report is one
 //! write: that it was counted and what it adds are there together or not at all.
 
+mod carry;
 mod count;
 mod keys;
 mod log;
@@ -15,10 +16,14 @@ pub use log::{LogAsk, LogPage};
 pub use read::UsageAsk;
 pub use sweep::{Cursor, Swept};
 
+pub(super) use carry::carry;
 pub(super) use count::count;
 pub(super) use sweep::{Outdated, find, forget};
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use super::{Error, Store, family::Family};
 use crate::domain::{api_key::KeyId, limits::Period, usage::Boot, user::UserId};
@@ -28,12 +33,18 @@ use crate::domain::{api_key::KeyId, limits::Period, usage::Boot, user::UserId};
 pub struct KeyUsage {
     /// Whose it is, or was: known for longer than the key.
     pub owner: Option<UserId>,
-    /// The last minute in which it was used, in seconds since 1970.
+    /// The last minute in which it was used, in seconds since 1970; 0: never.
     pub last_used_s: u64,
     pub spent: BTreeMap<Period, Spent>,
 }
 
 impl KeyUsage {
+    #[must_use]
+    pub fn last_used(&self) -> Option<SystemTime> {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_used_s);
+        (self.last_used_s > 0).then_some(at)
+    }
+
     /// What was spent in the period that holds this moment, if anything.
     #[must_use]
     pub fn spent_in(&self, period: Period, at: SystemTime) -> Option<&Spent> {
