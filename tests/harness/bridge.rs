@@ -4,11 +4,12 @@
 
 mod control_plane;
 mod node;
+mod store;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bridge_throwaway_postgres::Server;
+use bridge_throwaway_postgres::Database;
 use tempfile::TempDir;
 
 use crate::admin::Admin;
@@ -18,18 +19,14 @@ use crate::process::Process;
 use crate::wait;
 
 pub use control_plane::ControlPlane;
-use control_plane::Database;
 pub use node::Node;
-
-/// `postgres`: bridges keep what they know in PostgreSQL, if there is one.
-const STORE_VARIABLE: &str = "BRIDGE_STORE";
+use store::Store;
 
 pub struct Bridge {
     control: Box<ControlPlane>,
     replicas: Vec<ControlPlane>,
     nodes: Vec<Node>,
-    database: Database,
-    _server: Option<Box<Server>>,
+    store: Store,
     // Last, so that the processes are gone before their folder is.
     folder: TempDir,
 }
@@ -42,17 +39,25 @@ impl Bridge {
 
     /// The same, with more variables for the control plane.
     pub async fn start_with(nodes: usize, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
-        let server = match std::env::var(STORE_VARIABLE).as_deref() {
-            Ok("postgres") => Server::start()?,
-            Ok(_) | Err(_) => None,
+        Box::pin(Self::start_on(Store::chosen()?, nodes, extra_environment)).await
+    }
+
+    /// One that keeps what it knows in a folder; `None`, and one line, where everything is tried on
+    /// another store: for what is about the files themselves.
+    pub async fn start_on_folder(nodes: usize) -> Result<Option<Self>> {
+        let Store::Folder = Store::chosen()? else {
+            eprintln!("skipped: it is about the files of a folder, and the store is PostgreSQL");
+            return Ok(None);
         };
-        Box::pin(Self::start_on(server, nodes, extra_environment)).await
+        Ok(Some(
+            Box::pin(Self::start_on(Store::Folder, nodes, Vec::new())).await?,
+        ))
     }
 
     /// One whose folder of data is a disk of so many KiB, which is gone with the process; `None` where there
     /// can be none.
     pub async fn start_on_small_disk(kib: u32) -> Result<Option<Self>> {
-        let mut bridge = Self::lay_out(None, Vec::new())?;
+        let mut bridge = Self::lay_out(Store::Folder, Vec::new())?;
         let Some(prefix) = namespace::small_disk(&bridge.folder().join("data"), kib)? else {
             return Ok(None);
         };
@@ -71,20 +76,20 @@ impl Bridge {
         nodes: usize,
         extra_environment: Vec<(&'static str, String)>,
     ) -> Result<Option<Self>> {
-        match Server::start()? {
-            Some(server) => Ok(Some(
-                Box::pin(Self::start_on(Some(server), nodes, extra_environment)).await?,
+        match Store::postgres()? {
+            Some(store) => Ok(Some(
+                Box::pin(Self::start_on(store, nodes, extra_environment)).await?,
             )),
             None => Ok(None),
         }
     }
 
     async fn start_on(
-        server: Option<Server>,
+        store: Store,
         nodes: usize,
         extra_environment: Vec<(&'static str, String)>,
     ) -> Result<Self> {
-        let mut bridge = Self::lay_out(server, extra_environment)?;
+        let mut bridge = Self::lay_out(store, extra_environment)?;
         bridge.control.start().await?;
         for _ in 0..nodes {
             bridge.add_node().await?;
@@ -92,36 +97,34 @@ impl Bridge {
         Ok(bridge)
     }
 
-    fn lay_out(server: Option<Server>, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
+    fn lay_out(store: Store, extra_environment: Vec<(&'static str, String)>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let database = match &server {
-            Some(server) => Database::Postgres {
-                url: server.new_database()?,
-            },
-            None => Database::Folder,
-        };
         let name = "control-plane".to_owned();
         Ok(Self {
             control: Box::new(ControlPlane::lay_out(
                 folder.path(),
                 name,
-                database.clone(),
+                store.clone(),
                 extra_environment,
             )?),
             replicas: Vec::new(),
             nodes: Vec::new(),
-            database,
-            _server: server.map(Box::new),
+            store,
             folder,
         })
     }
 
     /// Starts one more control plane on the same database.
     pub async fn add_replica(&mut self) -> Result<&mut ControlPlane> {
+        self.add_replica_with(Vec::new()).await
+    }
+
+    /// The same, with more variables for it alone.
+    pub async fn add_replica_with(&mut self, more: Vec<(&'static str, String)>) -> Result<&mut ControlPlane> {
         let name = format!("control-plane-{}", self.replicas.len() + 2);
-        let database = self.database.clone();
-        let environment = self.control.extra_environment();
-        let mut replica = ControlPlane::lay_out(self.folder.path(), name, database, environment)?;
+        let mut environment = self.control.extra_environment();
+        environment.extend(more);
+        let mut replica = ControlPlane::lay_out(self.folder.path(), name, self.store.clone(), environment)?;
         replica.start().await?;
         self.replicas.push(replica);
         self.replicas.last_mut().context("a replica was just added")
@@ -133,6 +136,28 @@ impl Bridge {
 
     pub fn control(&mut self) -> &mut ControlPlane {
         &mut self.control
+    }
+
+    /// Its database, if it has one.
+    pub fn database(&self) -> Option<&Database> {
+        self.store.database()
+    }
+
+    /// What the control plane kept is out of its reach: at its next start it finds an empty place.
+    pub fn set_store_aside(&mut self) -> Result<()> {
+        self.store = self.store.set_aside(self.folder.path())?;
+        self.control.keep_in(self.store.clone());
+        Ok(())
+    }
+
+    /// Whether the control plane has made something of its place.
+    pub fn is_store_made(&self) -> Result<bool> {
+        self.store.is_made(self.folder.path())
+    }
+
+    /// Everything that the control plane keeps lies in the folder of the bridge, for whoever looks for something in it.
+    pub fn show_store(&self) -> Result<()> {
+        self.store.show(self.folder.path())
     }
 
     pub fn node(&mut self, index: usize) -> Result<&mut Node> {

@@ -2,13 +2,13 @@
 //! and not a byte goes either way. That is how a half-open connection looks from both ends.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,28 +17,60 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// Dropping it closes every connection.
 pub struct Hush {
     address: SocketAddr,
-    is_silent: watch::Sender<bool>,
+    silence: watch::Sender<Silence>,
     taken: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
+#[derive(Clone)]
+enum Target {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    None,
+    All,
+    /// So many connections, from the first one on.
+    First(u64),
+}
+
+type Halves = (
+    Box<dyn AsyncRead + Send + Unpin>,
+    Box<dyn AsyncWrite + Send + Unpin>,
+);
+
 impl Hush {
     pub async fn start(target: String) -> Result<Self> {
+        Self::before(Target::Tcp(target)).await
+    }
+
+    /// The same before a socket in a folder.
+    pub async fn before_socket(path: PathBuf) -> Result<Self> {
+        Self::before(Target::Unix(path)).await
+    }
+
+    async fn before(target: Target) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let (is_silent, heard) = watch::channel(false);
+        let (silence, heard) = watch::channel(Silence::None);
         let taken = Arc::<AtomicU64>::default();
         let count = Arc::clone(&taken);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(pass(near, target.clone(), heard.clone()));
+                let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                let heard = Heard {
+                    number,
+                    silence: heard.clone(),
+                };
+                connections.spawn(pass(near, target.clone(), heard));
             }
         });
         Ok(Self {
             address,
-            is_silent,
+            silence,
             taken,
             accepting,
         })
@@ -54,7 +86,13 @@ impl Hush {
     }
 
     pub fn set_silent(&self, is_silent: bool) {
-        self.is_silent.send_replace(is_silent);
+        self.silence
+            .send_replace(if is_silent { Silence::All } else { Silence::None });
+    }
+
+    /// Those that are there fall silent for good; new ones are served.
+    pub fn hush_those_there(&self) {
+        self.silence.send_replace(Silence::First(self.connections()));
     }
 }
 
@@ -64,25 +102,59 @@ impl Drop for Hush {
     }
 }
 
+impl Target {
+    async fn connect(self) -> std::io::Result<Halves> {
+        Ok(match self {
+            Self::Tcp(address) => {
+                let (from, to) = TcpStream::connect(address).await?.into_split();
+                (Box::new(from), Box::new(to))
+            }
+            Self::Unix(path) => {
+                let (from, to) = UnixStream::connect(path).await?.into_split();
+                (Box::new(from), Box::new(to))
+            }
+        })
+    }
+}
+
+/// Whether one connection may say something.
+#[derive(Clone)]
+struct Heard {
+    number: u64,
+    silence: watch::Receiver<Silence>,
+}
+
+impl Heard {
+    async fn wait(&mut self) -> Option<()> {
+        let number = self.number;
+        let may_speak = |silence: &Silence| match *silence {
+            Silence::None => true,
+            Silence::All => false,
+            Silence::First(count) => number > count,
+        };
+        self.silence.wait_for(may_speak).await.ok().map(drop)
+    }
+}
+
 /// `None`: one end is gone.
-async fn pass(near: TcpStream, target: String, mut heard: watch::Receiver<bool>) -> Option<()> {
-    heard.wait_for(|is_silent| !is_silent).await.ok()?;
-    let far = TcpStream::connect(target).await.ok()?;
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+async fn pass(near: TcpStream, target: Target, mut heard: Heard) -> Option<()> {
+    heard.wait().await?;
+    let (far_in, far_out) = target.connect().await.ok()?;
+    let (near_in, near_out) = near.into_split();
     let up = pump(near_in, far_out, heard.clone());
     let down = pump(far_in, near_out, heard);
     tokio::select! { ended = up => ended, ended = down => ended }
 }
 
 async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut heard: watch::Receiver<bool>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut heard: Heard,
 ) -> Option<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let read = from.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        heard.wait_for(|is_silent| !is_silent).await.ok()?;
+        heard.wait().await?;
         to.write_all(&buffer[..read]).await.ok()?;
     }
 }

@@ -1,13 +1,16 @@
 //! A PostgreSQL server for one test: in a folder of its own, on a socket in it, with
-//! `fsync` on, and gone with its handle.
+//! `fsync` on, and gone with its handle. Or one for many, each with a database of its
+//! own: then the program `throwaway-postgres` has it.
 //!
 //! A crate of its own, so that the tests of the control plane's store and those of
 //! whole fleets use the same one. The server refuses to run as root; then it runs as
 //! `postgres` or `nobody`, and ends with the process that started it.
 
+mod database;
+mod psql;
+
 use std::env;
 use std::fs::{self, File, Permissions};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,11 +22,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
+pub use database::{Database, SERVER_VARIABLE};
+use psql::Psql;
+
 /// Where Debian keeps the programs of each version.
 const DEBIAN_FOLDER: &str = "/usr/lib/postgresql";
-const USER: &str = "bridge";
 const START_MAX: Duration = Duration::from_secs(60);
 const END_MAX: Duration = Duration::from_secs(10);
+/// Enough for a dozen control planes at once.
+const CONNECTIONS_MAX: u32 = 300;
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Server {
@@ -67,20 +74,20 @@ impl Server {
     /// A new, empty database, as a URL.
     pub fn new_database(&self) -> Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("create database {name}"))?;
-        Ok(self.url(&name))
+        self.psql().create(&name)?;
+        Ok(self.psql().url(&name))
     }
 
     /// What `psql` answers, in the database of a URL.
     pub fn sql_at(&self, url: &str, statement: &str) -> Result<String> {
         let path = url.strip_prefix("postgres:///").context("a URL of this server")?;
         let name = path.split('?').next().context("a URL with a database")?;
-        self.sql(name, statement)
+        self.psql().run(name, statement)
     }
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.sockets().join(".s.PGSQL.5432")
+        database::socket_in(&self.sockets())
     }
 
     /// Ends it as a crash would: nothing is written out, and the next start recovers.
@@ -113,18 +120,16 @@ impl Server {
         self.run()
     }
 
-    fn url(&self, database: &str) -> String {
-        format!(
-            "postgres:///{database}?host={}&user={USER}",
-            self.sockets().display()
-        )
+    fn psql(&self) -> Psql {
+        Psql::new(&self.programs, self.sockets())
     }
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn sockets(&self) -> PathBuf {
+    /// The folder with its socket.
+    pub fn sockets(&self) -> PathBuf {
         self.folder.path().join("s")
     }
 
@@ -143,7 +148,7 @@ impl Server {
         let output = self
             .command("initdb")
             .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust"])
-            .args(["--username", USER, "--pgdata"])
+            .args(["--username", psql::USER, "--pgdata"])
             .arg(&data)
             .output()?;
         ensure!(
@@ -165,14 +170,14 @@ impl Server {
             .args(["-c", "listen_addresses="])
             .args(["-c", "fsync=on"])
             .args(["-c", "shared_buffers=16MB"])
-            .args(["-c", "max_connections=100"])
+            .args(["-c", &format!("max_connections={CONNECTIONS_MAX}")])
             .args(["-c", "recovery_init_sync_method=syncfs"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         self.child = Some(spawn_for_good(command)?);
         let give_up = Instant::now() + START_MAX;
-        while self.sql("postgres", "select 1").is_err() {
+        while self.psql().run("postgres", "select 1").is_err() {
             if Instant::now() > give_up {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
                 bail!("PostgreSQL did not start:\n{log}");
@@ -180,29 +185,6 @@ impl Server {
             thread::sleep(POLL_EVERY);
         }
         Ok(())
-    }
-
-    fn sql(&self, database: &str, statement: &str) -> Result<String> {
-        let mut child = Command::new(self.programs.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set", "ON_ERROR_STOP=1", "--username", USER, "--host"])
-            .arg(self.sockets())
-            .args(["--dbname", database])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            // A server that is not there has been noticed by then.
-            input.write_all(statement.as_bytes()).ok();
-        }
-        let output = child.wait_with_output()?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// A program of the server, run as whoever may.

@@ -24,7 +24,9 @@ const AT_ONCE: usize = 4;
 
 #[tokio::test]
 async fn a_second_control_plane_on_the_same_folder_is_refused_at_once() -> Result<()> {
-    let mut bridge = Bridge::start(0).await?;
+    let Some(mut bridge) = Bridge::start_on_folder(0).await? else {
+        return Ok(());
+    };
     let admin = bridge.admin().await?;
     let elsewhere = ["ADMIN_LISTEN", "FLEET_LISTEN", "OPS_LISTEN"].map(|name| (name, "127.0.0.1:0"));
     let began = Instant::now();
@@ -132,7 +134,9 @@ impl Damage {
 
 #[tokio::test]
 async fn damaged_files_are_told_or_heal_and_nothing_is_ever_missing() -> Result<()> {
-    let mut bridge = Bridge::start(0).await?;
+    let Some(mut bridge) = Bridge::start_on_folder(0).await? else {
+        return Ok(());
+    };
     let admin = bridge.admin().await?;
     for n in 0..40 {
         admin.create_key(&format!("key {n}")).await?;

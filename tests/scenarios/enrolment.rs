@@ -85,8 +85,9 @@ async fn answers(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The whole life of a node, on whichever store.
-async fn from_a_join_token_to_its_end(mut bridge: Bridge) -> Result<()> {
+#[tokio::test]
+async fn a_node_enrols_is_renewed_and_is_revoked() -> Result<()> {
+    let mut bridge = Bridge::start_with(0, issued()).await?;
     let admin = bridge.admin().await?;
     let made = join_token(&admin, "").await?;
     let fleet = bridge.control().fleet_address();
@@ -147,22 +148,6 @@ async fn from_a_join_token_to_its_end(mut bridge: Bridge) -> Result<()> {
     admin.fleet().forget_node(request).await?;
     assert!(shown(&admin, "node-0").await.is_none());
     Ok(())
-}
-
-#[tokio::test]
-async fn a_node_enrols_is_renewed_and_is_revoked() -> Result<()> {
-    Box::pin(from_a_join_token_to_its_end(
-        Bridge::start_with(0, issued()).await?,
-    ))
-    .await
-}
-
-#[tokio::test]
-async fn the_same_on_postgres() -> Result<()> {
-    match Bridge::start_on_postgres_with(0, issued()).await? {
-        Some(bridge) => Box::pin(from_a_join_token_to_its_end(bridge)).await,
-        None => Ok(()),
-    }
 }
 
 #[tokio::test]

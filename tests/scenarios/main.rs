@@ -29,6 +29,7 @@ mod mapping;
 mod messages;
 mod models;
 mod native;
+mod notices;
 mod operations;
 mod outage;
 mod pains;

@@ -357,6 +357,7 @@ async fn no_secret_is_in_a_log_a_file_a_metric_or_an_answer() -> Result<()> {
         search.answered(command.join(" "), format!("{ran:?}"));
     }
 
+    bridge.show_store()?;
     let folder = bridge.folder();
     let own: Vec<_> = OWN.into_iter().chain(["master-key.old"]).collect();
     let (mut found, bytes) = search.canaries.found_below(folder, &own)?;
@@ -376,7 +377,7 @@ async fn no_secret_is_in_a_log_a_file_a_metric_or_an_answer() -> Result<()> {
     }
     // It would have been found, wherever it lay.
     std::fs::write(
-        folder.join("data/control-plane/planted"),
+        folder.join("node-0/data/planted"),
         format!("x{}", hex(PROVIDER_KEY)),
     )?;
     let (planted, _) = search.canaries.found_below(folder, &own)?;

@@ -2,7 +2,7 @@
 //! way back, checks, a way in, another master key.
 //!
 //! All of it works on the store itself. Beside a control plane that runs on a folder only
-//! `backup` works, by asking that one; on PostgreSQL all of it does.
+//! `backup` works, by asking that one; on PostgreSQL all of it does but another master key.
 
 mod backup;
 mod import;

@@ -3,10 +3,13 @@
 //!
 //! At every moment the store opens with a key that is on disk: the new key is written
 //! beside the old one before anything is wrapped by it, and takes the old one's place
-//! after. Whoever starts in between finds it there and takes that step.
+//! after. Whoever starts in between finds it there and takes that step. Whoever runs
+//! would not: so it is refused while a control plane does, also one that shares a database.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
 
 use super::{Environment, Error, open, say, secret};
 use crate::config::Config;
@@ -18,6 +21,9 @@ use crate::{bootstrap, master_key_source};
 
 /// The key to change to, where it is not made in a file.
 const NEW_KEY: &str = "NEW_MASTER_KEY";
+/// How long is looked whether control planes that were there are still there: they say so every 5 s.
+const LISTEN_FOR: Duration = Duration::from_secs(7);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn rotate(config: &Config, environment: Environment<'_>) -> Result<(), Error> {
     let source = master_key_source(&config.store);
@@ -29,6 +35,7 @@ pub(super) async fn rotate(config: &Config, environment: Environment<'_>) -> Res
         ));
     };
     let old = bootstrap::open_keyring(&source, Some(&key_check))?;
+    refuse_beside_others(&store).await?;
     let given = secret(environment, NEW_KEY)
         .map(|text| MasterKey::parse(&text, NEW_KEY))
         .transpose()?;
@@ -51,6 +58,23 @@ pub(super) async fn rotate(config: &Config, environment: Environment<'_>) -> Res
     };
     store.close().await;
     say(&format!("done: {told}"))
+}
+
+/// What a control plane says of itself stays for a while when it is gone without a word:
+/// only who says something new is there.
+async fn refuse_beside_others(store: &Store) -> Result<(), Error> {
+    let before = store.presences().await?;
+    let give_up = Instant::now() + LISTEN_FOR;
+    while !before.is_empty() && Instant::now() < give_up {
+        sleep(LOOK_EVERY).await;
+        let others = store.presences().await?;
+        if others.iter().any(|other| !before.contains(other)) {
+            return Err(Error::Refused(
+                "the store is in use: end every control plane that runs on it, and start them with the new key".to_owned(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn old_key(kept: &Path) -> String {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::store::Store;
 use super::{metric, wait_until_ready};
 use crate::admin;
 use crate::process::{Process, Program, binary, free_port};
@@ -12,7 +13,7 @@ use crate::process::{Process, Program, binary, free_port};
 pub struct ControlPlane {
     folder: PathBuf,
     name: String,
-    database: Database,
+    store: Store,
     admin_port: u16,
     pub(super) fleet_port: u16,
     ops_port: u16,
@@ -20,16 +21,6 @@ pub struct ControlPlane {
     /// What it is started with, if not by itself.
     pub(super) prefix: Vec<String>,
     process: Option<Process>,
-}
-
-/// Where a control plane keeps what it knows.
-#[derive(Clone)]
-pub(super) enum Database {
-    /// In the folder of the bridge.
-    Folder,
-    Postgres {
-        url: String,
-    },
 }
 
 /// How a subcommand ended.
@@ -46,13 +37,13 @@ impl ControlPlane {
     pub(super) fn lay_out(
         folder: &Path,
         name: String,
-        database: Database,
+        store: Store,
         extra_environment: Vec<(&'static str, String)>,
     ) -> Result<Self> {
         Ok(Self {
             folder: folder.to_owned(),
             name,
-            database,
+            store,
             admin_port: free_port()?,
             fleet_port: free_port()?,
             ops_port: free_port()?,
@@ -65,6 +56,11 @@ impl ControlPlane {
     /// The variables that it has beside those of every control plane.
     pub(super) fn extra_environment(&self) -> Vec<(&'static str, String)> {
         self.extra_environment.clone()
+    }
+
+    /// From its next start on.
+    pub(super) fn keep_in(&mut self, store: Store) {
+        self.store = store;
     }
 
     pub fn admin_address(&self) -> String {
@@ -127,10 +123,7 @@ impl ControlPlane {
             ("ADMIN_PASSWORD", admin::PASSWORD.to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ];
-        environment.push(match &self.database {
-            Database::Folder => ("DATABASE_PATH", file("data/control-plane")),
-            Database::Postgres { url } => ("DATABASE_URL", url.clone()),
-        });
+        environment.push(self.store.variable(&self.folder));
         environment.extend(self.extra_environment.iter().cloned());
         environment
     }

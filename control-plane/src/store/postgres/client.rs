@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, lines::Lines};
 
 /// Connections for readers; one more listens and one writes.
 const POOL_CONNECTIONS_MAX: u32 = 10;
@@ -29,6 +29,7 @@ pub(super) struct Client {
     handle: Handle,
     options: PgConnectOptions,
     pool: PgPool,
+    lines: Lines,
 }
 
 impl Client {
@@ -41,11 +42,14 @@ impl Client {
             .build()
             .map_err(|error| Failure::Lasting(error.to_string()))?;
         let handle = runtime.handle().clone();
+        let lines = Lines::default();
         let pool = {
-            let _inside = handle.enter();
+            let (_inside, lines) = (handle.enter(), lines.clone());
             PgPoolOptions::new()
                 .max_connections(POOL_CONNECTIONS_MAX)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(move |connection, metadata| lines.is_good(connection, metadata))
                 .connect_lazy_with(options.clone())
         };
         Ok(Self {
@@ -53,11 +57,16 @@ impl Client {
             handle,
             options,
             pool,
+            lines,
         })
     }
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     pub(super) fn options(&self) -> &PgConnectOptions {

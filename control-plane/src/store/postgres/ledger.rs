@@ -54,10 +54,16 @@ pub(super) struct DatabaseLedger {
     client: Arc<Client>,
     told: Arc<watch::Sender<u64>>,
     /// `None`: there is none, or nobody knows what state it is in.
-    connection: Option<PgConnection>,
+    connection: Option<Kept>,
     /// Names the row in which the batches of this writer sign.
     writer: [u8; 16],
     batches: u64,
+}
+
+/// A connection between two batches.
+struct Kept {
+    connection: PgConnection,
+    made: Instant,
 }
 
 impl DatabaseLedger {
@@ -74,9 +80,14 @@ impl DatabaseLedger {
 
 impl Ledger for DatabaseLedger {
     fn begin(&mut self) -> Result<Box<dyn Batch + '_>, WriteError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.client.connect()?,
+        let lines = self.client.lines();
+        let kept = self.connection.take().filter(|kept| !lines.is_doubted(kept.made));
+        let Kept { mut connection, made } = match kept {
+            Some(kept) => kept,
+            None => Kept {
+                made: Instant::now(),
+                connection: self.client.connect()?,
+            },
         };
         self.client.wait(lock_head(&mut connection))?;
         self.batches += 1;
@@ -85,6 +96,7 @@ impl Ledger for DatabaseLedger {
                 rows: TransactionRows::new(self.client.handle(), Box::new(connection)),
                 read: RefCell::default(),
             },
+            made,
             ledger: self,
         }))
     }
@@ -134,6 +146,8 @@ pub(super) async fn write(
 
 struct DatabaseBatch<'a> {
     rows: Remembering,
+    /// When its connection was made.
+    made: Instant,
     ledger: &'a mut DatabaseLedger,
 }
 
@@ -143,7 +157,7 @@ impl Batch for DatabaseBatch<'_> {
     }
 
     fn write(self: Box<Self>, mut writes: Writes, revision: u64) -> Result<(), WriteError> {
-        let Self { rows, ledger } = *self;
+        let Self { rows, made, ledger } = *self;
         let DatabaseLedger {
             client,
             told,
@@ -156,7 +170,10 @@ impl Batch for DatabaseBatch<'_> {
         };
         if writes.is_empty() {
             client.wait(async { connection.execute("rollback").await })?;
-            *kept = Some(*connection);
+            *kept = Some(Kept {
+                connection: *connection,
+                made,
+            });
             return Ok(());
         }
         let signature = Signature {
@@ -169,10 +186,18 @@ impl Batch for DatabaseBatch<'_> {
         );
         client.wait(write(&mut connection, &writes, Some(revision)))?;
         match client.wait(async { connection.execute("commit").await }) {
-            Ok(_) => *kept = Some(*connection),
+            Ok(_) => {
+                *kept = Some(Kept {
+                    connection: *connection,
+                    made,
+                });
+            }
             Err(failure) => {
                 drop(connection);
-                *kept = Some(settle(client, writer, signature.batch, &failure)?);
+                *kept = Some(Kept {
+                    made: Instant::now(),
+                    connection: settle(client, writer, signature.batch, &failure)?,
+                });
             }
         }
         tell(told, revision);

@@ -4,14 +4,14 @@
 //! One table holds the rows. The row of the head is locked by whoever writes, so that
 //! a batch is planned against a state that nobody changes, and revisions are total
 //! over all control planes; nobody leads. A write and its `pg_notify` are in one
-//! transaction. Notifications can be lost, so the revision is also read again every
-//! few seconds.
+//! transaction. Notifications can be lost, so the revision is also read each second.
 
 mod address;
 mod client;
 mod failure;
 mod follower;
 mod ledger;
+mod lines;
 mod rows;
 mod schema;
 
@@ -86,7 +86,8 @@ fn open_as(url: &SecretString, new: Option<Installation>) -> Result<Parts, OpenE
         revision: Arc::clone(&told),
         presence: heard,
     };
-    client.spawn(follower::follow(client.pool().clone(), news));
+    let (options, lines) = (client.options().clone(), client.lines().clone());
+    client.spawn(follower::follow(options, lines, news));
     Ok(Parts {
         backend: Arc::new(Database {
             client: Arc::clone(&client),
