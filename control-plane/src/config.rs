@@ -77,9 +77,20 @@ pub(crate) struct StoreConfig {
     pub(crate) database: Database,
     pub(crate) master_key: Option<SecretString>,
     pub(crate) master_key_file: Option<PathBuf>,
-    pub(crate) node_token: Option<SecretString>,
-    pub(crate) node_token_file: Option<PathBuf>,
+    pub(crate) node_token: NodeToken,
     pub(crate) jwt_secret: Option<SecretString>,
+}
+
+/// What all data planes prove themselves with that have no certificate.
+#[derive(Debug)]
+pub(crate) enum NodeToken {
+    /// There is none: only certificates count.
+    Refused,
+    Given(SecretString),
+    /// In this file, which is made at first start.
+    File(PathBuf),
+    /// In a file that nobody named.
+    Made,
 }
 
 /// What counts only while the database is new.
@@ -173,7 +184,7 @@ mod tests {
     fn an_empty_variable_is_like_an_absent_one() {
         let flags = ["--master-key-file=", "--admin-tls-cert=", "--admin-hosts="];
         let config = check(&flags, &[("NODE_TOKEN", "")]).unwrap();
-        assert!(config.store.master_key_file.is_none() && config.store.node_token.is_none());
+        assert!(config.store.master_key_file.is_none() && matches!(config.store.node_token, NodeToken::Made));
         assert!(config.admin.listener.tls.is_none() && config.admin.hosts.is_empty());
     }
 
@@ -272,6 +283,23 @@ mod tests {
         assert!(
             matches!(config.store.database, Database::Folder(path) if path.ends_with("data/control-plane"))
         );
+    }
+
+    #[test]
+    fn only_certificates_count_where_they_can_be_shown() {
+        let only = "--node-certificates-only";
+        let mistakes = mistakes(&[only], &[]);
+        assert!(mistakes[0].contains("FLEET_TLS_ISSUED"), "{mistakes:?}");
+        let given = [("NODE_TOKEN", "t")];
+        let config = check(&[only, "--fleet-tls-issued"], &given).unwrap();
+        assert!(matches!(config.store.node_token, NodeToken::Refused));
+        let shared = [
+            ("MASTER_KEY", "k"),
+            ("DATABASE_URL", "postgres://a:b@db.example/c"),
+        ];
+        assert!(check(&[only, "--fleet-tls-issued"], &shared).is_ok());
+        let config = check(&[], &given).unwrap();
+        assert!(matches!(config.store.node_token, NodeToken::Given(_)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::auth::session::Sessions;
 use crate::authority::Authority;
 use crate::bootstrap;
 use crate::checks::Checks;
-use crate::config::{Config, FirstStart, StoreConfig};
+use crate::config::{Config, FirstStart, NodeToken, StoreConfig};
 use crate::desk::Desk;
 use crate::explain::Explains;
 use crate::grpc;
@@ -81,7 +81,7 @@ impl Plane {
         let admin_tls = listener_tls::admin(admin.listener.tls.as_ref(), &authority)?;
         let fleet_tls = listener_tls::fleet(fleet.tls.as_ref(), &authority)?;
         let roster = Roster::open(store.clone()).await?;
-        let node_check = NodeCheck::new(&node_token, roster.clone());
+        let node_check = NodeCheck::new(node_token.as_ref(), roster.clone());
         let (nodes, probes) = (Nodes::new(metrics.nodes_connected.clone()), Probes::default());
         let hub = Hub::open(store.clone(), keyring.clone(), nodes.clone(), metrics.clone()).await?;
         let peers = Peers::new(store, &keyring, nodes.clone());
@@ -290,10 +290,13 @@ async fn prepare(
     Ok(keyring)
 }
 
-fn node_token(config: &StoreConfig) -> Result<SecretString, SecretFileError> {
-    match (&config.node_token, &config.node_token_file) {
-        (Some(token), _) => Ok(token.clone()),
-        (None, Some(path)) => secrets::node_token(path),
-        (None, None) => secrets::node_token(&config.beside_database("node-token")),
-    }
+/// `None`: only certificates count.
+fn node_token(config: &StoreConfig) -> Result<Option<SecretString>, SecretFileError> {
+    let token = match &config.node_token {
+        NodeToken::Refused => return Ok(None),
+        NodeToken::Given(token) => token.clone(),
+        NodeToken::File(path) => secrets::node_token(path)?,
+        NodeToken::Made => secrets::node_token(&config.beside_database("node-token"))?,
+    };
+    Ok(Some(token))
 }

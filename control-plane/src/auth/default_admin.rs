@@ -46,7 +46,7 @@ impl DefaultAdmin {
             return Ok(known);
         }
         let password = SecretString::from(DEFAULT_ADMIN_PASSWORD);
-        let is_active = self.hasher.verify(&password, Some(&hash)).await?;
+        let is_active = self.hasher.verify(&password, &hash).await?;
         *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash, is_active));
         Ok(is_active)
     }

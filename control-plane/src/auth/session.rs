@@ -4,6 +4,7 @@
 //! refresh token is exchanged once, and one that comes twice ends the session, for
 //! somebody has a copy. Everything about the user is asked of the store each time.
 
+mod claim;
 mod places;
 
 use std::{
@@ -13,6 +14,8 @@ use std::{
 };
 
 use secrecy::SecretString;
+
+use claim::{Claim, Decoy};
 
 use super::{
     caller::{Caller, Credential},
@@ -24,7 +27,7 @@ use super::{
 use crate::{
     document,
     domain::{
-        Email, FieldViolation, Invalid,
+        FieldViolation,
         audit::{Actor, AuditEntry, Origin},
         service_token::PREFIX as SERVICE_TOKEN_PREFIX,
         session::{Client, Session, SessionId},
@@ -83,6 +86,7 @@ pub struct Sessions {
     hasher: Hasher,
     keys: Arc<SigningKeys>,
     throttle: Arc<Mutex<Throttle>>,
+    decoy: Decoy,
 }
 
 impl Sessions {
@@ -93,6 +97,7 @@ impl Sessions {
             hasher,
             keys: Arc::new(keys),
             throttle: Arc::default(),
+            decoy: Decoy::default(),
         }
     }
 
@@ -106,15 +111,13 @@ impl Sessions {
         now: SystemTime,
     ) -> Result<SignedIn, Error> {
         let applicant = self.admit(email, &origin)?;
-        let user = match Email::parse(email) {
-            Ok(email) => self.store.user_by_email(&email).await?,
-            Err(Invalid { .. }) => None,
-        };
-        let hash = user.as_ref().map(|user| &user.value.credentials.password_hash);
+        let claim = self.decoy.claim(&self.store, email).await?;
+        let Claim { user, is_theirs } = claim.ok_or(Error::WrongCredentials)?;
+        let hash = &user.value.credentials.password_hash;
         let is_right = self.hasher.verify(password, hash).await?;
-        let Some(user) = user.filter(|user| is_right && user.value.spec.enabled) else {
+        if !(is_right && is_theirs && user.value.spec.enabled) {
             return Err(Error::WrongCredentials);
-        };
+        }
         self.lock_throttle().succeeded(&applicant);
         let session = new_session(&user.value, &origin, now);
         let tokens = self.tokens(&session, &user.value, now)?;
@@ -204,7 +207,7 @@ impl Sessions {
         let applicant = self.admit(user.value.spec.email.as_str(), &audit.origin)?;
         if !self
             .hasher
-            .verify(current, Some(&user.value.credentials.password_hash))
+            .verify(current, &user.value.credentials.password_hash)
             .await?
         {
             return Err(Error::WrongCredentials);

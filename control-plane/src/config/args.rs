@@ -85,6 +85,9 @@ pub(super) struct Flags {
         default_value = "2592000"
     )]
     pub(super) node_certificate_lifetime_s: String,
+    /// Let in data planes with a certificate only: the node token, whatever it is, opens nothing.
+    #[arg(global = true, long, env = "NODE_CERTIFICATES_ONLY")]
+    pub(super) node_certificates_only: bool,
     /// Let the admin listener speak plaintext off loopback: whoever is on the network
     /// reads passwords and tokens, and can act with them.
     #[arg(global = true, long, env = "INSECURE_ADMIN_PLAINTEXT")]

@@ -10,8 +10,8 @@ use url::Url;
 
 use super::args::{Cli, Command, Flags};
 use super::{
-    AdminListener, Config, Database, FirstStart, Listener, LogFormat, LogLevel, Mistakes, StoreConfig,
-    TlsSource,
+    AdminListener, Config, Database, FirstStart, Listener, LogFormat, LogLevel, Mistakes, NodeToken,
+    StoreConfig, TlsSource,
 };
 use crate::domain::user::{DEFAULT_ADMIN_PASSWORD, is_well_known_password};
 use crate::domain::{Email, settings};
@@ -69,6 +69,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             fleet_tls_key,
             fleet_tls_issued,
             node_certificate_lifetime_s,
+            node_certificates_only,
             insecure_admin_plaintext,
             insecure_fleet_plaintext,
             admin_hosts,
@@ -101,6 +102,9 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             insecure_fleet_plaintext,
             "--insecure-fleet-plaintext",
         );
+        if node_certificates_only {
+            self.lets_certificates_in(fleet.as_ref());
+        }
         self.are_distinct([admin.as_ref(), fleet.as_ref(), ops.as_ref()]);
 
         let admin_email = self.value("ADMIN_EMAIL", Email::parse(&admin_email));
@@ -116,8 +120,11 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
                 database: Database::Folder(DATABASE_PATH_DEFAULT.into()),
                 master_key: self.secret("MASTER_KEY"),
                 master_key_file: named(master_key_file),
-                node_token: self.secret("NODE_TOKEN"),
-                node_token_file: named(node_token_file),
+                node_token: if node_certificates_only {
+                    NodeToken::Refused
+                } else {
+                    self.node_token(named(node_token_file))
+                },
                 jwt_secret,
             },
             named(database_path),
@@ -238,6 +245,24 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         }
     }
 
+    /// Certificates are shown in TLS: without it nobody could get in.
+    fn lets_certificates_in(&mut self, fleet: Option<&Listener>) {
+        if fleet.is_some_and(|fleet| fleet.tls.is_none()) {
+            self.mistake(
+                "NODE_CERTIFICATES_ONLY: no data plane could get in, since certificates need TLS; give the fleet listener \
+                 a certificate (FLEET_TLS_CERT and FLEET_TLS_KEY, or FLEET_TLS_ISSUED)",
+            );
+        }
+    }
+
+    fn node_token(&self, file: Option<PathBuf>) -> NodeToken {
+        match (self.secret("NODE_TOKEN"), file) {
+            (Some(token), _) => NodeToken::Given(token),
+            (None, Some(path)) => NodeToken::File(path),
+            (None, None) => NodeToken::Made,
+        }
+    }
+
     fn are_distinct(&mut self, listeners: [Option<&Listener>; 3]) {
         let mut seen: Vec<&Listener> = Vec::new();
         for listener in listeners.into_iter().flatten() {
@@ -289,10 +314,11 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
                 "MASTER_KEY or MASTER_KEY_FILE must be given with DATABASE_URL, the same for every control plane",
             );
         }
-        if store.node_token.is_none() && store.node_token_file.is_none() {
-            self.mistake(
+        match store.node_token {
+            NodeToken::Refused | NodeToken::Given(_) | NodeToken::File(_) => {}
+            NodeToken::Made => self.mistake(
                 "NODE_TOKEN or NODE_TOKEN_FILE must be given with DATABASE_URL, the same for every control plane",
-            );
+            ),
         }
     }
 

@@ -1,15 +1,11 @@
 //! What a new data plane shows once to get its certificate: `bjt-<id>-<secret><checksum>`.
 //! A token opens one enrolment, for a short time, and is gone with it.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
-use subtle::ConstantTimeEq;
-
-use super::credential::{self, Form};
+use super::credential::{self, Id, Kind, SecretHash};
 use super::node::NodeId;
-use super::{FieldViolation, Invalid, Violations};
+use super::{FieldViolation, Violations};
 
 /// What every token begins with.
 pub const PREFIX: &str = "bjt-";
@@ -19,86 +15,30 @@ const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 /// Tokens that wait for their nodes.
 pub const TOKENS_MAX: usize = 100;
 
-const FORM: Form = Form {
-    prefix: PREFIX,
-    hash_domain: b"bridge-join-token-v1",
-};
+/// Join tokens, as a kind of credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JoinTokens {}
 
-/// The public part of a token: 12 of [0-9A-Za-z].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct JoinTokenId(String);
-
-impl JoinTokenId {
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if !credential::is_id(text) {
-            return Err(Invalid::new("must be the id of a join token"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+impl Kind for JoinTokens {
+    const NAME: &'static str = "a join token";
+    const PREFIX: &'static str = PREFIX;
+    const HASH_DOMAIN: &'static [u8] = b"bridge-join-token-v1";
 }
 
-impl fmt::Display for JoinTokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What is kept of the secret.
-#[derive(Debug, Clone, Copy)]
-pub struct JoinTokenHash([u8; 32]);
-
-impl JoinTokenHash {
-    /// Takes a hash that was made before.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// In constant time.
-impl PartialEq for JoinTokenHash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for JoinTokenHash {}
-
-/// A new token: its secret is shown once.
-#[derive(Debug)]
-pub struct Minted {
-    pub id: JoinTokenId,
-    pub hash: JoinTokenHash,
-    /// The whole token, as a node sends it.
-    pub secret: SecretString,
-}
+pub type JoinTokenId = Id<JoinTokens>;
+pub type JoinTokenHash = SecretHash<JoinTokens>;
+pub type Minted = credential::Minted<JoinTokens>;
 
 /// A new token out of 32 random bytes for the secret and 12 for the id.
 #[must_use]
 pub fn mint(secret: [u8; 32], id: [u8; 12]) -> Minted {
-    let credential::Made { id, hash, text } = FORM.make(secret, id);
-    Minted {
-        id: JoinTokenId(id),
-        hash: JoinTokenHash(hash),
-        secret: text,
-    }
+    credential::mint(secret, id)
 }
 
 /// What a token says of itself, if it is one and has no typo.
 #[must_use]
 pub fn read(text: &str) -> Option<(JoinTokenId, JoinTokenHash)> {
-    let (id, hash) = FORM.read(text)?;
-    Some((JoinTokenId(id.to_owned()), JoinTokenHash(hash)))
+    credential::read(text)
 }
 
 /// What somebody asks of a token, not yet checked.

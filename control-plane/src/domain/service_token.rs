@@ -3,14 +3,11 @@
 
 mod scope;
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
-
-use super::credential::{self, Form};
+use super::credential::{self, Id, Kind, SecretHash};
 use super::user::{Role, UserId};
-use super::{DisplayName, FieldViolation, Invalid, Violations};
+use super::{DisplayName, FieldViolation, Violations};
 
 pub use scope::{Action, Area, Scope, Scopes};
 
@@ -22,77 +19,30 @@ const LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest list of scopes: each of them once.
 const SCOPES_MAX: usize = 2 * Area::ALL.len();
 
-const FORM: Form = Form {
-    prefix: PREFIX,
-    hash_domain: b"bridge-service-token-v1",
-};
+/// Service tokens, as a kind of credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceTokens {}
 
-/// The public part of a token: 12 of [0-9A-Za-z].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenId(String);
-
-impl TokenId {
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if !credential::is_id(text) {
-            return Err(Invalid::new("must be the id of a service token"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+impl Kind for ServiceTokens {
+    const NAME: &'static str = "a service token";
+    const PREFIX: &'static str = PREFIX;
+    const HASH_DOMAIN: &'static [u8] = b"bridge-service-token-v1";
 }
 
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What is kept of the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenHash([u8; 32]);
-
-impl TokenHash {
-    /// Takes a hash that was made before.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// A new token: its secret is shown once.
-#[derive(Debug)]
-pub struct Minted {
-    pub id: TokenId,
-    pub hash: TokenHash,
-    /// The whole token, as a script sends it.
-    pub secret: SecretString,
-}
+pub type TokenId = Id<ServiceTokens>;
+pub type TokenHash = SecretHash<ServiceTokens>;
+pub type Minted = credential::Minted<ServiceTokens>;
 
 /// A new token out of 32 random bytes for the secret and 12 for the id.
 #[must_use]
 pub fn mint(secret: [u8; 32], id: [u8; 12]) -> Minted {
-    let credential::Made { id, hash, text } = FORM.make(secret, id);
-    Minted {
-        id: TokenId(id),
-        hash: TokenHash(hash),
-        secret: text,
-    }
+    credential::mint(secret, id)
 }
 
 /// What a token says of itself, if it is one and has no typo.
 #[must_use]
 pub fn read(text: &str) -> Option<(TokenId, TokenHash)> {
-    let (id, hash) = FORM.read(text)?;
-    Some((TokenId(id.to_owned()), TokenHash(hash)))
+    credential::read(text)
 }
 
 /// What somebody writes about a token, not yet checked.

@@ -31,6 +31,8 @@ const API_KEY_PREFIX: &str = "sk-";
 const ENROL: &str = "/bridge.fleet.v1.EnrolmentService/Enrol";
 /// `ErrorInfo.domain` of refusals on the fleet listener.
 const FLEET_DOMAIN: &str = "bridge.fleet.v1";
+/// Of who has shown the node token where that does not do.
+const NEEDS_CERTIFICATE: &str = "CERTIFICATE_NEEDED";
 
 /// Middleware of the admin's services. Expects an [`Origin`] in the extensions and
 /// adds the [`Call`].
@@ -136,15 +138,15 @@ pub(crate) fn peer_ip(extensions: &http::Extensions) -> Option<IpAddr> {
 /// Lets data planes in that have a certificate of the fleet's authority or know the node token.
 #[derive(Clone)]
 pub(crate) struct NodeCheck {
-    /// Of equal length whatever is compared.
-    token_hash: Arc<[u8; 32]>,
+    /// Of equal length whatever is compared. `None`: only certificates count.
+    token_hash: Option<Arc<[u8; 32]>>,
     roster: Roster,
 }
 
 impl NodeCheck {
-    pub(crate) fn new(token: &SecretString, roster: Roster) -> Self {
+    pub(crate) fn new(token: Option<&SecretString>, roster: Roster) -> Self {
         Self {
-            token_hash: Arc::new(hash(token)),
+            token_hash: token.map(|token| Arc::new(hash(token))),
             roster,
         }
     }
@@ -160,13 +162,25 @@ impl NodeCheck {
                 self.roster.admit(&node, &identity).await.map_err(denied)?;
                 Ok(identity)
             }
-            NodeAttempt::Token(token) => match token {
-                Some(token) if hash(&token).ct_eq(self.token_hash.as_slice()).into() => Ok(Identity::Token),
-                Some(_) | None => Err(Status::unauthenticated(
-                    "show a certificate of the fleet's authority, or send the node token in \
-                     `authorization: Bearer`; see JOIN_TOKEN, NODE_TOKEN and NODE_TOKEN_FILE",
-                )),
-            },
+            NodeAttempt::Token(token) => self.admit_by_token(token.as_ref()),
+        }
+    }
+
+    fn admit_by_token(&self, token: Option<&SecretString>) -> Result<Identity, Status> {
+        let Some(expected) = &self.token_hash else {
+            return Err(denial(
+                Code::PermissionDenied,
+                NEEDS_CERTIFICATE,
+                "this fleet lets nobody in without a certificate, and no node token; \
+                 give the data plane a join token, see JOIN_TOKEN and AUTHORITY_FINGERPRINT",
+            ));
+        };
+        match token {
+            Some(token) if hash(token).ct_eq(expected.as_slice()).into() => Ok(Identity::Token),
+            Some(_) | None => Err(Status::unauthenticated(
+                "show a certificate of the fleet's authority, or send the node token in \
+                 `authorization: Bearer`; see JOIN_TOKEN, NODE_TOKEN and NODE_TOKEN_FILE",
+            )),
         }
     }
 }
@@ -206,12 +220,16 @@ pub(crate) fn denied(denied: Denied) -> Status {
         }
         Denied::Refused(Refusal::Revoked) => (Code::PermissionDenied, "NODE_REVOKED"),
         Denied::Refused(Refusal::Unknown) => (Code::PermissionDenied, "CERTIFICATE_UNKNOWN"),
-        Denied::Refused(Refusal::NeedsCertificate) => (Code::PermissionDenied, "CERTIFICATE_NEEDED"),
+        Denied::Refused(Refusal::NeedsCertificate) => (Code::PermissionDenied, NEEDS_CERTIFICATE),
         Denied::Expired => (Code::PermissionDenied, "CERTIFICATE_EXPIRED"),
     };
+    denial(code, reason, denied.to_string())
+}
+
+fn denial(code: Code, reason: &str, text: impl Into<String>) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, FLEET_DOMAIN, []);
-    Status::with_error_details(code, denied.to_string(), details)
+    Status::with_error_details(code, text, details)
 }
 
 fn hash(token: &SecretString) -> [u8; 32] {
@@ -251,7 +269,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = crate::store::Store::open(&dir.path().join("store")).unwrap();
         let roster = Roster::open(store).await.unwrap();
-        (dir, NodeCheck::new(&"node-secret".into(), roster))
+        (dir, NodeCheck::new(Some(&"node-secret".into()), roster))
     }
 
     #[tokio::test]
@@ -270,6 +288,17 @@ mod tests {
             assert!(admit(headers(refused)).await.is_err(), "{refused}");
         }
         assert!(admit(http::HeaderMap::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn where_only_certificates_count_no_token_opens_anything() {
+        let (_dir, check) = check().await;
+        let check = NodeCheck::new(None, check.roster);
+        for token in [Some("node-secret".into()), Some("".into()), None] {
+            let refused = check.admit(NodeAttempt::Token(token)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
+            assert!(refused.message().contains("JOIN_TOKEN"), "{refused:?}");
+        }
     }
 
     #[tokio::test]

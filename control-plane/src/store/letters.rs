@@ -75,8 +75,15 @@ impl Store {
         let Some(beside) = self.backend.beside() else {
             return Ok(());
         };
-        for Row { key, .. } in self.letters_for(gone).await? {
-            beside.delete(Family::Letters, key).await?;
+        loop {
+            let letters = self.letters_for(gone).await?;
+            let was_last = letters.len() < TAKEN_MAX;
+            for Row { key, .. } in letters {
+                beside.delete(Family::Letters, key).await?;
+            }
+            if was_last {
+                break;
+            }
         }
         beside.delete(Family::ShownNodes, gone.as_bytes().to_vec()).await
     }

@@ -93,6 +93,23 @@ impl Store {
         .await
     }
 
+    /// The user of this e-mail, or if there is none another one in their place, by the same
+    /// reads; and whether it is the former.
+    pub async fn user_or_decoy(
+        &self,
+        email: &str,
+        decoy: UserId,
+    ) -> Result<Option<(Stored<User>, bool)>, Error> {
+        let email = email.as_bytes().to_vec();
+        self.blocking(move |rows| {
+            let id = rows.get(Family::UsersByEmail, &email)?;
+            let is_known = id.is_some();
+            let user = get(rows, &id.unwrap_or_else(|| decoy.as_bytes().to_vec()))?;
+            Ok(user.map(|user| (user, is_known)))
+        })
+        .await
+    }
+
     pub async fn users(&self) -> Result<Vec<Stored<User>>, Error> {
         self.blocking(scan).await
     }

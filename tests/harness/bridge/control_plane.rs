@@ -63,6 +63,11 @@ impl ControlPlane {
         self.store = store;
     }
 
+    /// Other variables for its next start.
+    pub fn set_environment(&mut self, extra_environment: Vec<(&'static str, String)>) {
+        self.extra_environment = extra_environment;
+    }
+
     pub fn admin_address(&self) -> String {
         format!("127.0.0.1:{}", self.admin_port)
     }

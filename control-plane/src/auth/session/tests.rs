@@ -371,3 +371,35 @@ async fn signing_keys_survive_a_restart_and_a_configured_one_signs() {
             .is_none()
     );
 }
+
+#[tokio::test]
+async fn nobodys_password_is_checked_against_whoever_is_there() {
+    let office = Office::open().await;
+    let nobody = async || {
+        let login = office
+            .sessions
+            .login("bob@example.com", &PASSWORD.into(), Origin::default(), NOW)
+            .await;
+        assert!(matches!(login, Err(Error::WrongCredentials)));
+    };
+    nobody().await;
+    let ann = office.user().await;
+    let other = Draft {
+        email: "x@example.com".into(),
+        ..ann.spec.to_draft()
+    };
+    let other = User {
+        id: UserId::from_bytes([2; 16]),
+        spec: other.check().unwrap(),
+        ..ann.clone()
+    };
+    office.put(other, Expect::Absent).await;
+    let audit = AuditEntry::new(Actor::System, "Test", "user", Origin::default(), NOW);
+    let changes = vec![Change::DeleteUser(ann.id, Expect::Present)];
+    office.sessions.commit(changes, audit).await.unwrap();
+    nobody().await;
+    assert!(matches!(
+        office.login(PASSWORD, NOW).await,
+        Err(Error::WrongCredentials)
+    ));
+}

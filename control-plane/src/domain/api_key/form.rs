@@ -1,82 +1,25 @@
 //! What a key looks like: `sk-bridge-<id>-<secret><checksum>`.
 
-use std::fmt;
+use crate::domain::credential::{self, Id, Kind, SecretHash};
 
-use secrecy::SecretString;
+/// API keys, as a kind of credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ApiKeys {}
 
-use crate::domain::Invalid;
-use crate::domain::credential::{self, Form};
-
-const FORM: Form = Form {
-    prefix: "sk-bridge-",
-    hash_domain: b"bridge-key-v1",
-};
-
-/// The public part of a key: 12 of [0-9A-Za-z].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(String);
-
-impl KeyId {
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if !credential::is_id(text) {
-            return Err(Invalid::new("must be the id of an API key"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What people see of the key: its prefix and id.
-    #[must_use]
-    pub fn display(&self) -> String {
-        format!("{}{}", FORM.prefix, self.0)
-    }
+impl Kind for ApiKeys {
+    const NAME: &'static str = "an API key";
+    const PREFIX: &'static str = "sk-bridge-";
+    const HASH_DOMAIN: &'static [u8] = b"bridge-key-v1";
 }
 
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// SHA-256 over a constant, the id and the secret, in ASCII.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash([u8; 32]);
-
-impl KeyHash {
-    /// Takes a hash that was made before.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// A new key: its secret is shown once.
-#[derive(Debug)]
-pub struct Minted {
-    pub id: KeyId,
-    pub hash: KeyHash,
-    /// The whole key, as a client sends it.
-    pub secret: SecretString,
-}
+pub type KeyId = Id<ApiKeys>;
+pub type KeyHash = SecretHash<ApiKeys>;
+pub type Minted = credential::Minted<ApiKeys>;
 
 /// A new key out of 32 random bytes for the secret and 12 for the id.
 #[must_use]
 pub fn mint(secret: [u8; 32], id: [u8; 12]) -> Minted {
-    let credential::Made { id, hash, text } = FORM.make(secret, id);
-    Minted {
-        id: KeyId(id),
-        hash: KeyHash(hash),
-        secret: text,
-    }
+    credential::mint(secret, id)
 }
 
 #[cfg(test)]

@@ -63,3 +63,16 @@ async fn in_a_folder_there_is_nobody_to_write_to() {
     assert!(store.presence_told().is_none());
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_who_is_gone_however_much_it_was() {
+    let Some(home) = Home::in_database() else { return };
+    let [a, b] = [home.open(), home.open()];
+    for n in 0..250_u128 {
+        b.send_letter(a.control_plane(), n.to_be_bytes(), b"too late".to_vec())
+            .await
+            .unwrap();
+    }
+    a.leave().await.unwrap();
+    assert_eq!(a.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+}
