@@ -47,9 +47,14 @@ async fn who_has_a_certificate_is_in_and_who_has_the_token_is_told_why_not() -> 
         "a token was made that opens nothing"
     );
 
+    let mut stage = Stage::behind(bridge).await?;
+    stage.upstream.always(MODEL, Script::text("hello"));
+    let answer = stage.client()?.messages(&ask(MODEL, "hello")).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+
     let by_token = [&at_control_plane[..], &[("NODE_TOKEN", "any-token".to_owned())]];
     let port = fleet.rsplit(':').next().context("a port")?.parse()?;
-    let second = bridge.add_stopped_node_behind(port, by_token.concat())?;
+    let second = stage.bridge.add_stopped_node_behind(port, by_token.concat())?;
     second.start()?;
     wait::until("the node with the token to be refused", || {
         let log = second.process().map(|process| process.log_text());
@@ -61,11 +66,6 @@ async fn who_has_a_certificate_is_in_and_who_has_the_token_is_told_why_not() -> 
     let nodes = admin.fleet().list_nodes(ListNodesRequest {}).await?.into_inner();
     let names: Vec<_> = nodes.nodes.iter().map(|node| node.id.as_str()).collect();
     assert_eq!(names, ["node-0"]);
-
-    let stage = Stage::behind(bridge).await?;
-    stage.upstream.always(MODEL, Script::text("hello"));
-    let answer = stage.client()?.messages(&ask(MODEL, "hello")).await?;
-    ensure!(answer.status == 200, "{answer:?}");
     Ok(())
 }
 
