@@ -122,6 +122,7 @@ test('what the server refuses is said at the field, and the form stays', async (
   await field.getByRole('alert').waitFor();
   assert.equal((await bed.test('name').inputValue()).length, 500);
   assert.equal(await bed.test('name').getAttribute('aria-invalid'), 'true');
+  assert.equal(await bed.page.evaluate(() => document.activeElement?.dataset.test), 'name', 'the field is brought into view');
   await bed.close();
 });
 

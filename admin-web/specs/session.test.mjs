@@ -52,6 +52,7 @@ test('a person signs in for the first time, and a session that ends leaves the h
   await first.test('submit').click();
   await first.page.getByText('Your session has ended').waitFor();
   await holds(first, 'the dialog of an ended session');
+  assert.equal(await first.page.evaluate(() => document.activeElement?.dataset.test), 'password', 'the password is all that is asked for');
   await first.test('password').fill(PASSWORDS[2]);
   // The call that was refused goes on: the key is made without another click.
   await patiently(first, 'sign-in', first.test('secret'));

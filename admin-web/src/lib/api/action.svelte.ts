@@ -1,3 +1,4 @@
+import { tick } from 'svelte';
 import { toast } from 'svelte-sonner';
 import { explain, violationsOf, type Violations } from './errors';
 
@@ -17,6 +18,7 @@ export class Action {
       return true;
     } catch (error) {
       this.violations = violationsOf(error);
+      if (Object.keys(this.violations).length > 0) void showFirst();
       const { text, words } = explain(error);
       toast.error(text, words === undefined ? {} : { description: words });
       return false;
@@ -30,4 +32,10 @@ export class Action {
     const found = Object.entries(this.violations).filter(([name]) => name === field || name.endsWith(`.${field}`) || name.startsWith(`${field}[`) || name.startsWith(`${field}.`) || name.includes(`.${field}[`) || name.includes(`.${field}.`));
     return found.length === 0 ? undefined : found.map(([, text]) => text).join('; ');
   }
+}
+
+/** Brings the first marked field into view, which may be far from the button that was pressed. */
+async function showFirst(): Promise<void> {
+  await tick();
+  document.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
 }

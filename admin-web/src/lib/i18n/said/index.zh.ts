@@ -4,6 +4,7 @@
  * Its sentences are the keys, with `{}` for what it puts in: there is no second name for each of them
  * that could go astray, and a test reads them out of its sources.
  */
+import { calls } from './calls.zh';
 import { refusals, words } from './refusals.zh';
 import { violations } from './violations.zh';
 
@@ -12,7 +13,7 @@ interface Sentence {
   ours: string;
 }
 
-export const sentences: Readonly<Record<string, string>> = { ...violations, ...refusals };
+export const sentences: Readonly<Record<string, string>> = { ...violations, ...refusals, ...calls };
 
 const exact: Readonly<Record<string, string>> = { ...sentences, ...words };
 

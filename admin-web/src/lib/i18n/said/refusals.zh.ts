@@ -119,6 +119,7 @@ export const words: Readonly<Record<string, string>> = {
   settings: '设置',
   user: '用户',
   'empty host': '主机名为空',
+  'the answer is empty or has no content': '答复为空或没有内容',
   'invalid domain character': '域名含有无效字符',
   'invalid international domain name': '域名无效',
   'invalid IPv4 address': 'IPv4 地址无效',

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { said, sentences } from './index.zh';
 import { sentencesIn } from './rust';
 
-const FOLDER = /^.*\/control-plane\/src\//;
-const SOURCES = import.meta.glob<string>('../../../../../control-plane/src/**/*.rs', { query: '?raw', import: 'default', eager: true });
+const FOLDER = /^.*?\/(?:control-plane\/src\/|(?=data-plane\/))/;
+const SOURCES = import.meta.glob<string>(['../../../../../control-plane/src/**/*.rs', '../../../../../data-plane/src/upstream/outcome.rs'], { query: '?raw', import: 'default', eager: true });
 /** Where what people are told is written. Starting, importing a file and the listener of data planes have other readers. */
-const TOLD = /^(auth\/(password|session|throttle)|configuration\/|domain\/|explain|grpc\/|peers|playground|probe|snapshot\/(nodes\/record|rollout)|store\/(audit_chain|error|fleet_nodes|join_tokens|service_tokens))/;
+const TOLD = /^(auth\/(password|session|throttle)|configuration\/|domain\/|explain|grpc\/|peers|data-plane\/|playground|probe|snapshot\/(nodes\/record|rollout)|store\/(audit_chain|error|fleet_nodes|join_tokens|service_tokens))/;
 const NOT_TOLD = /(^|\/)(tests?|fuzz)(\.rs$|\/)|^grpc\/(enrolment|watch|usage|interceptor)|^grpc\/health\/passive/;
 /** The rest of a file that is about something else. */
 const REST = /^\/\/\/ Why the store does not open[^]*/m;

@@ -16,7 +16,7 @@ export const en = {
     threshold: 'Failures in a row that open it',
     recovery: 'Seconds before the first probe',
     translation: 'Translation and tokens',
-    loss: 'If translation cannot carry something',
+    loss: 'What translation loses',
     lossChoices: { '1': 'Name it in a header', '2': 'Say nothing', '3': 'Refuse the request' },
     minTokens: 'Smallest max_tokens',
     maxTokens: 'Largest max_tokens',

@@ -18,7 +18,7 @@ export const zh: typeof en = {
     threshold: '连续失败多少次后熔断',
     recovery: '首次探测前的秒数',
     translation: '转换与令牌',
-    loss: '当转换无法承载某些内容时',
+    loss: '转换中的损失',
     lossChoices: { '1': '在响应头中说明', '2': '不作说明', '3': '拒绝请求' },
     minTokens: '最小 max_tokens',
     maxTokens: '最大 max_tokens',

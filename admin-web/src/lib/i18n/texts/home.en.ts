@@ -3,7 +3,7 @@ export const en = {
     title: 'Home',
     hello: (name: string) => `Hello, ${name}`,
     providers: 'Providers',
-    providersHint: (disabled: number) => (disabled > 0 ? `${disabled} disabled` : 'all enabled'),
+    providersHint: (all: number, disabled: number) => (disabled > 0 ? `${disabled} disabled` : all > 0 ? 'all enabled' : 'none yet'),
     requests: 'Requests, 24 hours',
     requestsHint: (errors: string) => `${errors} failed`,
     tokens: 'Tokens, 24 hours',

@@ -5,7 +5,7 @@ export const zh: typeof en = {
     title: '首页',
     hello: (name) => `您好，${name}`,
     providers: '服务商',
-    providersHint: (disabled) => (disabled > 0 ? `${disabled} 个已停用` : '全部启用'),
+    providersHint: (all, disabled) => (disabled > 0 ? `${disabled} 个已停用` : all > 0 ? '全部启用' : '尚无'),
     requests: '24 小时请求',
     requestsHint: (errors) => `${errors} 次失败`,
     tokens: '24 小时令牌',

@@ -12,7 +12,7 @@ export const en = {
   },
   password: {
     title: 'Choose a password',
-    about: 'The first password is known to everybody. Choose your own before anything else.',
+    about: 'Others know this password. Choose your own before anything else.',
     current: 'Current password',
     new: 'New password',
     again: 'New password, again',

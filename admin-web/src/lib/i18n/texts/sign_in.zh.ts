@@ -14,7 +14,7 @@ export const zh: typeof en = {
   },
   password: {
     title: '设置密码',
-    about: '初始密码人尽皆知。请先设置您自己的密码。',
+    about: '其他人知道此密码。请先设置您自己的密码。',
     current: '当前密码',
     new: '新密码',
     again: '再次输入新密码',

@@ -1,0 +1,21 @@
+/** What a data plane says of a call at which the provider said nothing itself; a provider's own words stay as they are. */
+export const calls: Readonly<Record<string, string>> = {
+  'answered with a redirect, which is never followed; check its base URL': '以重定向应答，网关从不跟随；请检查基础地址',
+  'closed the connection before its answer was complete': '在答复完成之前关闭了连接',
+  'could not connect': '无法连接',
+  'did not answer in time': '未及时应答',
+  'did not take the connection in time': '未及时接受连接',
+  'failed without a message': '失败，且没有说明',
+  'had not answered when the time for this request was over': '在请求时限内没有应答',
+  'is over its rate limit': '超过了速率限制',
+  'its account is empty or over its quota': '账户余额不足或超出配额',
+  'its host name has no address': '主机名没有对应的地址',
+  'its host name points to an address that is not allowed': '主机名指向不允许的地址',
+  'no trusted TLS connection': '没有可信的 TLS 连接',
+  'refuses its credentials this use': '凭据不允许这样使用',
+  'rejected its credentials': '拒绝了凭据',
+  'sent an encoding that was not asked for': '发送了未请求的编码',
+  'sent more than any answer may hold': '发送的内容超过答复的上限',
+  'sent more than this data plane has memory for; try again in a moment': '发送的内容超过此数据平面的内存；请稍后重试',
+  'stopped in the middle of its answer': '在答复中途停止',
+};
