@@ -1,20 +1,11 @@
 /** A key as a form holds it: texts, until the server has read them. */
-import { BudgetPeriod, BudgetSchema, KeyLimitsSchema, type Budget, type KeyLimits } from '$gen/bridge/fleet/v1/resource_pb';
 import { LossPolicy } from '$gen/bridge/admin/v1/settings_pb';
 import type { ApiKey } from '$gen/bridge/admin/v1/api_key_pb';
 import { toLocalInput } from '$lib/format';
-import { create } from '@bufbuild/protobuf';
+import { limitsDraftOf, type LimitsDraft } from '$lib/limits/draft';
 import { timestampFromDate, type Timestamp } from '@bufbuild/protobuf/wkt';
 
-const MICROS = 1_000_000;
-
-export interface BudgetDraft {
-  period: '1' | '2' | '3';
-  unit: 'tokens' | 'money';
-  amount: string;
-}
-
-export interface KeyDraft {
+export interface KeyDraft extends LimitsDraft {
   name: string;
   email: string;
   owner: string;
@@ -22,14 +13,9 @@ export interface KeyDraft {
   allowedModels: string[];
   allowedProviders: string[];
   loss: '0' | '1' | '2' | '3';
-  requestsPerMinute: string;
-  tokensPerMinute: string;
-  concurrent: string;
-  budgets: BudgetDraft[];
 }
 
 export function draftOf(key?: ApiKey): KeyDraft {
-  const limits = key?.limits;
   return {
     name: key?.name ?? '',
     email: key?.email ?? '',
@@ -38,10 +24,7 @@ export function draftOf(key?: ApiKey): KeyDraft {
     allowedModels: [...(key?.allowedModels ?? [])],
     allowedProviders: [...(key?.allowedProviders ?? [])],
     loss: `${key?.lossPolicy ?? LossPolicy.UNSPECIFIED}`,
-    requestsPerMinute: text(limits?.requestsPerMinute),
-    tokensPerMinute: text(limits?.tokensPerMinute),
-    concurrent: text(limits?.concurrentRequests),
-    budgets: (limits?.budgets ?? []).map(budgetDraft),
+    ...limitsDraftOf(key?.limits),
   };
 }
 
@@ -49,43 +32,7 @@ export function expiryOf({ expires }: KeyDraft): Timestamp | undefined {
   return expires === '' ? undefined : timestampFromDate(new Date(expires));
 }
 
-/** `undefined`: no limits at all. */
-export function limitsOf(draft: KeyDraft): KeyLimits | undefined {
-  const limits = create(KeyLimitsSchema, { budgets: draft.budgets.filter((it) => filled(it.amount)).map(budgetOf) });
-  if (filled(draft.requestsPerMinute)) limits.requestsPerMinute = whole(draft.requestsPerMinute);
-  if (filled(draft.tokensPerMinute)) limits.tokensPerMinute = BigInt(whole(draft.tokensPerMinute));
-  if (filled(draft.concurrent)) limits.concurrentRequests = whole(draft.concurrent);
-  const isEmpty = limits.budgets.length === 0 && limits.requestsPerMinute === undefined && limits.tokensPerMinute === undefined && limits.concurrentRequests === undefined;
-  return isEmpty ? undefined : limits;
-}
-
 /** The policy is a number of the contract; forms keep it as its text. */
 export function lossOf({ loss }: KeyDraft): LossPolicy {
   return Number(loss);
-}
-
-function budgetDraft({ period, amount }: Budget): BudgetDraft {
-  const known = period === BudgetPeriod.DAY ? '1' : period === BudgetPeriod.WEEK ? '2' : '3';
-  if (amount.case === 'costMicros') return { period: known, unit: 'money', amount: `${Number(amount.value) / MICROS}` };
-  return { period: known, unit: 'tokens', amount: text(amount.value) };
-}
-
-function budgetOf({ period, unit, amount }: BudgetDraft): Budget {
-  return create(BudgetSchema, {
-    period: Number(period),
-    amount: unit === 'money' ? { case: 'costMicros', value: BigInt(Math.round(Number(amount) * MICROS)) } : { case: 'tokens', value: BigInt(whole(amount)) },
-  });
-}
-
-function text(value: number | bigint | undefined): string {
-  return value === undefined ? '' : `${value}`;
-}
-
-/** Number inputs give numbers, empty ones nothing. */
-function filled(value: string | number | null | undefined): boolean {
-  return value !== undefined && value !== null && `${value}`.trim() !== '';
-}
-
-function whole(value: string): number {
-  return Math.max(0, Math.round(Number(value)));
 }

@@ -1,6 +1,7 @@
 /** The settings as a form holds them, and which of them were changed. */
-import { CircuitBreakerSchema, RetentionSchema, SettingsSchema, type Settings } from '$gen/bridge/admin/v1/settings_pb';
+import { CircuitBreakerSchema, RetentionSchema, SettingsSchema, UserKeysSchema, type Settings, type UserKeys } from '$gen/bridge/admin/v1/settings_pb';
 import { ModelPriceSchema, type ModelPrice } from '$gen/bridge/fleet/v1/resource_pb';
+import { limitsDraftOf, limitsOf, type LimitsDraft } from '$lib/limits/draft';
 import { create, equals } from '@bufbuild/protobuf';
 
 /** Prices are kept in millionths, for a million tokens: one of these is one of the other. */
@@ -35,6 +36,8 @@ export interface SettingsDraft {
   dayDays: string;
   requestHours: string;
   requestEntries: string;
+  maxKeys: string;
+  userLimits: LimitsDraft;
 }
 
 export function draftOf(it: Settings): SettingsDraft {
@@ -58,6 +61,8 @@ export function draftOf(it: Settings): SettingsDraft {
     dayDays: `${it.retention?.dayDays ?? ''}`,
     requestHours: `${it.retention?.requestHours ?? ''}`,
     requestEntries: `${it.retention?.requestEntries ?? ''}`,
+    maxKeys: `${it.userKeys?.maxKeys ?? ''}`,
+    userLimits: limitsDraftOf(it.userKeys?.limits),
   };
 }
 
@@ -76,7 +81,7 @@ export function settingsOf(draft: SettingsDraft, before: Settings): Settings {
     currency: draft.currency,
     prices: draft.prices.map(priceOf),
     revision: before.revision,
-    ...(before.userKeys === undefined ? {} : { userKeys: before.userKeys }),
+    ...(before.userKeys === undefined ? {} : { userKeys: userKeysOf(draft, before.userKeys) }),
     ...(before.retention === undefined ? {} : { retention: retentionOf(draft) }),
   });
 }
@@ -87,6 +92,12 @@ export function changedPaths(before: Settings, after: Settings): string[] {
     .filter(({ name }) => name !== 'revision')
     .filter((field) => !equals(SettingsSchema, create(SettingsSchema, { [field.localName]: after[field.localName as keyof Settings] }), create(SettingsSchema, { [field.localName]: before[field.localName as keyof Settings] })))
     .map(({ name }) => name);
+}
+
+function userKeysOf({ maxKeys, userLimits }: SettingsDraft, before: UserKeys): UserKeys {
+  // No limits are said in two ways; what was said stays, so that nothing seems changed.
+  const limits = limitsOf(userLimits) ?? (limitsOf(limitsDraftOf(before.limits)) === undefined ? before.limits : undefined);
+  return create(UserKeysSchema, { ...(`${maxKeys}` === '' ? {} : { maxKeys: Number(maxKeys) }), ...(limits === undefined ? {} : { limits }) });
 }
 
 function retentionOf(draft: SettingsDraft) {

@@ -6,7 +6,7 @@ import { sentencesIn } from './rust';
 const FOLDER = /^.*?\/(?:control-plane\/src\/|(?=data-plane\/))/;
 const SOURCES = import.meta.glob<string>(['../../../../../control-plane/src/**/*.rs', '../../../../../data-plane/src/upstream/outcome.rs'], { query: '?raw', import: 'default', eager: true });
 /** Where what people are told is written. Starting, importing a file and the listener of data planes have other readers. */
-const TOLD = /^(auth\/(password|session|throttle)|configuration\/|domain\/|explain|grpc\/|peers|data-plane\/|playground|probe|snapshot\/(nodes\/record|rollout)|store\/(audit_chain|error|fleet_nodes|join_tokens|service_tokens))/;
+const TOLD = /^(auth\/(password|session|throttle)|configuration\/|domain\/|explain|grpc\/|peers|data-plane\/|playground|probe|snapshot\/(nodes\/record|rollout)|store\/(audit_chain|breaker_overrides|error|fleet_nodes|join_tokens|owned_keys|service_tokens))/;
 const NOT_TOLD = /(^|\/)(tests?|fuzz)(\.rs$|\/)|^grpc\/(enrolment|watch|usage|interceptor)|^grpc\/health\/passive/;
 /** The rest of a file that is about something else. */
 const REST = /^\/\/\/ Why the store does not open[^]*/m;
@@ -91,7 +91,8 @@ describe('a sentence', () => {
     ['api_key abc does not exist', 'API 密钥 abc 不存在'],
     ['session abc does not exist', '会话 abc 不存在'],
     ['must be an absolute URL: relative URL without a base', '必须是绝对 URL：缺少 http:// 或 https://'],
-    ['there are 100 of kind join_token already; use them, or wait until they expire', '已有 100 个加入令牌；请使用它们，或等待它们过期'],
+    ['at most 100 join tokens may wait; use them, or wait until they expire', '最多 100 个等待使用的加入令牌；请使用它们，或等待它们过期'],
+    ['must have a budget of at most 7 tokens a day', '必须有预算：每天最多 7 令牌'],
   ])('%s', (theirs, ours) => expect(said(theirs)).toBe(ours));
 
   it('that is not known stays the server’s', () => {

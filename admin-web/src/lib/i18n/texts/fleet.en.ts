@@ -51,6 +51,7 @@ export const en = {
     joinMake: 'Make a join token',
     joinOnce: 'It is shown this once and opens one enrolment.',
     joinToken: 'Join token',
+    joinMade: 'The join token is there.',
     joinUntil: 'It expires',
     joinLines: 'Paste this on the machine of the data plane',
     joinAuthority: 'The listener has a certificate from elsewhere: give the file with its authority.',

@@ -53,6 +53,7 @@ export const zh: typeof en = {
     joinMake: '创建加入令牌',
     joinOnce: '只显示这一次，只能用于一次加入。',
     joinToken: '加入令牌',
+    joinMade: '加入令牌已创建。',
     joinUntil: '到期：',
     joinLines: '在数据平面所在的机器上粘贴以下内容',
     joinAuthority: '监听器使用外部证书：请填写其颁发机构的证书文件。',
