@@ -6,6 +6,7 @@
 
 mod args;
 mod check;
+mod collector;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use url::Url;
 use crate::domain::{Email, settings};
 
 pub use args::{Cli, Command};
+pub(crate) use collector::Collector;
 
 /// Everything that `run` needs to know.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub(crate) bridge_url: Option<Url>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
+    /// `None`: nobody wants traces.
+    pub(crate) collector: Option<Collector>,
 }
 
 /// Where to listen, and the names to tell an operator who has to change it.
@@ -209,6 +213,7 @@ mod tests {
                 "--fleet-tls-cert=chain.pem",
                 "--admin-email=nobody",
                 "--min-tokens-limit=many",
+                "--otel-exporter-otlp-endpoint=http://192.0.2.7:4317",
                 "--log-level=loud",
                 "--log-format=xml",
             ],
@@ -227,6 +232,7 @@ mod tests {
                 "ADMIN_EMAIL",
                 "MIN_TOKENS_LIMIT",
                 "JWT_SECRET_KEY",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "LOG_LEVEL",
                 "LOG_FORMAT"
             ]

@@ -31,6 +31,7 @@ mod sweeper;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub use config::{Cli, Command, Config, Mistakes};
 
 /// How long calls that are under way may take to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+/// For the last spans, once everything else has ended.
+const TRACES_FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// Why the control plane does not start, or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,8 @@ pub enum Error {
     TlsFile { path: PathBuf, source: io::Error },
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Traces(#[from] traces::StartError),
     #[error("what calls data planes cannot be made: {0}")]
     Playground(#[from] playground::NoClient),
     #[error("signals cannot be waited for: {0}")]
@@ -93,7 +98,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let sockets = Sockets::bind(&config).await?;
     let store = open_store(&config.store.database).await?;
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let plane = Plane::wire(config, &store, &stopping, &tasks).await?;
+    let mut plane = Plane::wire(config, &store, &stopping, &tasks).await?;
+    let (over, traced) = (CancellationToken::new(), TaskTracker::new());
+    if let Some(exporter) = plane.exporter.take() {
+        traced.spawn(exporter.run(over.clone()));
+    }
+    traced.close();
     let health = plane.health();
     let mut failed = plane.start(sockets, &stopping, &tasks);
     tell_health(&health, ServingStatus::Serving).await;
@@ -114,6 +124,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
         () = signals.next() => tracing::warn!("a second signal: calls under way are cut off"),
     }
     store.close().await;
+    over.cancel();
+    // What cannot be delivered in this time is lost.
+    let _ = timeout(TRACES_FLUSH_MAX, traced.wait()).await;
     ended
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
+use uuid::Uuid;
 
 use crate::auth::SigningKeys;
 use crate::auth::password::Hasher;
@@ -31,7 +32,7 @@ use crate::playground::Playground;
 use crate::probe::Probes;
 use crate::roster::Roster;
 use crate::secrets::{self, Keyring, SecretFileError};
-use crate::server::{self, AdminRules, BindError, Listening, Protocols};
+use crate::server::{self, AdminRules, BindError, Listening, Protocols, Watching};
 use crate::shares::Shares;
 use crate::snapshot::elsewhere;
 use crate::snapshot::hub::Hub;
@@ -39,6 +40,7 @@ use crate::snapshot::nodes::Nodes;
 use crate::store::Store;
 use crate::sweeper::Sweeper;
 use crate::telemetry::Metrics;
+use crate::traces::{self, Exporter};
 use crate::{Error, master_key_source};
 
 /// What is served, wired together but not started.
@@ -50,6 +52,8 @@ pub(crate) struct Plane {
     admin: Listening,
     fleet: Listening,
     ops: Listening,
+    /// What brings spans to the collector, if there is one; it ends after everything else.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 impl Plane {
@@ -69,8 +73,12 @@ impl Plane {
             bridge_url,
             log_level: _,
             log_format: _,
+            collector,
         } = config;
         let (metrics, hasher) = (Metrics::new(), Hasher::default());
+        let traces =
+            collector.map(|collector| traces::start(collector, &Uuid::now_v7().to_string(), &metrics.spans));
+        let (traces, exporter) = traces.transpose()?.unzip();
         // Two that start side by side must not both find a new store.
         let alone = store.alone().await?;
         let keyring = prepare(store, &hasher, &places, first_start).await?;
@@ -149,7 +157,12 @@ impl Plane {
         if admin.serves_reflection {
             admin_services = grpc::with_reflection(admin_services)?;
         }
+        let watching = Watching {
+            metrics: metrics.clone(),
+            traces,
+        };
         Ok(Self {
+            exporter,
             hub,
             shares,
             sweeper: Sweeper {
@@ -158,12 +171,12 @@ impl Plane {
             },
             health,
             admin: Listening {
-                app: server::admin_app(admin_services, sessions, rules, metrics.clone()),
+                app: server::admin_app(admin_services, sessions, rules, watching.clone()),
                 protocols: Protocols::Http1AndHttp2,
                 tls: admin_tls,
             },
             fleet: Listening {
-                app: server::fleet_app(fleet_services, node_check, metrics.clone()),
+                app: server::fleet_app(fleet_services, node_check, watching),
                 protocols: Protocols::Http2,
                 tls: fleet_tls,
             },
@@ -195,6 +208,7 @@ impl Plane {
             admin,
             fleet,
             ops,
+            exporter: _,
         } = self;
         let (failures, failed) = mpsc::channel(1);
         let listeners = Listeners {

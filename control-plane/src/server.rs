@@ -5,6 +5,7 @@
 
 mod incoming;
 mod panics;
+mod traced;
 mod web;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::domain::audit::Origin;
 use crate::grpc::interceptor::{NodeCheck, admit, admit_node, peer_ip};
 use crate::store::Store;
 use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
+use crate::traces::Traces;
 
 /// Largest header list of a request, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
@@ -71,6 +73,14 @@ const BROWSER_HEADERS: [(HeaderName, HeaderValue); 5] = [
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+/// By what calls are seen from outside.
+#[derive(Clone)]
+pub(crate) struct Watching {
+    pub(crate) metrics: Metrics,
+    /// `None`: nobody collects them.
+    pub(crate) traces: Option<Traces>,
+}
+
 /// How the admin listener treats whoever knocks.
 #[derive(Clone)]
 pub(crate) struct AdminRules {
@@ -81,14 +91,20 @@ pub(crate) struct AdminRules {
 }
 
 /// The admin listener: the services behind the table of methods, and nothing else.
-pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules, metrics: Metrics) -> Router {
+pub(crate) fn admin_app(
+    services: Routes,
+    sessions: Sessions,
+    rules: AdminRules,
+    watching: Watching,
+) -> Router {
+    let Watching { metrics, traces } = watching;
     let services = services
         .prepare()
         .into_axum_router()
         .reset_fallback()
         .layer(from_fn_with_state(metrics, panics::answer))
-        .layer(from_fn_with_state(sessions, admit))
-        .layer(GrpcWebLayer::new());
+        .layer(from_fn_with_state(sessions, admit));
+    let services = followed(services, traces).layer(GrpcWebLayer::new());
     Router::new()
         .merge(services)
         .fallback(no_such_path)
@@ -97,12 +113,22 @@ pub(crate) fn admin_app(services: Routes, sessions: Sessions, rules: AdminRules,
 }
 
 /// The fleet listener: data planes that have a certificate or know the node token.
-pub(crate) fn fleet_app(services: Routes, check: NodeCheck, metrics: Metrics) -> Router {
-    services
+pub(crate) fn fleet_app(services: Routes, check: NodeCheck, watching: Watching) -> Router {
+    let Watching { metrics, traces } = watching;
+    let services = services
         .prepare()
         .into_axum_router()
         .layer(from_fn_with_state(metrics, panics::answer))
-        .layer(from_fn_with_state(check, admit_node))
+        .layer(from_fn_with_state(check, admit_node));
+    followed(services, traces)
+}
+
+/// Without a collector there is nothing in the way of a call.
+fn followed(services: Router, traces: Option<Traces>) -> Router {
+    match traces {
+        Some(traces) => services.layer(from_fn_with_state(traces, traced::follow)),
+        None => services,
+    }
 }
 
 /// The ops listener.

@@ -93,6 +93,13 @@ pub(crate) struct CommitLabels {
     pub(crate) result: CommitResult,
 }
 
+/// What became of spans for the collector of traces.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spans {
+    pub(crate) exported: Counter,
+    pub(crate) dropped: Counter,
+}
+
 /// The counters; clones share them.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -110,6 +117,7 @@ pub(crate) struct Metrics {
     enrolments: Family<EnrolmentLabels, Counter>,
     usage_reports: Family<ReportLabels, Counter>,
     pub(crate) usage_swept: Counter,
+    pub(crate) spans: Spans,
     registry: Arc<Registry>,
 }
 
@@ -177,6 +185,17 @@ impl Metrics {
             "Rows of usage that were dropped because of their age or number",
             usage_swept.clone(),
         );
+        let spans = Spans::default();
+        registry.register(
+            "spans_exported",
+            "Spans that the collector of traces took",
+            spans.exported.clone(),
+        );
+        registry.register(
+            "spans_dropped",
+            "Spans that found no room, or that the collector refused",
+            spans.dropped.clone(),
+        );
         let registry = Arc::new(registry);
         Self {
             nodes_connected,
@@ -192,6 +211,7 @@ impl Metrics {
             enrolments,
             usage_reports,
             usage_swept,
+            spans,
             registry,
         }
     }

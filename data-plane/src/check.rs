@@ -37,6 +37,7 @@ fn report(config: Config, now: SystemTime, out: &mut impl Write) -> io::Result<b
         drain: _,
         limits: _,
         log: _,
+        collector: _,
     } = config;
     writeln!(out, "configuration: good")?;
     writeln!(out, "  public listener: {public}")?;

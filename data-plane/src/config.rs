@@ -9,6 +9,7 @@
 
 mod args;
 mod check;
+mod collector;
 mod fleet;
 mod upstream;
 
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use args::{Cli, Task};
+pub use collector::Collector;
 #[cfg(test)]
 pub(crate) use upstream::proxy;
 pub use upstream::{Proxy, Upstream};
@@ -33,6 +35,8 @@ pub struct Config {
     pub drain: Drain,
     pub limits: Limits,
     pub log: Log,
+    /// `None`: nobody wants traces.
+    pub collector: Option<Collector>,
 }
 
 /// How to reach the control plane and as whom.
@@ -208,6 +212,7 @@ mod tests {
             "--max-requests=many",
             "--body-memory-mib=95",
             "--node-id=a b",
+            "--otel-exporter-otlp-endpoint=http://192.0.2.7:4317",
         ])
         .unwrap_err()
         .to_string();
@@ -221,6 +226,7 @@ mod tests {
             "MAX_REQUESTS",
             "BODY_MEMORY_MIB",
             "NODE_ID",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ] {
             assert!(
                 mistakes.contains(&format!("- {variable}:")),

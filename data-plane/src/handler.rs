@@ -105,7 +105,7 @@ mod tests {
         axum::extract::State(node): axum::extract::State<Arc<Node>>,
         id: axum::Extension<RequestId>,
     ) -> Response {
-        metered::run(&node, id.0, |meter| async {
+        metered::run(&node, id.0, None, |meter| async {
             let _meter = meter;
             tokio::task::yield_now().await;
             panic!("a test's own panic")

@@ -28,6 +28,7 @@ mod running;
 mod server;
 mod snapshot;
 pub mod telemetry;
+mod traces;
 pub mod translation;
 mod upstream;
 mod usage;
@@ -37,6 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::OptionFuture;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -73,7 +75,7 @@ const OPS_DRAIN: Drain = Drain {
     max: Duration::ZERO,
 };
 
-/// For the last write to the snapshot cache and the last report.
+/// For the last write to the snapshot cache, the last report and the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 /// Probes and scrapers; they have a limit of their own, so that clients cannot crowd them out.
 const OPS_CONNECTIONS_MAX: usize = 16;
@@ -84,6 +86,8 @@ pub enum Error {
     Listen(#[from] server::ListenError),
     #[error(transparent)]
     Client(#[from] client::StartError),
+    #[error(transparent)]
+    Traces(#[from] traces::StartError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
     #[error("told a second time to end, before everything was finished")]
@@ -102,6 +106,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         drain,
         limits,
         log: _,
+        collector,
     } = config;
     let capacity = Capacity::of_system(limits);
     let mut signals = Signals::new().map_err(Error::Signal)?;
@@ -118,6 +123,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let upstreams = Arc::new(Upstreams::new(client, Arc::clone(&metrics), Arc::clone(&clock)));
     let life = Arc::new(Life::default());
     let tasks = TaskTracker::new();
+    let traces = collector.map(|collector| traces::start(collector, &fleet.node_id, &metrics.spans));
+    let (traces, exporter) = traces.transpose()?.unzip();
     let node = Arc::new(Node {
         live: Live::new(Instant::now()),
         upstreams,
@@ -128,6 +135,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         recorder: Arc::new(Recorder::default()),
         limits: Arc::new(Limits::new(Instant::now())),
         running: Arc::default(),
+        traces,
         tasks: tasks.clone(),
     });
     let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
@@ -161,6 +169,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let (tell_link, link) = watch::channel(None);
     let reporter = Reporter::new(&node, &fleet.node_id, &boot_id, link);
     let reported = tasks.spawn(reporter.run(served.clone()));
+    let traced = exporter.map(|exporter| tasks.spawn(exporter.run(served.clone())));
     let connection = Connection {
         fleet,
         boot_id,
@@ -187,7 +196,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     if ended.is_ok() {
         // What cannot be written in this time is written by the next process, what cannot be
         // reported is lost.
-        let _ = timeout(FLUSH_WAIT, async { tokio::join!(kept, reported) }).await;
+        let _ = timeout(FLUSH_WAIT, async {
+            tokio::join!(kept, reported, OptionFuture::from(traced))
+        })
+        .await;
     }
     over.cancel();
     info!("data plane ended");

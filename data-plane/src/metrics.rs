@@ -3,6 +3,7 @@
 
 pub(crate) mod guards;
 mod loss_path;
+mod spans;
 mod usage;
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -18,6 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::spans::Spans;
 use self::{guards::Guards, loss_path::Labels, usage::Usage};
 use crate::overload::Shortage;
 
@@ -80,6 +82,7 @@ pub(crate) struct Metrics {
     shed: Family<ShortageLabel, Counter>,
     pub(crate) guards: Guards,
     pub(crate) usage: Usage,
+    pub(crate) spans: Spans,
     pub(crate) process: Process,
     pub(crate) config: Config,
 }
@@ -128,6 +131,7 @@ impl Metrics {
             shed: Family::default(),
             guards: Guards::register(&mut registry),
             usage: Usage::register(&mut registry),
+            spans: Spans::register(&mut registry),
             process: Process::register(&mut registry),
             config: Config::register(&mut registry),
             registry: Registry::default(),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use http::HeaderMap;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -13,8 +14,9 @@ use crate::{
     running::{Leash, Running},
     snapshot::KeyId,
     snapshot::live::{Live, Unavailable},
+    traces::Traces,
     upstream::admission::Upstreams,
-    usage::{meter::Book, recorder::Recorder},
+    usage::{meter::Book, recorder::Recorder, trace::Trace},
 };
 
 pub(crate) struct Node {
@@ -27,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) running: Arc<Running>,
+    /// `None`: nobody collects traces.
+    pub(crate) traces: Option<Traces>,
     /// What goes on after an answer.
     pub(crate) tasks: TaskTracker,
 }
@@ -38,6 +42,11 @@ impl Node {
             recorder: Arc::clone(&self.recorder),
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    /// What follows a request to this route, if anybody wants to see its way.
+    pub(crate) fn trace(&self, route: &'static str, headers: &HeaderMap) -> Option<Trace> {
+        Trace::begin(self.traces.as_ref(), route, headers)
     }
 
     /// What can end a request with this key from outside.
@@ -105,6 +114,7 @@ pub(crate) mod tests {
             recorder: Arc::default(),
             limits: Arc::new(crate::limits::Limits::new(now)),
             running: Arc::default(),
+            traces: None,
             tasks: TaskTracker::new(),
         })
     }

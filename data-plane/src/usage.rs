@@ -5,3 +5,4 @@ pub(crate) mod meter;
 pub(crate) mod recorder;
 pub(crate) mod served;
 pub(crate) mod sums;
+pub(crate) mod trace;

@@ -65,8 +65,24 @@ const RULES: &[Rule] = &[
     Rule {
         places: &["data-plane/src"],
         except: &["data-plane/src/snapshot", "data-plane/src/report"],
-        banned: &["tonic", "bridge_proto", "prost"],
+        banned: &["bridge_proto", "prost"],
         reason: "only the subscription and the reports speak the fleet protocol",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &[
+            "data-plane/src/snapshot",
+            "data-plane/src/report",
+            "data-plane/src/traces",
+        ],
+        banned: &["tonic"],
+        reason: "gRPC is for the control plane and the collector of traces",
+    },
+    Rule {
+        places: &["data-plane/src"],
+        except: &["data-plane/src/traces", "data-plane/src/usage/trace"],
+        banned: &["opentelemetry", "opentelemetry_sdk", "opentelemetry_proto"],
+        reason: "the way of a request knows nothing of traces: they are made when it is over",
     },
     Rule {
         places: &["data-plane/src"],

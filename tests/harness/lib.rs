@@ -10,6 +10,7 @@ pub mod balancer;
 pub mod bridge;
 pub mod canary;
 pub mod cgroup;
+pub mod collector;
 pub mod durability;
 pub mod fake_control_plane;
 pub mod faultd;

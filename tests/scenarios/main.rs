@@ -44,6 +44,7 @@ mod second_try;
 mod secrets;
 mod streaming;
 mod tools;
+mod traces;
 mod translate;
 mod usage;
 mod watch;

@@ -17,6 +17,7 @@ use bridge_tests::admin::{self, Admin};
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
 use bridge_tests::canary::Canaries;
+use bridge_tests::collector::Collector;
 use bridge_tests::faultd::{Faultd, Script};
 use bridge_tests::wait;
 
@@ -30,6 +31,7 @@ const CHANGED_PASSWORD: &str = "canary \"password\" \\ chänged 72-+/=";
 const RESET_PASSWORD: &str = "canary \"password\" \\ resët 83-+/=";
 const WRONG_PASSWORD: &str = "canary \"password\" \\ mistÿped 94-+/=";
 const SIGNING_KEY: &str = "canary-signing-key-of-tokens-8vT6/+=j0Nn4qD1xVi";
+const COLLECTOR_KEY: &str = "canary-collector-3yN0/+=k1Pp5rE2yWj";
 const PROMPT: &str = "canary words of a client's prompt, \"quoted\"";
 const ANSWER: &str = "canary words of a model's answer, \"quoted\"";
 
@@ -74,22 +76,26 @@ fn file_of_providers(name: &str, upstream: &str, key: &str) -> String {
     .to_string()
 }
 
-/// A bridge at its most talkative, with a file that it imports.
-async fn talkative(folder: &Path, upstream: &str) -> Result<Bridge> {
+/// A bridge at its most talkative, with a file that it imports and a collector of its traces.
+async fn talkative(folder: &Path, upstream: &str, collector: &Collector) -> Result<Bridge> {
     let file = folder.join("provider.json");
     std::fs::write(&file, file_of_providers("imported", upstream, "${CANARY}"))?;
-    let trace = ("LOG_LEVEL", "trace".to_owned());
-    let mut bridge = Bridge::start_with(
-        0,
-        vec![
-            trace.clone(),
-            ("PROVIDER_CONFIG_PATH", file.display().to_string()),
-            ("CANARY", IMPORTED_PROVIDER_KEY.to_owned()),
-            ("JWT_SECRET_KEY", SIGNING_KEY.to_owned()),
-        ],
-    )
-    .await?;
-    bridge.add_node_with(vec![trace]).await?;
+    let told = [
+        ("LOG_LEVEL", "trace".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            format!("authorization={COLLECTOR_KEY}"),
+        ),
+    ];
+    let mut environment = told.to_vec();
+    environment.extend([
+        ("PROVIDER_CONFIG_PATH", file.display().to_string()),
+        ("CANARY", IMPORTED_PROVIDER_KEY.to_owned()),
+        ("JWT_SECRET_KEY", SIGNING_KEY.to_owned()),
+    ]);
+    let mut bridge = Bridge::start_with(0, environment).await?;
+    bridge.add_node_with(told.to_vec()).await?;
     Ok(bridge)
 }
 
@@ -291,7 +297,8 @@ async fn no_secret_is_in_a_log_a_file_a_metric_or_an_answer() -> Result<()> {
     upstream.always(MODEL, Script::text(ANSWER));
     let said = format!("the key {NEXT_PROVIDER_KEY} is not good, nor is {CUSTOM_HEADER}");
     upstream.always(ECHO, Script::error(400, "invalid_request_error", &said));
-    let mut bridge = talkative(elsewhere.path(), &upstream.base_url()).await?;
+    let collector = Collector::start().await?;
+    let mut bridge = talkative(elsewhere.path(), &upstream.base_url(), &collector).await?;
     let address = bridge.control().admin_address();
     let mut search = Search::default();
     search.plant_all(&[
@@ -306,6 +313,7 @@ async fn no_secret_is_in_a_log_a_file_a_metric_or_an_answer() -> Result<()> {
         ("a reset password", RESET_PASSWORD),
         ("a wrong password", WRONG_PASSWORD),
         ("the signing key", SIGNING_KEY),
+        ("the collector's credential", COLLECTOR_KEY),
         ("a prompt", PROMPT),
         ("an answer", ANSWER),
     ])?;
@@ -356,6 +364,15 @@ async fn no_secret_is_in_a_log_a_file_a_metric_or_an_answer() -> Result<()> {
         ensure!(ran.is_good, "{command:?}: {ran:?}");
         search.answered(command.join(" "), format!("{ran:?}"));
     }
+
+    let spans = collector.spans();
+    for service in ["bridge-data-plane", "bridge-control-plane"] {
+        ensure!(
+            spans.iter().any(|told| told.service == service),
+            "{service} tells nothing"
+        );
+    }
+    search.answered("traces", collector.bytes());
 
     bridge.show_store()?;
     let folder = bridge.folder();

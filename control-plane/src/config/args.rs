@@ -15,7 +15,9 @@ const SECRETS_HELP: &str = "Secrets are read from the environment only:
   JWT_SECRET_KEY   key that signs access tokens, at least 32 bytes [default: made at first start, kept sealed]
   MASTER_KEY       key that seals provider secrets [default: a file, see --master-key-file]
   NEW_MASTER_KEY   the key that rotate-master-key changes to [default: one is made where MASTER_KEY_FILE is]
-  NODE_TOKEN       what a data plane proves itself with [default: a file, see --node-token-file]";
+  NODE_TOKEN       what a data plane proves itself with [default: a file, see --node-token-file]
+  OTEL_EXPORTER_OTLP_HEADERS
+                   name=value,name=value for the collector of traces [default: none]";
 
 /// Control plane of the Anthropic OpenAI Bridge.
 #[derive(Debug, Parser)]
@@ -135,6 +137,9 @@ pub(super) struct Flags {
     /// First value of the setting `min_tokens_limit`.
     #[arg(global = true, long, env = "MIN_TOKENS_LIMIT", default_value = "100")]
     pub(super) min_tokens_limit: String,
+    /// Collector that gets a trace of each call, by OTLP over gRPC [default: none].
+    #[arg(global = true, long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(super) otel_exporter_otlp_endpoint: Option<String>,
     /// critical, error, warning, info, debug or trace.
     #[arg(global = true, long, env = "LOG_LEVEL", default_value = "info")]
     pub(super) log_level: String,

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::args::{Cli, Command, Flags};
+use super::collector::collector;
 use super::{
     AdminListener, Config, Database, FirstStart, Listener, LogFormat, LogLevel, Mistakes, NodeToken,
     StoreConfig, TlsSource,
@@ -82,6 +83,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             bridge_url,
             max_tokens_limit,
             min_tokens_limit,
+            otel_exporter_otlp_endpoint,
             log_level,
             log_format,
         } = args;
@@ -113,6 +115,11 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
         let bridge_url = bridge_url.and_then(|url| self.value("BRIDGE_URL", http_url(&url)));
         let settings = self.settings(&min_tokens_limit, &max_tokens_limit);
         let jwt_secret = self.jwt_secret();
+        let headers = (self.environment)("OTEL_EXPORTER_OTLP_HEADERS");
+        let collector = collector(otel_exporter_otlp_endpoint, headers).unwrap_or_else(|mistakes| {
+            self.mistakes.extend(mistakes);
+            None
+        });
         let log_level = self.log_level(&log_level);
         let log_format = self.log_format(&log_format);
         let store = self.store(
@@ -150,6 +157,7 @@ impl<E: Fn(&str) -> Option<String>> Check<E> {
             bridge_url,
             log_level: log_level?,
             log_format: log_format?,
+            collector,
         })
     }
 

@@ -13,6 +13,7 @@ A flag beats its environment variable. Providers, keys and models come from the 
 Secrets are read from the environment only:
   JOIN_TOKEN  what gets this node a certificate of its own [default: a file, see --join-token-file]
   NODE_TOKEN  what proves this node to the control plane [default: a file, see --node-token-file]
+  OTEL_EXPORTER_OTLP_HEADERS  name=value,name=value for the collector of traces [default: none]
   UPSTREAM_PROXY  http://[name:password@]host:port or socks5://… for all calls of providers [default: none]";
 
 #[derive(Debug, Parser)]
@@ -129,6 +130,9 @@ pub struct Serve {
     /// MiB for request bodies in flight [default: half of the memory this process may use]
     #[arg(long, env = "BODY_MEMORY_MIB", global = true)]
     pub(super) body_memory_mib: Option<String>,
+    /// Collector that gets a trace of each request, by OTLP over gRPC [default: none]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
+    pub(super) otel_exporter_otlp_endpoint: Option<String>,
     /// critical, error, warning, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub(super) log_level: String,

@@ -11,6 +11,7 @@ use url::Url;
 use super::{
     Config, Drain, Fleet, Limits, Log, Mistakes, SnapshotCache, TokenSource, Trust, Upstream,
     args::Serve,
+    collector::collector,
     fleet,
     upstream::{self, networks},
 };
@@ -48,6 +49,7 @@ impl Serve {
             max_connections,
             max_requests,
             body_memory_mib,
+            otel_exporter_otlp_endpoint,
             log_level,
             log_format,
         } = self;
@@ -77,6 +79,14 @@ impl Serve {
         let limits = limits(&mut mistakes, max_connections, max_requests, body_memory_mib);
         let level = keep(&mut mistakes, log_level.parse());
         let format = keep(&mut mistakes, log_format.parse());
+        let collector = collector(
+            otel_exporter_otlp_endpoint,
+            environment("OTEL_EXPORTER_OTLP_HEADERS"),
+        )
+        .unwrap_or_else(|more| {
+            mistakes.extend(more);
+            None
+        });
         let trust = keep(
             &mut mistakes,
             fleet::trust(control_plane_ca_file, authority_fingerprint, urls.as_deref()),
@@ -122,6 +132,7 @@ impl Serve {
                 drain: Drain { delay, max },
                 limits,
                 log: Log { level, format },
+                collector,
             }),
             _ => Err(Mistakes(mistakes)),
         }

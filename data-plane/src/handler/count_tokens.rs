@@ -40,7 +40,10 @@ pub(super) async fn count(
     request: Request,
 ) -> Response {
     match shed::unless_there_is_room(&node, &id, request) {
-        ControlFlow::Continue(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        ControlFlow::Continue(request) => {
+            let trace = node.trace("POST /v1/messages/count_tokens", request.headers());
+            metered::run(&node, id, trace, |meter| serve(&node, request, meter)).await
+        }
         ControlFlow::Break(refusal) => refusal,
     }
 }

@@ -49,7 +49,10 @@ pub(super) async fn create(
     request: Request,
 ) -> Response {
     match shed::unless_there_is_room(&node, &id, request) {
-        ControlFlow::Continue(request) => metered::run(&node, id, |meter| serve(&node, request, meter)).await,
+        ControlFlow::Continue(request) => {
+            let trace = node.trace("POST /v1/messages", request.headers());
+            metered::run(&node, id, trace, |meter| serve(&node, request, meter)).await
+        }
         ControlFlow::Break(refusal) => {
             node.recorder.turned_away();
             refusal

@@ -5,14 +5,25 @@ use std::{sync::Arc, time::Instant};
 use axum::response::Response;
 
 use super::stamp;
-use crate::{error::Error, node::Node, request_id::RequestId, usage::meter::Meter};
+use crate::{
+    error::Error,
+    node::Node,
+    request_id::RequestId,
+    usage::{meter::Meter, trace::Trace},
+};
 
 /// Runs one metered request; its meter records also what was refused.
-pub(super) async fn run<F>(node: &Arc<Node>, id: RequestId, serve: impl FnOnce(Box<Meter>) -> F) -> Response
+pub(super) async fn run<F>(
+    node: &Arc<Node>,
+    id: RequestId,
+    trace: Option<Trace>,
+    serve: impl FnOnce(Box<Meter>) -> F,
+) -> Response
 where
     F: Future<Output = Result<Response, (Box<Meter>, Error)>>,
 {
-    let meter = Meter::start(&node.metrics, id, Instant::now());
+    let mut meter = Meter::start(&node.metrics, id, Instant::now());
+    meter.traced_by(trace);
     serve(meter)
         .await
         .unwrap_or_else(|(meter, error)| refuse(meter, error))

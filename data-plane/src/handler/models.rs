@@ -33,7 +33,8 @@ pub(super) async fn list(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    metered::run(&node, id, async |mut meter| {
+    let trace = node.trace("GET /v1/models", &head.headers);
+    metered::run(&node, id, trace, async |mut meter| {
         let found = look_up(&node, &head, &mut meter, routing::reachable);
         let page = found.and_then(|found| {
             let query = Query::parse(head.uri.query().unwrap_or_default())?;
@@ -54,7 +55,8 @@ pub(super) async fn find(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    metered::run(&node, id, async |mut meter| {
+    let trace = node.trace("GET /v1/models/{id}", &head.headers);
+    metered::run(&node, id, trace, async |mut meter| {
         let found = look_up(&node, &head, &mut meter, |snapshot, key| {
             routing::reach(snapshot, key, &asked)
         });

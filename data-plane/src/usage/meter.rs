@@ -1,7 +1,10 @@
 //! Follows one request from its arrival to its end and records it exactly once: when
 //! it is finished, or when it is dropped because the client left.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use bridge_translate::{LossList, StopReason, anthropic::ErrorType, usage::Usage};
 use http::HeaderMap;
@@ -19,6 +22,7 @@ use crate::{
 use super::{
     recorder::Recorder,
     served::{Asked, Attempt, Seen, Served, Shows},
+    trace::Trace,
 };
 
 /// What the log calls a request whose client left before the end.
@@ -44,6 +48,8 @@ pub(crate) struct Meter {
     book: Option<Book>,
     /// What a key with limits was let in with.
     grant: Option<Grant>,
+    /// `None`: nobody wants to see the way it took.
+    trace: Option<Trace>,
 }
 
 /// Where it is written down what a request cost, and by which clock.
@@ -93,12 +99,18 @@ impl Meter {
             end: End::default(),
             book: None,
             grant: None,
+            trace: None,
         })
     }
 
     /// What it costs is written down: it asks for an answer of a model.
     pub(crate) fn writes_into(&mut self, book: Book) {
         self.book = Some(book);
+    }
+
+    /// Its way is told to a collector.
+    pub(crate) fn traced_by(&mut self, trace: Option<Trace>) {
+        self.trace = trace;
     }
 
     pub(crate) fn id(&self) -> &RequestId {
@@ -216,26 +228,34 @@ impl Meter {
 impl Meter {
     /// Hands on what is known, once it is told everywhere else.
     fn write_down(&mut self, seen: Seen) {
-        let Some(book) = self.book.take() else { return };
+        let (book, trace) = (self.book.take(), self.trace.take());
+        if book.is_none() && trace.is_none() {
+            return;
+        }
+        let ended = self.started + seen.latency;
         if let Some(latest) = self.attempts.last_mut() {
             let (outcome, shows) = match seen.error {
                 Some(error) => (error, Shows::Nothing),
                 None => (ATTEMPT_OK, Shows::Answer),
             };
-            latest.end(outcome, shows, self.started + seen.latency);
+            latest.end(outcome, shows, ended);
         }
-        book.recorder.record(Served {
+        let mut served = Served {
             id: self.id.clone(),
             asked: std::mem::take(&mut self.caller),
             revision: self.trail.revision.unwrap_or(0),
-            seen: Seen {
-                ended_unix_ms: book.clock.at_unix_ms(self.started + seen.latency),
-                ..seen
-            },
+            seen,
             attempts: std::mem::take(&mut self.attempts),
             losses: std::mem::take(&mut self.losses),
             usage: self.end.usage,
-        });
+        };
+        if let Some(trace) = trace {
+            trace.end(&served, ended, SystemTime::now());
+        }
+        if let Some(Book { recorder, clock }) = book {
+            served.seen.ended_unix_ms = clock.at_unix_ms(ended);
+            recorder.record(served);
+        }
     }
 
     fn count(&self, provider: &str, status: u16, latency: Duration) {
