@@ -92,6 +92,7 @@ describe('a sentence', () => {
     ['session abc does not exist', '会话 abc 不存在'],
     ['must be an absolute URL: relative URL without a base', '必须是绝对 URL：缺少 http:// 或 https://'],
     ['at most 100 join tokens may wait; use them, or wait until they expire', '最多 100 个等待使用的加入令牌；请使用它们，或等待它们过期'],
+    ['must be the id of an API key', '必须是 API 密钥的 ID'],
     ['must have a budget of at most 7 tokens a day', '必须有预算：每天最多 7 令牌'],
   ])('%s', (theirs, ours) => expect(said(theirs)).toBe(ours));
 
