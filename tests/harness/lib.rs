@@ -23,6 +23,7 @@ pub mod namespace;
 pub mod process;
 pub mod sse;
 pub mod stage;
+pub mod strace;
 pub mod vitals;
 pub mod wait;
 pub mod watcher;

@@ -42,6 +42,7 @@ mod restart;
 mod rollout;
 mod second_try;
 mod secrets;
+mod steps;
 mod streaming;
 mod tools;
 mod traces;
