@@ -42,6 +42,7 @@ export const en = {
     budgetUsed: (used: string, of: string) => `${used} of ${of} used`,
     onceTitle: 'Copy this key',
     onceAbout: 'It is shown this once and kept nowhere. Whoever has it can use it.',
+    onceShell: 'For Claude Code, in a shell',
     onceDone: 'I have copied it',
     saved: 'The key is saved.',
     rotatedToast: 'The key is rotated: hand out the new one.',

@@ -44,6 +44,7 @@ export const zh: typeof en = {
     budgetUsed: (used, of) => `已用 ${used}，共 ${of}`,
     onceTitle: '请复制此密钥',
     onceAbout: '密钥只显示这一次，系统不会保存。任何持有者都可以使用它。',
+    onceShell: '在终端中用于 Claude Code',
     onceDone: '我已复制',
     saved: '密钥已保存。',
     rotatedToast: '密钥已轮换：请分发新密钥。',

@@ -17,6 +17,10 @@ it('is left as it is for whoever sits at the machine', () => {
   expect(defaultAddress([{ address: 'http://127.0.0.1:8080' }], { protocol: 'http:', hostname: 'localhost' })).toBe('http://127.0.0.1:8080');
 });
 
+it('has the key that was just made', () => {
+  expect(shellLines('http://a:1', 'sk-bridge-1')).toContain('export ANTHROPIC_API_KEY=sk-bridge-1\n');
+});
+
 it('says the same to a shell and to a settings file', () => {
   const { env } = JSON.parse(settingsFile('http://a:1'));
   for (const [name, value] of Object.entries(env)) expect(shellLines('http://a:1')).toContain(`export ${name}=${value}`);

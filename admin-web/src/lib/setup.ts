@@ -25,20 +25,21 @@ export function defaultAddress(targets: readonly Pick<Target, 'address'>[], page
   return address.href.replace(/\/$/, '');
 }
 
-export function shellLines(address: string): string {
-  const variables = Object.entries(variablesFor(address)).map(([name, value]) => `export ${name}=${value}`);
+/** `key`: the one to use, where it is known. */
+export function shellLines(address: string, key = KEY): string {
+  const variables = Object.entries(variablesFor(address, key)).map(([name, value]) => `export ${name}=${value}`);
   return [...variables, 'claude'].join('\n');
 }
 
 export function settingsFile(address: string): string {
-  return JSON.stringify({ env: variablesFor(address) }, null, 2);
+  return JSON.stringify({ env: variablesFor(address, KEY) }, null, 2);
 }
 
 export function checkLine(address: string): string {
   return `curl ${address}/v1/messages -H "x-api-key: $ANTHROPIC_API_KEY" -H 'content-type: application/json' -d '{"model":"haiku","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}'`;
 }
 
-function variablesFor(address: string): Record<string, string> {
+function variablesFor(address: string, key: string): Record<string, string> {
   const aliases = ALIASES.map(({ variable, model }): [string, string] => [variable, model]);
-  return { ANTHROPIC_BASE_URL: address, ANTHROPIC_API_KEY: KEY, ...Object.fromEntries(aliases) };
+  return { ANTHROPIC_BASE_URL: address, ANTHROPIC_API_KEY: key, ...Object.fromEntries(aliases) };
 }
