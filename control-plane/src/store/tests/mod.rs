@@ -12,6 +12,7 @@ mod history;
 mod letters;
 mod logs;
 mod model;
+mod owned_keys;
 mod postgres;
 mod records;
 mod rows;
