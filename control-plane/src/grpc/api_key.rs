@@ -204,6 +204,10 @@ impl ApiKeys {
         let minted = mint();
         let result = minted.id.as_str();
         let idempotency = commits::idempotency(call.caller.user_id, &idempotency_key, &request, result)?;
+        // What was granted once is answered again, though the settings may grant less by now.
+        if let Some(id) = self.commits.done_before(idempotency.as_ref(), call.now).await? {
+            return Ok(Made::Before(self.reached(call, &id).await?));
+        }
         let admin::CreateApiKeyRequest {
             name,
             email,

@@ -298,6 +298,26 @@ async fn users_own_only_so_many_keys() {
 }
 
 #[tokio::test]
+async fn a_repeated_create_is_answered_though_less_is_granted_by_now() {
+    let bridge = Bridge::start().await;
+    bridge.add_user(USER, Role::User, false).await;
+    let (admin, user) = (bridge.admin().await, bridge.signed_in(USER).await);
+    let once = admin::CreateApiKeyRequest {
+        idempotency_key: "once".to_owned(),
+        limits: per_minute(60),
+        ..new_key("ci")
+    };
+    let made = create_key(&user, once.clone()).await.unwrap();
+    set_user_keys(&admin, None, per_minute(6)).await;
+    assert_eq!(create_key(&user, once.clone()).await.unwrap(), made);
+    let other = admin::CreateApiKeyRequest {
+        idempotency_key: "twice".to_owned(),
+        ..once
+    };
+    assert_eq!(code(create_key(&user, other).await), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn users_make_no_more_keys_at_the_same_time() {
     let bridge = Bridge::start().await;
     bridge.add_user(USER, Role::User, false).await;
