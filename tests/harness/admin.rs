@@ -28,6 +28,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use crate::canary::{self, secret_of};
+
 pub const EMAIL: &str = "admin@example.com";
 pub const PASSWORD: &str = "long enough for every rule 7391";
 
@@ -54,6 +56,7 @@ impl Admin {
     }
 
     pub async fn login_as(address: &str, email: &str, password: &str) -> Result<Self> {
+        canary::remember("a password", password);
         let channel = connect(address).await?;
         let request = LoginRequest {
             email: email.to_owned(),
@@ -145,6 +148,7 @@ impl Admin {
         };
         let answer = self.keys().create_api_key(request).await?.into_inner();
         let record = answer.api_key.context("a created key has no record")?;
+        canary::remember("an API key", secret_of(&answer.key));
         Ok((answer.key, record))
     }
 
@@ -175,6 +179,7 @@ impl Admin {
     }
 
     pub async fn create_provider(&self, provider: Provider) -> Result<Provider> {
+        canary::remember("a provider's key", UPSTREAM_KEY);
         let request = CreateProviderRequest {
             provider: Some(provider),
             secrets: Some(ProviderSecrets {
@@ -313,6 +318,7 @@ pub async fn connect(address: &str) -> Result<Channel> {
 
 impl Bearer {
     pub fn parse(token: &str) -> Result<Self> {
+        canary::remember("a token", secret_of(token));
         Ok(Self(format!("Bearer {token}").parse()?))
     }
 }

@@ -3,6 +3,7 @@
 //! Each process can be killed, ended and started again on the same data and the same ports.
 
 mod control_plane;
+mod leaks;
 mod node;
 mod store;
 
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::anthropic::Client;
+use crate::canary;
 use crate::namespace;
 use crate::process::Process;
 use crate::wait;
@@ -293,4 +295,13 @@ async fn wait_until_ready(ops_port: u16, process: &mut Process) -> Result<()> {
         tokio::time::sleep(wait::POLL_INTERVAL).await;
     }
     Ok(())
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // A test that has failed has something else to say.
+        if canary::is_wanted() && !std::thread::panicking() {
+            leaks::search(self);
+        }
+    }
 }

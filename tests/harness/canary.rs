@@ -1,9 +1,10 @@
 //! Secrets that are known, and whether one of them is somewhere it does not belong: as it is, as a
 //! part, or in another writing (base64 at any place, hex, escaped for JSON or for a URL).
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
@@ -14,6 +15,32 @@ use memchr::memmem::Finder;
 const SECRET_BYTES_MIN: usize = 16;
 /// Of longer ones, so much of the beginning and of the end is a secret too.
 const PART_BYTES: usize = 20;
+
+/// With it every bridge says all that it can say, and is searched when it ends.
+const VARIABLE: &str = "CANARY";
+/// Of so many different secrets of one test, the first ones.
+const KNOWN_MAX: usize = 32;
+
+/// What was used in this process, by the secret.
+static KNOWN: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
+
+pub fn is_wanted() -> bool {
+    env::var_os(VARIABLE).is_some()
+}
+
+/// The part of a credential that nobody else may know: what follows its public id, or the signature.
+pub fn secret_of(credential: &str) -> &str {
+    let before = if credential.contains('.') { '.' } else { '-' };
+    credential.rsplit(before).next().unwrap_or(credential)
+}
+
+/// A secret that is in use from here on. What is too short to be told from chance is left out.
+pub fn remember(name: &'static str, secret: &str) {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_wanted() && secret.len() >= SECRET_BYTES_MIN && known.len() < KNOWN_MAX {
+        known.entry(secret.to_owned()).or_insert(name);
+    }
+}
 
 /// What must not be found.
 #[derive(Default)]
@@ -28,6 +55,16 @@ struct Needle {
 }
 
 impl Canaries {
+    /// Everything that was remembered.
+    pub fn known() -> Result<Self> {
+        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut canaries = Self::default();
+        known
+            .iter()
+            .try_for_each(|(secret, name)| canaries.plant(name, secret))?;
+        Ok(canaries)
+    }
+
     /// A secret, and what to call it when it is found.
     pub fn plant(&mut self, name: &str, secret: &str) -> Result<()> {
         ensure!(

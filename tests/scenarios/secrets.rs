@@ -16,7 +16,7 @@ use bridge_proto::admin::v1::{
 use bridge_tests::admin::{self, Admin};
 use bridge_tests::anthropic::ask;
 use bridge_tests::bridge::Bridge;
-use bridge_tests::canary::Canaries;
+use bridge_tests::canary::{Canaries, secret_of};
 use bridge_tests::collector::Collector;
 use bridge_tests::faultd::{Faultd, Script};
 use bridge_tests::wait;
@@ -60,12 +60,6 @@ impl Search {
             .iter()
             .try_for_each(|(name, secret)| self.canaries.plant(name, secret))
     }
-}
-
-/// The part of a credential that nobody else may know: what follows its public id, or the signature.
-fn secret_of(credential: &str) -> &str {
-    let before = if credential.contains('.') { '.' } else { '-' };
-    credential.rsplit(before).next().unwrap_or(credential)
 }
 
 fn file_of_providers(name: &str, upstream: &str, key: &str) -> String {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::store::Store;
 use super::{metric, wait_until_ready};
 use crate::admin;
+use crate::canary;
 use crate::process::{Process, Program, binary, free_port};
 
 pub struct ControlPlane {
@@ -130,6 +131,9 @@ impl ControlPlane {
         ];
         environment.push(self.store.variable(&self.folder));
         environment.extend(self.extra_environment.iter().cloned());
+        if canary::is_wanted() {
+            environment.push(("LOG_LEVEL", "trace".to_owned()));
+        }
         environment
     }
 
@@ -145,6 +149,12 @@ impl ControlPlane {
     /// One figure of its metrics, without labels.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         metric(self.ops_port, name).await
+    }
+
+    /// Where its metrics are, if it runs.
+    pub(super) fn running_at(&mut self) -> Option<u16> {
+        let process = self.process.as_mut()?;
+        matches!(process.exit_status(), Ok(None)).then_some(self.ops_port)
     }
 
     pub fn kill(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::{metric, status_of, wait_until_ready};
+use crate::canary;
 use crate::process::{Process, Program, binary, free_port};
 use crate::wait;
 
@@ -76,6 +77,9 @@ impl Node {
             ("LOG_LEVEL", "debug".to_owned()),
         ];
         environment.extend(self.extra_environment.iter().cloned());
+        if canary::is_wanted() {
+            environment.push(("LOG_LEVEL", "trace".to_owned()));
+        }
         environment
     }
 
@@ -147,6 +151,12 @@ impl Node {
 
     pub async fn metrics(&self) -> Result<String> {
         Ok(reqwest::get(self.metrics_url()).await?.text().await?)
+    }
+
+    /// Where its metrics are, if it runs.
+    pub(super) fn running_at(&mut self) -> Option<u16> {
+        let process = self.process.as_mut()?;
+        matches!(process.exit_status(), Ok(None)).then_some(self.ops_port)
     }
 
     pub fn kill(&mut self) -> Result<()> {

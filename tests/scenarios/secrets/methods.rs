@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bridge_tests::admin::{self, Bearer};
+use bridge_tests::canary::secret_of;
 use bytes::{Buf, BufMut};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, Value};
@@ -94,9 +95,7 @@ fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
 }
 
 pub(super) async fn call_every_method(address: &str, token: &str, search: &mut Search) -> Result<()> {
-    search
-        .canaries
-        .plant("a wrong token", super::secret_of(WRONG_TOKEN))?;
+    search.canaries.plant("a wrong token", secret_of(WRONG_TOKEN))?;
     let channel = admin::connect(address).await?;
     let pool = DescriptorPool::decode(bridge_proto::FILE_DESCRIPTOR_SET)?;
     let mut methods: Vec<_> = pool
