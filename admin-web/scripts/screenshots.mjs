@@ -1,5 +1,5 @@
 // Pictures of everything in every look: node scripts/screenshots.mjs FOLDER [NAME…], with the bed's variables.
-// LOOKS=light-en-1280,… takes some of them. With CONTROL_PLANE there is an untouched installation too.
+// LOOKS=light-en-1280,… takes some of them, WHOLE=no what fits the window. With CONTROL_PLANE there is an untouched installation too.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startPlane } from '../specs/plane.mjs';
@@ -26,7 +26,7 @@ async function take(bed, name, look) {
   await bed.page.mouse.move(0, 0);
   await bed.page.evaluate(() => scrollTo(0, 0));
   await bed.page.evaluate(() => Promise.allSettled(document.getAnimations().filter((it) => Number.isFinite(it.effect?.getComputedTiming().endTime)).map((it) => it.finished)));
-  await bed.page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: true });
+  await bed.page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: process.env.WHOLE !== 'no' });
 }
 
 async function goTo(bed, hash) {
