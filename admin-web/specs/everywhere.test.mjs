@@ -5,6 +5,8 @@ import { startPlane } from './plane.mjs';
 import { ADMIN_EMAIL, chooseFor, holds, openPage, openSignedIn, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
 
 const PASSWORD = 'an admin of an untouched one';
+/** The bed may be an old one. */
+const NAME = `not before ${Date.now().toString(36)}`;
 const names = (bed) => bed.test('tab-names').click();
 const requests = (bed) => bed.test('tab-requests').click();
 
@@ -90,34 +92,38 @@ test('each list when there is nothing', async (t) => {
 test('a change shows when the server has accepted it, and its button waits', async () => {
   const bed = await openSignedIn({ hash: '#/keys' });
   await bed.test('create-key').click();
-  await bed.test('name').fill('not before');
-  const calls = '**/bridge.admin.v1.ApiKeyService/*';
-  let goOn = () => undefined;
+  await bed.test('name').fill(NAME);
+  /** Answers what says that the call has come, and what lets it go on. */
   const hold = async (method) => {
+    let goOn = () => undefined;
+    let come = () => undefined;
     const held = new Promise((resolve) => (goOn = resolve));
+    const hasCome = new Promise((resolve) => (come = resolve));
     await bed.page.route(`**/bridge.admin.v1.ApiKeyService/${method}`, async (route) => {
+      come();
       await held;
       await route.continue();
     });
+    return { hasCome, goOn };
   };
-  await hold('CreateApiKey');
+  const creation = await hold('CreateApiKey');
   await bed.test('submit').click();
   await bed.page.locator('[data-test="submit"][aria-busy="true"]:disabled').waitFor();
-  assert.equal(await bed.page.locator('tbody tr', { hasText: 'not before' }).count(), 0);
-  goOn();
+  assert.equal(await bed.page.locator('tbody tr', { hasText: NAME }).count(), 0);
+  creation.goOn();
   const id = (await bed.test('secret').innerText()).split('-')[2];
   await bed.test('secret-done').click();
 
   const state = bed.page.locator(`[data-key="${id}"] [data-test="state"]`);
-  await hold('UpdateApiKey');
+  const change = await hold('UpdateApiKey');
   await chooseFor(bed, id, 'toggle');
-  await bed.page.waitForRequest(/UpdateApiKey/, { timeout: 1 }).catch(() => undefined);
+  await change.hasCome;
   assert.equal(await state.innerText(), 'Active');
-  goOn();
+  change.goOn();
   await toast(bed, 'disabled');
   await state.filter({ hasText: 'Disabled' }).waitFor();
 
-  await bed.page.unroute(calls);
+  await bed.page.unrouteAll();
   await bed.page.route('**/bridge.admin.v1.ApiKeyService/UpdateApiKey', (route) => route.abort());
   await chooseFor(bed, id, 'toggle');
   await toast(bed, 'cannot be reached');
