@@ -166,7 +166,7 @@ pub async fn first_start(
         Change::PutUser(admin, Expect::Absent),
         Change::PutSettings(settings, Expect::Absent),
     ];
-    changes.extend(imported.to_changes(keyring, Expect::Absent, now)?);
+    changes.extend(imported.to_changes(keyring, now)?);
     let summary = format!(
         "first admin, settings, {} providers, {} model rules",
         report.providers, report.model_rules

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bridge_tests::process::binary;
 
 /// Read from the environment only: a flag would show in the list of processes.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 10] = [
     "ADMIN_TOKEN",
     "DATABASE_URL",
     "NEW_MASTER_KEY",
@@ -16,6 +16,7 @@ const SECRETS: [&str; 9] = [
     "JWT_SECRET_KEY",
     "MASTER_KEY",
     "NODE_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "UPSTREAM_PROXY",
 ];
 

@@ -211,3 +211,130 @@ async fn another_master_key_and_a_way_in() -> Result<()> {
     );
     Ok(())
 }
+
+/// A file as existing installations have it, about a provider that is there and one that is not.
+fn provider_json(stage: &Stage, more: &str) -> String {
+    let upstream = stage.upstream.base_url();
+    format!(
+        r#"{{
+  "providers": [
+    {{"name": "Second One", "enabled": true, "priority": 5, "api_key": "${{SECOND_KEY}}", "base_url": "{upstream}",
+      "api_format": "openai", "timeout": 60, "max_retries": 1, "custom_headers": {{}},
+      "models": {{"big": [], "middle": [], "small": ["second-small"]}}, "max_tokens_limit": 8192}},
+    {{"name": "scripted", "priority": 1, "base_url": "{upstream}", "models": {{"big": ["{MODEL}"], "small": ["{MODEL}"]}}}}
+  ],
+  "fallback_strategy": "random",
+  "circuit_breaker": {{"failure_threshold": 7, "recovery_timeout": 30}},
+  "model_rules": [{{"match": "mine", "provider": "second-one", "model": "second-small"}}]{more}
+}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_provider_json_is_imported_as_it_is_and_again_changes_nothing() -> Result<()> {
+    const SECOND_KEY: &str = "sk-of-the-second-one-51w";
+    let mut stage = Stage::start().await?;
+    for model in [MODEL, "second-small"] {
+        stage.upstream.always(model, Script::text("Hi"));
+    }
+    let file = path(&stage, "seed.json");
+    fs::write(&file, provider_json(&stage, r#", "unknown": 1"#))?;
+    let control = stage.bridge.control();
+    control.process()?.terminate().await?;
+    let key = [("SECOND_KEY", SECOND_KEY)];
+    let control = stage.bridge.control();
+    let ran = control.run(&["import", "seed.json"], &key).await?;
+    assert!(ran.is_good, "{ran:?}");
+    for line in [
+        "create provider/second-one: ",
+        "update provider/scripted: ",
+        "update settings: ",
+        "create model_rule/",
+        "imported: revision ",
+    ] {
+        assert!(
+            ran.told.lines().any(|told| told.starts_with(line)),
+            "{line}: {ran:?}"
+        );
+    }
+    for warning in ["is called second-one from now on", "unknown is not known"] {
+        assert!(ran.log.contains(warning), "{warning}: {ran:?}");
+    }
+    assert!(!format!("{ran:?}").contains(SECOND_KEY), "a secret is told");
+    let again = control.run(&["import", "seed.json"], &key).await?;
+    assert!(again.is_good, "{again:?}");
+    // Whether a key that is given is another one is told to nobody.
+    assert!(
+        again
+            .told
+            .lines()
+            .all(|told| told.contains("provider/second-one") || told.starts_with("imported")),
+        "{again:?}"
+    );
+    control.start().await?;
+    stage.admin = stage.bridge.admin().await?;
+    stage.settle().await?;
+    for (asked, model, key) in [
+        ("mine", "second-small", SECOND_KEY),
+        ("opus", MODEL, UPSTREAM_KEY),
+    ] {
+        let client = stage.client()?;
+        assert_eq!(client.messages(&ask(asked, "Hi")).await?.status, 200);
+        let call = stage.upstream.requests_for(model).pop().context("a call")?;
+        assert_eq!(
+            call.header("authorization"),
+            Some(&*format!("Bearer {key}")),
+            "a key that the file leaves out stays"
+        );
+    }
+    let settings = stage.admin.settings().get_settings(GetSettingsRequest {}).await?;
+    let settings = settings.into_inner().settings.context("settings")?;
+    assert_eq!(
+        settings.circuit_breaker.context("a breaker")?.failure_threshold,
+        7
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_with_mistakes_changes_nothing_and_one_of_another_kind_says_so() -> Result<()> {
+    let mut stage = Stage::start().await?;
+    let broken = provider_json(&stage, "")
+        .replace(r#""api_format": "openai""#, r#""api_format": "soap""#)
+        .replace(r#""failure_threshold": 7"#, r#""failure_threshold": "many""#)
+        .replace(r#""provider": "second-one""#, r#""provider": "nobody""#);
+    for (name, content) in [
+        ("mistakes.json", broken.as_bytes()),
+        ("half.json", b"{\"providers\": [".as_slice()),
+        ("list.json", b"[]"),
+        ("other.json", b"{\"name\": \"a-package\", \"version\": \"1\"}"),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\xff"),
+        ("empty", b""),
+    ] {
+        fs::write(path(&stage, name), content)?;
+    }
+    let control = stage.bridge.control();
+    control.process()?.terminate().await?;
+    let before = control.run(&["verify"], &[]).await?;
+    for (name, words) in [
+        (
+            "mistakes.json",
+            &["api_format", "failure_threshold", "SECOND_KEY"][..],
+        ),
+        ("half.json", &["is not JSON", "line 1"]),
+        ("list.json", &["neither", "provider.json"]),
+        ("other.json", &["neither", "name is not known"]),
+        ("picture.png", &["neither", "no text"]),
+        ("empty", &["neither"]),
+        ("nowhere.json", &["nowhere.json", "No such file"]),
+    ] {
+        let ran = control.run(&["import", name], &[]).await?;
+        assert!(!ran.is_good && ran.told.is_empty(), "{name}: {ran:?}");
+        for word in words {
+            assert!(ran.log.contains(word), "{name}: {word}: {ran:?}");
+        }
+    }
+    let after = control.run(&["verify"], &[]).await?;
+    assert!(after.is_good && after.told == before.told, "{before:?} {after:?}");
+    Ok(())
+}

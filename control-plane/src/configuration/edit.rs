@@ -1,6 +1,7 @@
 //! A thing before and after a change: how it is shown, and how it is done.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{
     compare::{self, FieldChange},
@@ -34,6 +35,19 @@ pub(crate) struct Shown {
     pub(crate) action: Action,
     pub(crate) target: String,
     pub(crate) fields: Vec<FieldChange>,
+}
+
+/// In one line, without values.
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.action {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => return write!(f, "delete {}", self.target),
+        };
+        let fields: Vec<&str> = self.fields.iter().map(|field| field.path.as_str()).collect();
+        write!(f, "{action} {}: {}", self.target, fields.join(" "))
+    }
 }
 
 /// Places of rules in their list, from 1, before and after.

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use super::{Edit, Places};
 use crate::domain::{FieldViolation, Violations, api_key::Spec as KeySpec};
-use crate::import::{self, Imported, ImportedKey, ImportedSettings};
+use crate::import::{Imported, ImportedKey, ImportedSettings};
 use crate::secrets::{Keyring, SealError};
 use crate::store::{Configuration, Kind, Thing};
 
@@ -43,7 +43,7 @@ struct Planner<'a> {
 
 /// `prune`: things that the file does not name are deleted.
 pub(crate) fn plan(
-    file: &str,
+    imported: Imported,
     prune: bool,
     configuration: &Configuration,
     keyring: &Keyring,
@@ -56,7 +56,7 @@ pub(crate) fn plan(
         api_keys,
         lists,
         warnings,
-    } = import::configuration_file(file).map_err(Error::Invalid)?;
+    } = imported;
     let mut planner = Planner {
         configuration,
         keyring,

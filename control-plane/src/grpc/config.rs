@@ -7,7 +7,7 @@ use bridge_proto::admin::v1::config_service_server::ConfigService;
 use tonic::{Request, Response, Status};
 
 use crate::configuration::compare::FieldChange;
-use crate::configuration::{self, Action, Edit, Places, Shown, file, plan, rollback};
+use crate::configuration::{self, Action, Edit, Places, Shown, file, plan, plan::Plan, rollback};
 use crate::document;
 use crate::domain::audit::Summary;
 use crate::domain::user::Role;
@@ -17,7 +17,7 @@ use crate::grpc::status::Error;
 use crate::import;
 use crate::secrets::Keyring;
 use crate::snapshot::nodes::Nodes;
-use crate::store::{Between, Idempotency, Store};
+use crate::store::{Between, Configuration, Idempotency, Store};
 
 /// What the audit log says was changed by a file.
 const APPLIED: &str = "configuration";
@@ -76,7 +76,7 @@ impl ConfigService for Config {
         let call = Call::of(&request)?;
         let admin::PlanRequest { file, prune } = request.into_inner();
         let configuration = self.store.configuration().await.map_err(Error::from)?;
-        let plan = plan::plan(&file, prune, &configuration, &self.keyring, call.now).map_err(Error::from)?;
+        let plan = self.plan_file(&file, prune, &configuration, &call)?;
         let shown = plan.edits.iter().filter_map(|edit| edit.shown(&plan.places));
         Ok(Response::new(admin::PlanResponse {
             changes: shown.map(change_to_proto).collect(),
@@ -201,7 +201,7 @@ impl Config {
         if based_on != current && idempotency_key.is_empty() {
             return Err(Error::Moved { current });
         }
-        let plan = plan::plan(&file, prune, &configuration, &self.keyring, call.now)?;
+        let plan = self.plan_file(&file, prune, &configuration, call)?;
         // Secrets are no part of the fingerprint: a weak one could be guessed from it.
         let fingerprinted = admin::ApplyRequest {
             file: import::without_secrets(&file),
@@ -228,6 +228,23 @@ impl Config {
             changes,
             warnings: plan.warnings,
         })
+    }
+
+    fn plan_file(
+        &self,
+        file: &str,
+        prune: bool,
+        configuration: &Configuration,
+        call: &Call,
+    ) -> Result<Plan, Error> {
+        let imported = import::configuration_file(file).map_err(plan::Error::Invalid)?;
+        Ok(plan::plan(
+            imported,
+            prune,
+            configuration,
+            &self.keyring,
+            call.now,
+        )?)
     }
 
     /// Does edits, if there are any; answers the revision and what is seen of them, which
@@ -290,16 +307,7 @@ fn check_role(call: &Call, edits: &[Edit]) -> Result<(), Error> {
 
 /// What the audit log says: every thing and the names of its fields.
 fn summary_of(shown: &[Shown]) -> Summary {
-    let line = |shown: &Shown| {
-        let action = match shown.action {
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Delete => return format!("delete {}", shown.target),
-        };
-        let fields: Vec<&str> = shown.fields.iter().map(|field| field.path.as_str()).collect();
-        format!("{action} {}: {}", shown.target, fields.join(" "))
-    };
-    let lines: Vec<String> = shown.iter().map(line).collect();
+    let lines: Vec<String> = shown.iter().map(Shown::to_string).collect();
     document::summary(document::note(&lines.join("; ")))
 }
 

@@ -93,6 +93,11 @@ pub fn configuration_file(text: &str) -> Result<Imported, Vec<FieldViolation>> {
     read(text, Variables::refused(), false)
 }
 
+/// The same of the operator's own, who sees the environment anyway: variables are resolved.
+pub fn operators_file(text: &str, lookup: Lookup<'_>) -> Result<Imported, Vec<FieldViolation>> {
+    read(text, Variables::new(lookup), false)
+}
+
 /// `is_alone`: rules lead to providers of the file and nowhere else.
 fn read(text: &str, variables: Variables<'_>, is_alone: bool) -> Result<Imported, Vec<FieldViolation>> {
     let mut reader = Reader {
@@ -331,13 +336,19 @@ fn canonical(written: &str) -> String {
 }
 
 impl Imported {
-    /// Providers and rules as changes of the store, secrets sealed.
-    pub fn to_changes(
-        &self,
-        keyring: &Keyring,
-        expect: Expect,
-        now: SystemTime,
-    ) -> Result<Vec<Change>, SealError> {
+    /// Whether it names nothing that a configuration has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Lists {
+            providers,
+            rules,
+            api_keys,
+        } = self.lists;
+        !providers && !rules && !api_keys && self.settings == ImportedSettings::default()
+    }
+
+    /// Providers and rules of a new installation as changes of the store, secrets sealed.
+    pub fn to_changes(&self, keyring: &Keyring, now: SystemTime) -> Result<Vec<Change>, SealError> {
         let mut changes = Vec::with_capacity(self.providers.len() + self.rules.len());
         for ImportedProvider {
             spec,
@@ -351,7 +362,7 @@ impl Imported {
                 credentials,
                 times: Times::new(now),
             };
-            changes.push(Change::PutProvider(provider, expect));
+            changes.push(Change::PutProvider(provider, Expect::Absent));
         }
         for ((place, position), rule) in (1..).zip(model::positions()).zip(&self.rules) {
             let ImportedRule { id, pattern, target } = rule.clone();
@@ -361,7 +372,7 @@ impl Imported {
                 pattern,
                 target,
             };
-            changes.push(Change::PutModelRule(rule, expect));
+            changes.push(Change::PutModelRule(rule, Expect::Absent));
         }
         Ok(changes)
     }

@@ -54,9 +54,9 @@ pub(super) fn read(
     if let Some(text) = provider.text(API_KEY, violations) {
         if text == MASK {
             kept.api_key = Mention::Masked;
-        } else {
+        } else if let Some(api_key) = variables.resolved(&text) {
             kept.api_key = Mention::Given;
-            draft.api_key = variables.resolve(&text).into();
+            draft.api_key = api_key.into();
         }
     }
     let Some(value) = provider.take(HEADERS) else {

@@ -43,6 +43,13 @@ impl<'a> Variables<'a> {
         self.is_needed = is_needed;
     }
 
+    /// The same, or nothing if a variable is missing.
+    pub(super) fn resolved(&mut self, text: &str) -> Option<String> {
+        let missing = self.missing.len();
+        let resolved = self.resolve(text);
+        (self.missing.len() == missing).then_some(resolved)
+    }
+
     /// The text with every variable replaced. A missing one is noted and leaves nothing.
     pub(super) fn resolve(&mut self, text: &str) -> String {
         let mut resolved = String::with_capacity(text.len());

@@ -61,6 +61,10 @@ pub enum Error {
         path: PathBuf,
         violations: Vec<FieldViolation>,
     },
+    #[error(
+        "{}: neither an installation that was exported nor a provider.json: {reason}", .path.display()
+    )]
+    Neither { path: PathBuf, reason: String },
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
