@@ -14,5 +14,6 @@ pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod nodes;
 pub(crate) mod point;
+pub(crate) mod reader;
 pub(crate) mod rollout;
 mod whole;

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::snapshot::feed::Feed;
-use crate::snapshot::hub;
 use crate::snapshot::nodes::{Facts, Identity, short};
 use crate::snapshot::point::Point;
+use crate::snapshot::reader;
 use crate::store::Store;
 
 /// How long a new stream may stay silent.
@@ -56,7 +56,7 @@ pub(super) async fn reach_back(store: &Store, feed: &Feed, revision: u64) {
             let keys: BTreeSet<_> = changes
                 .resources
                 .iter()
-                .filter_map(|change| hub::key_of(change.kind, &change.id))
+                .filter_map(|change| reader::key_of(change.kind, &change.id))
                 .collect();
             feed.reach_back(revision, keys);
         }

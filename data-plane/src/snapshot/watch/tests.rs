@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use bridge_proto::fleet::v1::watch_service_server::{WatchService, WatchServiceServer};
+use bridge_proto::fleet::v1::{
+    self as proto,
+    watch_response::Message as Down,
+    watch_service_server::{WatchService, WatchServiceServer},
+};
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
