@@ -14,7 +14,7 @@ mod processors;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -71,8 +71,23 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: u64,
 }
 
+/// Whether work waits for the processor, for those who can do theirs at less cost.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pressure(Arc<AtomicBool>);
+
+impl Pressure {
+    pub(crate) fn is_high(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, is_high: bool) {
+        self.0.store(is_high, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Overload {
     limits: Limits,
+    pub(crate) pressure: Pressure,
     pub(crate) bodies: Arc<Budget>,
     /// How many may be in flight because of the processor.
     limit: AtomicU64,
@@ -87,6 +102,7 @@ impl Overload {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
+            pressure: Pressure::default(),
             bodies: Budget::new(limits.body_bytes_max),
             limit: AtomicU64::new(UNLIMITED),
             hindered: AtomicU32::new(0),
@@ -141,6 +157,7 @@ impl Overload {
     fn measured(&self, seen: Seen) {
         let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = controller.measured(seen).unwrap_or(UNLIMITED);
+        self.pressure.set(controller.sees_a_queue());
         drop(controller);
         let before = self.limit.swap(limit, Ordering::Relaxed);
         if before == UNLIMITED && limit != UNLIMITED {

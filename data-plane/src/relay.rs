@@ -5,6 +5,7 @@
 //! All bytes that arrived together leave together.
 
 mod flow;
+mod gather;
 
 use std::{
     future::Future,
@@ -23,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use self::flow::{PING_TICKS, Step};
 pub(crate) use flow::Flow;
+pub(crate) use gather::Gather;
 
 use crate::{
     error::Error, metrics::Metrics, request_id::RequestId, running::Leash, upstream::client::Body,
@@ -53,6 +55,7 @@ pub(crate) struct Outcome {
 /// A streamed answer as a body.
 pub(crate) struct Relay {
     stage: Stage,
+    gather: Gather,
     tick: Pin<Box<Sleep>>,
     leash: Leash,
     metrics: Arc<Metrics>,
@@ -82,15 +85,16 @@ enum Stage {
 
 impl Relay {
     /// Content is there.
-    pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, leash: Leash) -> Self {
+    pub(crate) fn content(flow: Box<Flow>, meter: Box<Meter>, leash: Leash, gather: Gather) -> Self {
         let (id, metrics) = (meter.id().clone(), Arc::clone(meter.metrics()));
-        Self::new(Stage::ContentSent { flow, meter }, leash, metrics, id)
+        Self::new(Stage::ContentSent { flow, meter }, leash, gather, metrics, id)
     }
 
     /// The client has waited long enough for a head; content comes later.
     pub(crate) fn waiting(
         walk: BoxFuture<'static, Outcome>,
         leash: Leash,
+        gather: Gather,
         metrics: Arc<Metrics>,
         id: RequestId,
     ) -> Self {
@@ -98,12 +102,13 @@ impl Relay {
             walk,
             silent_ticks: PING_TICKS,
         };
-        Self::new(stage, leash, metrics, id)
+        Self::new(stage, leash, gather, metrics, id)
     }
 
-    fn new(stage: Stage, leash: Leash, metrics: Arc<Metrics>, id: RequestId) -> Self {
+    fn new(stage: Stage, leash: Leash, gather: Gather, metrics: Arc<Metrics>, id: RequestId) -> Self {
         Self {
             stage,
+            gather,
             tick: Box::pin(sleep(TICK)),
             leash,
             metrics,
@@ -129,7 +134,7 @@ impl Relay {
                         let step = flow.cut(&error, meter);
                         return Poll::Ready(Some(self.take(step)));
                     }
-                    match flow.poll(context, meter) {
+                    match flow.poll(context, meter, &mut self.gather) {
                         Poll::Ready(step) => return Poll::Ready(Some(self.take(step))),
                         Poll::Pending => {
                             ready!(self.poll_tick(context));
@@ -255,6 +260,9 @@ impl http_body::Body for Relay {
         let this = self.get_mut();
         let polled = catch_unwind(AssertUnwindSafe(|| this.poll(context)))
             .unwrap_or_else(|_panic| Poll::Ready(Some(this.panicked())));
+        if let Poll::Ready(Some(_)) = &polled {
+            this.gather.wrote();
+        }
         polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

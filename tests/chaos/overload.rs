@@ -1,6 +1,9 @@
 //! Three times what a node can do: what it does must stay what it could do at most, the rest
 //! must hear so at once, and a moment after the storm everything must be as before.
 //!
+//! What it can do at most is measured before the storm and after it, and the mean of both
+//! counts: a machine that others share is not as fast in one minute as in the next.
+//!
 //! The node gets a part of one processor, so that the generator and the upstream can outdo it.
 //! What is sent is what agents send: long prompts, whose answers are streamed in many pieces.
 //! Most of a request's cost is in these pieces, and a refusal is cheap beside it. (Of whole
@@ -43,7 +46,7 @@ const LOAD: f64 = 3.0;
 const GOODPUT_MIN: f64 = 0.9;
 const REFUSAL_MAX: Duration = Duration::from_millis(20);
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
-/// In which the node finds its limit.
+/// In which the node finds its limit: what is let in before is more than it can keep up.
 const SETTLING: Duration = Duration::from_secs(2);
 /// What a client that is not busy itself sends during the storm.
 const WATCHED_PER_SECOND: f64 = 20.0;
@@ -93,26 +96,19 @@ impl Load {
 
         let quiet = Tally::of(&self.probe(&client, plan.pick(1, 5)).await)?;
         report.figure("quiet", &quiet);
-        let mut peak = 0.0_f64;
-        for clients in CLIENTS {
-            let end = Instant::now() + self.closed;
-            let samples = self.closed_loop(&client, clients, self.closed).await;
-            let (rate, tally) = (good_by(end, &samples, self.closed), Tally::of(&samples)?);
-            report.figure(format!("{clients} clients"), format!("{rate:.0}/s, {tally}"));
-            peak = peak.max(rate);
-        }
+        let rising = self.capacity(&client, report).await?;
+        let rate = LOAD * rising.iter().copied().fold(0.0, f64::max);
 
         let before = stage.vitals(0)?;
-        let end = Instant::now() + self.storm;
+        let settled = Instant::now() + SETTLING;
         let watcher = self.watch(stage.client(0, Protocol::Http1)?)?;
-        let storm = self.open_loop(&client, peak * LOAD, self.storm).await;
-        let settled = end - self.storm + SETTLING;
+        let storm = self.open_loop(&client, rate, SETTLING + self.storm).await;
         let (first, watched): (Vec<_>, Vec<_>) = watcher
             .await?
             .into_iter()
             .partition(|sample| sample.sent_at < settled);
         let watched = Tally::of(&watched)?;
-        let (goodput, tally) = (good_by(end, &storm, self.storm), Tally::of(&storm)?);
+        let (goodput, tally) = (good_in(settled, self.storm, &storm), Tally::of(&storm)?);
         let after = stage.vitals(0)?;
         report.figure("storm", &tally);
         report.figure("refused as the generator saw it", &tally.refused);
@@ -126,6 +122,11 @@ impl Load {
         let calm = self.probe(&client, plan.pick(3, 10)).await;
         let recovery = recovery(&calm, quiet.good.p99() * QUIET_FACTOR);
         report.figure("afterwards", Tally::of(&calm)?);
+        let falling = self.capacity(&client, report).await?;
+        let means = rising.iter().zip(falling);
+        let peak = means
+            .map(|(before, after)| before.midpoint(after))
+            .fold(0.0, f64::max);
 
         report.should(
             "F49",
@@ -156,6 +157,19 @@ impl Load {
             recovery.is_some_and(|time| time <= RECOVERY_MAX),
         );
         Ok(())
+    }
+
+    /// Good answers in a second for each number of clients, once the node has found its limit.
+    async fn capacity(self, client: &Client, report: &mut Report) -> Result<Vec<f64>> {
+        let mut rates = Vec::with_capacity(CLIENTS.len());
+        for clients in CLIENTS {
+            let settled = Instant::now() + SETTLING;
+            let samples = self.closed_loop(client, clients, SETTLING + self.closed).await;
+            let (rate, tally) = (good_in(settled, self.closed, &samples), Tally::of(&samples)?);
+            report.figure(format!("{clients} clients"), format!("{rate:.0}/s, {tally}"));
+            rates.push(rate);
+        }
+        Ok(rates)
     }
 
     /// The `number`th request.
@@ -198,7 +212,8 @@ impl Load {
         let (done, samples) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().spawn(move || {
-            let watched = runtime.block_on(self.open_loop(&client, WATCHED_PER_SECOND, self.storm));
+            let watched =
+                runtime.block_on(self.open_loop(&client, WATCHED_PER_SECOND, SETTLING + self.storm));
             // Whoever waits may have given up.
             done.send(watched).ok();
         })?;
@@ -212,9 +227,10 @@ impl Load {
     }
 }
 
-/// Good answers in a second of this time; those that came after its end do not count.
-fn good_by(end: Instant, samples: &[Sample], time: Duration) -> f64 {
-    let in_time = |sample: &&Sample| sample.is_good() && sample.sent_at + sample.took <= end;
+/// Good answers in a second of this time; those that ended before or after it do not count.
+fn good_in(start: Instant, time: Duration, samples: &[Sample]) -> f64 {
+    let whole = start..start + time;
+    let in_time = |sample: &&Sample| sample.is_good() && whole.contains(&(sample.sent_at + sample.took));
     samples.iter().filter(in_time).count() as f64 / time.as_secs_f64()
 }
 

@@ -27,7 +27,7 @@ use crate::{
     node::Node,
     off_reactor::Room,
     overload::Held,
-    relay::{Committed, Outcome, Relay},
+    relay::{Committed, Gather, Outcome, Relay},
     request_id::RequestId,
     routing::{self, Candidate},
     running::Leash,
@@ -257,7 +257,7 @@ async fn answer(
         outcome = &mut walk => outcome,
         () = head_is_due(hold.clone()) => {
             let metrics = Arc::clone(&node.metrics);
-            let mut response = events(Relay::waiting(walk, leash, metrics, id));
+            let mut response = events(Relay::waiting(walk, leash, Gather::new(node.overload.pressure.clone()), metrics, id));
             stamp::limits(response.headers_mut(), &limits);
             return response;
         }
@@ -267,7 +267,12 @@ async fn answer(
         Err(error) => metered::refuse(meter, error),
         Ok(Committed::Flow(flow)) => {
             let trail = meter.trail().clone();
-            let mut response = events(Relay::content(flow, meter, leash));
+            let mut response = events(Relay::content(
+                flow,
+                meter,
+                leash,
+                Gather::new(node.overload.pressure.clone()),
+            ));
             stamp::trail(response.headers_mut(), &trail);
             response
         }

@@ -147,6 +147,11 @@ impl Controller {
         self.limit.map(|limit| limit as u64)
     }
 
+    /// Whether work waits, or would without a limit.
+    pub(super) fn sees_a_queue(&self) -> bool {
+        self.standing.is_some() || self.limit.is_some()
+    }
+
     fn judge(&mut self, interval: &Interval) {
         let is_ours = self.used >= USED;
         let bounds = if is_ours { OURS } else { SHARED };

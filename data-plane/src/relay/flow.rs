@@ -3,13 +3,14 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bridge_translate::{StopReason, Usage, anthropic::ErrorBody, error::UpstreamFault, stream::KeepAlive};
 use bytes::Bytes;
 
+use super::gather::Gather;
 use crate::{
     error::Error,
     upstream::{
@@ -85,8 +86,13 @@ impl Flow {
         self.stream.usage()
     }
 
-    /// Takes all that is there, and hands it on as one write.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, meter: &mut Meter) -> Poll<Step> {
+    /// Takes all that is there, and hands it on as one write, when that may go out.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        meter: &mut Meter,
+        gather: &mut Gather,
+    ) -> Poll<Step> {
         match self.end.take() {
             None => {}
             Some(Ok(reason)) => return Poll::Ready(self.complete(reason, meter)),
@@ -111,6 +117,9 @@ impl Flow {
                 Progress::Ended(reason) => return Poll::Ready(self.complete(reason, meter)),
                 Progress::Failed(fault) => return Poll::Ready(self.broke(fault, meter)),
             }
+        }
+        if !self.out.is_empty() && self.out.len() < BATCH_BYTES {
+            ready!(gather.poll_due(context));
         }
         self.take()
             .map_or(Poll::Pending, |bytes| Poll::Ready(Step::Bytes(bytes)))

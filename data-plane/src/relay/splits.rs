@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::*;
 use crate::{
     metrics::Metrics,
+    overload::Pressure,
     routing::Candidate,
     running,
     snapshot::{
@@ -128,7 +129,12 @@ impl Stage {
             .unwrap();
         let flow = Flow::new(Body::of(chunks), stream, out, end, admission);
         let id = meter.id().to_string();
-        let relay = Relay::content(Box::new(flow), meter, running::tests::leash(&Arc::default()));
+        let relay = Relay::content(
+            Box::new(flow),
+            meter,
+            running::tests::leash(&Arc::default()),
+            Gather::new(Pressure::default()),
+        );
         let ((), client) = tokio::join!(send(upstream, pieces), relay.collect());
         let client = String::from_utf8(client.unwrap().to_bytes().to_vec()).unwrap();
         let pings = std::str::from_utf8(PING).unwrap();

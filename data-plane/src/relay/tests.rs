@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     life::Life,
     metrics::{Metrics, TokenLabels},
-    overload::Budget,
+    overload::{Budget, Pressure},
     routing::Candidate,
     running,
     snapshot::{Snapshot, decode::tests::snapshot},
@@ -44,6 +44,7 @@ struct Stage {
     upstreams: Arc<Upstreams>,
     life: Arc<Life>,
     leash: Leash,
+    pressure: Pressure,
     memory: Arc<Budget>,
 }
 
@@ -115,14 +116,20 @@ impl Stage {
             admission,
         );
         let life = Arc::new(Life::default());
-        let leash = running::tests::leash(&life);
-        let relay = Relay::content(Box::new(flow), meter(&metrics), leash.clone());
+        let (leash, pressure) = (running::tests::leash(&life), Pressure::default());
+        let relay = Relay::content(
+            Box::new(flow),
+            meter(&metrics),
+            leash.clone(),
+            Gather::new(pressure.clone()),
+        );
         Self {
             relay,
             upstream,
             upstreams,
             life,
             leash,
+            pressure,
             memory,
         }
     }
@@ -136,8 +143,14 @@ impl Stage {
             Arc::default(),
         ));
         let life = Arc::new(Life::default());
-        let leash = running::tests::leash(&life);
-        let relay = Relay::waiting(walk, leash.clone(), metrics, RequestId::new());
+        let (leash, pressure) = (running::tests::leash(&life), Pressure::default());
+        let relay = Relay::waiting(
+            walk,
+            leash.clone(),
+            Gather::new(pressure.clone()),
+            metrics,
+            RequestId::new(),
+        );
         let (upstream, _) = unbounded_channel();
         Self {
             relay,
@@ -145,6 +158,7 @@ impl Stage {
             upstreams,
             life,
             leash,
+            pressure,
             memory: Budget::new(0),
         }
     }
@@ -186,6 +200,54 @@ async fn what_arrived_together_leaves_together() {
         "{last}"
     );
     assert_eq!(stage.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_pressure_pieces_that_follow_one_another_leave_together() {
+    let mut stage = Stage::streaming();
+    stage.pressure.set(true);
+    let started = Instant::now();
+    assert!(stage.next().await.unwrap().contains("Once"));
+    for piece in [" upon", " a"] {
+        stage.upstream.send(Ok(delta(piece))).unwrap();
+        assert!(stage.relay.frame().now_or_never().is_none());
+    }
+    let both = stage.next().await.unwrap();
+    assert!(both.contains(" upon") && both.contains(" a"), "{both}");
+    let waited = started.elapsed().as_millis();
+    assert!((40..=41).contains(&waited), "{waited} ms");
+
+    sleep(Duration::from_millis(50)).await;
+    stage.upstream.send(Ok(delta(" time"))).unwrap();
+    let alone = stage.relay.frame().now_or_never();
+    assert!(alone.is_some(), "one that comes alone waits for nobody");
+
+    stage.upstream.send(Ok(delta(" there"))).unwrap();
+    assert!(stage.relay.frame().now_or_never().is_none());
+    stage.upstream.send(Ok(finish())).unwrap();
+    stage
+        .upstream
+        .send(Ok(Bytes::from_static(b"data: [DONE]\n\n")))
+        .unwrap();
+    let end = stage.relay.frame().now_or_never();
+    let end = end.flatten().unwrap().unwrap().into_data().unwrap();
+    let end = String::from_utf8(end.to_vec()).unwrap();
+    assert!(end.contains(" there") && end.contains("message_stop"), "{end}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_pressure_is_gone_pieces_leave_as_they_come() {
+    let mut stage = Stage::streaming();
+    stage.pressure.set(true);
+    stage.next().await.unwrap();
+    stage.upstream.send(Ok(delta(" upon"))).unwrap();
+    assert!(stage.relay.frame().now_or_never().is_none());
+    stage.pressure.set(false);
+    for piece in [" a", " time"] {
+        stage.upstream.send(Ok(delta(piece))).unwrap();
+        let text = stage.relay.frame().now_or_never().flatten();
+        assert!(text.is_some(), "{piece}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

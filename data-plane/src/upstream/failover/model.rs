@@ -22,7 +22,8 @@ use super::{Order, run};
 use crate::{
     error::Error,
     metrics::Metrics,
-    relay::{Committed, Relay},
+    overload::Pressure,
+    relay::{Committed, Gather, Relay},
     request_id::RequestId,
     routing, running,
     snapshot::{Provider, Snapshot, decode::tests as fixture},
@@ -280,7 +281,12 @@ async fn walk(case: &Case, snapshot: &Arc<Snapshot>, upstreams: &Arc<Upstreams>)
             End::Answered
         }
         Ok(Committed::Flow(flow)) => {
-            let relay = Relay::content(flow, meter, running::tests::leash(&Arc::default()));
+            let relay = Relay::content(
+                flow,
+                meter,
+                running::tests::leash(&Arc::default()),
+                Gather::new(Pressure::default()),
+            );
             let bytes = relay.collect().await.unwrap().to_bytes();
             judge(&String::from_utf8_lossy(&bytes))
         }
