@@ -152,15 +152,18 @@ async fn a_closed_store_refuses_changes_and_can_be_opened_again() {
 }
 
 /// sled lets go of its file in a thread of its own, after whoever closed it was told.
-#[test]
-fn a_store_whose_file_is_not_released_yet_is_waited_for() {
+#[tokio::test]
+async fn a_store_whose_file_is_not_released_yet_is_waited_for() {
     // Asked of the system: whoever tries a lock has it for a moment.
     let is_locked = |path: PathBuf| {
         let inode = format!(":{} ", std::fs::metadata(path).unwrap().ino());
         std::fs::read_to_string("/proc/locks").unwrap().contains(&inode)
     };
     let home = Home::new();
-    drop(home.open());
+    // Closed first, so that our own lock is not the writer's any more.
+    let store = home.open();
+    store.close().await;
+    drop(store);
     let data = File::open(home.path().join("db")).unwrap();
     data.lock().unwrap();
     thread::scope(|threads| {
