@@ -7,6 +7,7 @@
 mod export;
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::HeaderMap;
@@ -47,6 +48,10 @@ pub(crate) struct Place {
     parent: SpanId,
     is_parent_remote: bool,
 }
+
+/// From which data plane a call comes, for its span: whoever lets it in tells. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FromNode(Arc<OnceLock<String>>);
 
 /// A span that is over.
 #[derive(Debug)]
@@ -92,6 +97,23 @@ impl Traces {
         if self.queue.try_send(span.into_data()).is_err() {
             self.dropped.inc();
         }
+    }
+}
+
+impl FromNode {
+    /// Where nobody collects traces, what is told is heard by nobody.
+    pub(crate) fn of(extensions: &http::Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// The first that is told counts.
+    pub(crate) fn tell(&self, node_id: &str) {
+        self.0.get_or_init(|| cut(node_id));
+    }
+
+    pub(crate) fn attribute(&self) -> Option<KeyValue> {
+        let node_id = self.0.get()?;
+        Some(KeyValue::new("node.id", node_id.clone()))
     }
 }
 

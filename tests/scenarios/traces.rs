@@ -128,7 +128,8 @@ async fn a_request_is_one_trace_from_the_clients_span_to_each_call() -> Result<(
     stage.bridge.node(0)?.process()?.terminate().await?;
     stage.bridge.control().process()?.terminate().await?;
     let stream = named(&collector.spans(), "bridge.fleet.v1.WatchService/Watch").cloned();
-    ensure!(stream.is_some(), "the stream of the node");
+    let stream = stream.context("the stream of the node")?;
+    assert_eq!(stream.attribute("node.id").as_deref(), Some("node-0"));
 
     ensure!(
         collector

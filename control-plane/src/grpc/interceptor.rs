@@ -24,6 +24,7 @@ use crate::grpc::call::{self, Call};
 use crate::grpc::status::Error;
 use crate::roster::{Denied, Roster};
 use crate::snapshot::nodes::Identity;
+use crate::traces::FromNode;
 
 /// What API keys begin with.
 const API_KEY_PREFIX: &str = "sk-";
@@ -244,6 +245,9 @@ pub(crate) async fn admit_node(State(check): State<NodeCheck>, mut request: Requ
     }
     match check.admit(NodeAttempt::of(&request)).await {
         Ok(identity) => {
+            if let Identity::Certificate(certified) = &identity {
+                FromNode::of(request.extensions()).tell(certified.node.as_str());
+            }
             request.extensions_mut().insert(identity);
             next.run(request).await
         }

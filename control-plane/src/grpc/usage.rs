@@ -21,6 +21,7 @@ use crate::roster::{Denied, Roster};
 use crate::snapshot::nodes::NodeId;
 use crate::store::Store;
 use crate::telemetry::{Metrics, ReportResult};
+use crate::traces::FromNode;
 
 /// Largest report, in bytes.
 pub(crate) const REPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -81,9 +82,13 @@ impl UsageService for Usage {
         request: Request<fleet::ReportRequest>,
     ) -> Result<Response<fleet::ReportResponse>, Status> {
         let identity = interceptor::identity(&request)?;
+        let from_node = FromNode::of(request.extensions());
         let mut wire = request.into_inner();
         match self.roster.name(&identity, &wire.node_id).await {
-            Ok(id) => wire.node_id = id.to_string(),
+            Ok(id) => {
+                from_node.tell(id.as_str());
+                wire.node_id = id.to_string();
+            }
             // It is told with all that is wrong.
             Err(Denied::BadName) => {}
             Err(denied) => return Err(interceptor::denied(denied)),

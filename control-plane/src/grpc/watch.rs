@@ -36,6 +36,7 @@ use crate::snapshot::nodes::{End, Identity, Membership, Nodes, Refused, short};
 use crate::snapshot::point::Point;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::traces::FromNode;
 
 /// The contract's interval.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -101,7 +102,11 @@ impl fleet::watch_service_server::WatchService for Watch {
         let (outbound, stream) = mpsc::channel(OUTBOUND_QUEUE);
         let parts = self.stream.clone();
         let identity = interceptor::identity(&request)?;
-        let peer = (request.remote_addr(), identity);
+        let peer = Peer {
+            remote: request.remote_addr(),
+            identity,
+            from_node: FromNode::of(request.extensions()),
+        };
         self.tasks.spawn(async move {
             if let Err(status) = serve(parts, peer, request.into_inner(), &outbound).await {
                 // A node that does not read it will find out by the end of the stream.
@@ -112,15 +117,27 @@ impl fleet::watch_service_server::WatchService for Watch {
     }
 }
 
+/// Who has opened a stream.
+struct Peer {
+    remote: Option<SocketAddr>,
+    identity: Identity,
+    from_node: FromNode,
+}
+
 async fn serve(
     parts: StreamParts,
-    (remote, identity): (Option<SocketAddr>, Identity),
+    Peer {
+        remote,
+        identity,
+        from_node,
+    }: Peer,
     mut inbound: Streaming<fleet::WatchRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let mut subscribed = subscribe::first(&mut inbound).await?;
     let id = parts.roster.name(&identity, &subscribed.node_id).await;
     let id = id.map_err(interceptor::denied)?;
+    from_node.tell(id.as_str());
     subscribed.node_id = id.to_string();
     let held = subscribe::held(&subscribed, &parts.feed.newest());
     if let Some(held) = &held {

@@ -14,18 +14,21 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use tonic::Code;
 
-use crate::traces::{Place, Span, Traces, cut, text};
+use crate::traces::{FromNode, Place, Span, Traces, cut, text};
 
 const STATUS: &str = "grpc-status";
 
 /// Middleware around the services and whoever is let in to them.
-pub(super) async fn follow(State(traces): State<Traces>, request: Request, next: Next) -> Response {
+pub(super) async fn follow(State(traces): State<Traces>, mut request: Request, next: Next) -> Response {
     let Some(place) = Traces::follow(request.headers()) else {
         return next.run(request).await;
     };
+    let from_node = FromNode::default();
+    request.extensions_mut().insert(from_node.clone());
     let mut call = Call {
         traces,
         place: Some(place),
+        from_node,
         path: request.uri().path().trim_start_matches('/').to_owned(),
         arrived: (SystemTime::now(), Instant::now()),
         status: None,
@@ -39,6 +42,7 @@ pub(super) async fn follow(State(traces): State<Traces>, request: Request, next:
 struct Call {
     traces: Traces,
     place: Option<Place>,
+    from_node: FromNode,
     path: String,
     arrived: (SystemTime, Instant),
     /// `None`: it has not ended.
@@ -54,6 +58,7 @@ impl Drop for Call {
             KeyValue::new("rpc.system", "grpc"),
             KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(code))),
         ];
+        attributes.extend(self.from_node.attribute());
         if let Some((service, method)) = self.path.split_once('/') {
             attributes.push(text("rpc.service", service));
             attributes.push(text("rpc.method", method));
@@ -126,5 +131,35 @@ impl http_body::Body for Followed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use tonic::codegen::Service;
+
+    use super::*;
+    use crate::traces::tests::traces;
+
+    #[tokio::test]
+    async fn a_call_says_from_which_data_plane_it_came_if_it_was_let_in() {
+        let (traces, mut told) = traces(2);
+        let services = Router::new().fallback(async |request: Request| {
+            if request.uri().path() == "/Usage/Report" {
+                FromNode::of(request.extensions()).tell("node-1");
+                FromNode::of(request.extensions()).tell("node-2");
+            }
+        });
+        let services = services.layer(from_fn_with_state(traces, follow));
+        for (path, expected) in [("/Usage/Report", Some("node-1")), ("/Watch/Watch", None)] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            drop(services.clone().call(request).await.unwrap());
+            let span = told.try_recv().unwrap();
+            let mut attributes = span.attributes.iter();
+            let node = attributes.find(|it| it.key.as_str() == "node.id");
+            assert_eq!(node.map(|it| it.value.to_string()).as_deref(), expected, "{path}");
+        }
     }
 }
