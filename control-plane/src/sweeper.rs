@@ -1,9 +1,11 @@
 //! Drops what is over: what is known of traffic once it is kept long enough, a little at a
-//! time, and holds on breakers, which data planes have ended by themselves.
+//! time, holds on breakers, which data planes have ended by themselves, and what was left for
+//! control planes that are gone.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::document;
@@ -27,7 +29,17 @@ pub(crate) struct Sweeper {
 impl Sweeper {
     pub(crate) async fn run(self, stopping: CancellationToken) {
         let mut cursor = Cursor::default();
+        let (mut unheard, mut strays_due) = (BTreeSet::new(), Instant::now());
         loop {
+            if Instant::now() >= strays_due {
+                strays_due = Instant::now() + EVERY;
+                match self.store.forget_strays(&unheard).await {
+                    Ok(still) => unheard = still,
+                    Err(error) => {
+                        tracing::warn!(%error, "what was left for control planes that are gone could not be dropped");
+                    }
+                }
+            }
             if let Err(error) = self.drop_holds(SystemTime::now()).await {
                 tracing::warn!(%error, "holds on breakers that are over could not be dropped");
             }

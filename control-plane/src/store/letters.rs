@@ -2,15 +2,19 @@
 //! one that it is for, and what each shows of its data planes. Like all that is written
 //! beside the head it has no revision, and nobody misses it after a crash.
 
+use std::collections::BTreeSet;
+
 use super::{
     Error, Store,
     family::Family,
-    presence::ControlPlaneId,
-    rows::{Order, Row, Span},
+    presence::{ControlPlaneId, Presence},
+    rows::{Order, Row, Rows, Span},
 };
 
 /// Letters that are taken at a time.
 const TAKEN_MAX: usize = 100;
+/// Keys of letters begin with whom they are for.
+const CONTROL_PLANE_BYTES: usize = 16;
 
 impl Store {
     /// Leaves a letter for another control plane. Where there can be none, nothing happens.
@@ -36,8 +40,12 @@ impl Store {
         };
         let mut letters = Vec::new();
         for Row { key, value } in self.letters_for(self.control_plane).await? {
-            beside.delete(Family::Letters, key).await?;
-            letters.push(value);
+            match beside.delete(Family::Letters, key).await {
+                Ok(()) => letters.push(value),
+                // What was taken is lost to others; the rest lies there still.
+                Err(_) if !letters.is_empty() => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(letters)
     }
@@ -88,6 +96,27 @@ impl Store {
         beside.delete(Family::ShownNodes, gone.as_bytes().to_vec()).await
     }
 
+    /// Drops what lies there for control planes, or is shown by ones, of whom nothing was heard
+    /// twice: they are gone. Answers of whom nothing was heard this time: they may just have come.
+    pub async fn forget_strays(
+        &self,
+        unheard: &BTreeSet<ControlPlaneId>,
+    ) -> Result<BTreeSet<ControlPlaneId>, Error> {
+        if self.backend.beside().is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let heard = self.presences().await?;
+        let mut strays = self.blocking(whom_rows_name).await?;
+        strays.remove(&self.control_plane);
+        for Presence { control_plane, .. } in heard {
+            strays.remove(&control_plane);
+        }
+        for gone in strays.intersection(unheard) {
+            self.forget_letters(*gone).await?;
+        }
+        Ok(strays.difference(unheard).copied().collect())
+    }
+
     async fn letters_for(&self, whom: ControlPlaneId) -> Result<Vec<Row>, Error> {
         self.blocking(move |rows| {
             let span = Span::prefix(whom.as_bytes());
@@ -97,6 +126,18 @@ impl Store {
         })
         .await
     }
+}
+
+fn whom_rows_name(rows: &dyn Rows) -> Result<BTreeSet<ControlPlaneId>, Error> {
+    let mut named = BTreeSet::new();
+    for family in [Family::Letters, Family::ShownNodes] {
+        for row in rows.scan(family, Span::all(), Order::Ascending) {
+            let Row { mut key, .. } = row?;
+            key.truncate(CONTROL_PLANE_BYTES);
+            named.insert(ControlPlaneId::read(family, &key)?);
+        }
+    }
+    Ok(named)
 }
 
 fn key(to: ControlPlaneId, id: [u8; 16]) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! Letters between control planes: each is read once, by whom it is for, and nothing is left
 //! of who is gone.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const ONE: [u8; 16] = [1; 16];
@@ -75,4 +77,35 @@ async fn nothing_is_left_of_who_is_gone_however_much_it_was() {
     }
     a.leave().await.unwrap();
     assert_eq!(a.take_letters().await.unwrap(), Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_for_who_has_gone_before_is_dropped() {
+    let Some(home) = Home::in_database() else { return };
+    let [a, b, gone] = [home.open(), home.open(), home.open()];
+    b.tell_presence(1, Vec::new()).await.unwrap();
+    for to in [&a, &b, &gone] {
+        a.send_letter(to.control_plane(), ONE, b"one".to_vec())
+            .await
+            .unwrap();
+    }
+    gone.show_nodes(b"too late".to_vec()).await.unwrap();
+    let unheard = a.forget_strays(&BTreeSet::new()).await.unwrap();
+    assert_eq!(unheard, [gone.control_plane()].into(), "it may just have come");
+    assert_eq!(a.shown_nodes().await.unwrap().len(), 1);
+    assert_eq!(a.forget_strays(&unheard).await.unwrap(), BTreeSet::new());
+    assert_eq!(a.shown_nodes().await.unwrap(), []);
+    let left = async |store: &Store| store.take_letters().await.unwrap().len();
+    assert_eq!((left(&a).await, left(&b).await, left(&gone).await), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn in_a_folder_nothing_is_left_for_anybody() {
+    let home = Home::new();
+    let store = home.open();
+    assert_eq!(
+        store.forget_strays(&BTreeSet::new()).await.unwrap(),
+        BTreeSet::new()
+    );
+    store.close().await;
 }
