@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::{Edit, Places};
-use crate::domain::{FieldViolation, Violations, api_key::Spec as KeySpec};
+use crate::domain::{
+    FieldViolation, Violations,
+    api_key::{DisabledBy, Spec as KeySpec},
+};
 use crate::import::{Imported, ImportedKey, ImportedSettings};
 use crate::secrets::{Keyring, SealError};
 use crate::store::{Configuration, Kind, Thing};
@@ -151,7 +154,7 @@ impl Planner<'_> {
                 ..spec
             };
             if spec != before.spec {
-                let after = (*before).clone().with_spec(spec, self.now);
+                let after = (*before).clone().with_spec(spec, DisabledBy::Admin, self.now);
                 let before = Some(Thing::ApiKey((*before).clone()));
                 self.edit(Kind::ApiKey, id.as_str(), before, Some(Thing::ApiKey(after)));
             }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::Edit;
 use crate::domain::{
-    api_key::{ApiKey, Spec as KeySpec},
+    api_key::{ApiKey, DisabledBy, Spec as KeySpec},
     model::{ModelRule, RULES_MAX, RuleId},
     provider::{Credentials, Provider, ProviderName, Spec},
 };
@@ -161,7 +161,7 @@ fn api_key(was: ApiKey, now: &ApiKey, at: SystemTime, notes: &mut Notes) -> Opti
             "api_key/{id} was given an earlier end since and keeps it"
         ));
     }
-    (now.spec != spec).then(|| now.clone().with_spec(spec, at))
+    (now.spec != spec).then(|| now.clone().with_spec(spec, DisabledBy::Admin, at))
 }
 
 /// Takes out of the edits what would leave rules that lead nowhere.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::domain::api_key::{self, ApiKey, KeyHash, KeyId};
+use crate::domain::api_key::{self, ApiKey, DisabledBy, KeyHash, KeyId};
 use crate::domain::audit::{Actor, AuditEntry, Origin};
 use crate::domain::model::{self, ModelRule, RuleId};
 use crate::domain::provider::{Credentials, Draft, Provider};
@@ -137,6 +137,7 @@ fn change(op: &Op) -> Change {
                 id: key_id(n),
                 hash: KeyHash::from_bytes([n; 32]),
                 spec: draft.check().unwrap(),
+                disabled_by: (!enabled).then_some(DisabledBy::Admin),
                 successor: None,
                 times: Times::new(NOW),
             };

@@ -7,10 +7,11 @@ mod form;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    DisplayName, Email, FieldViolation, LossPolicy, Times, Violations,
+    DisplayName, Email, FieldViolation, LossPolicy, Times, Violations, can_be_written,
     limits::{self, Limits},
     model::ModelPattern,
     provider::ProviderName,
+    to_the_millisecond,
     user::UserId,
 };
 
@@ -58,8 +59,8 @@ impl Draft {
         } else {
             violations.check("email", Email::parse(email))
         };
-        if expires_at.is_some_and(|at| at < SystemTime::UNIX_EPOCH) {
-            violations.add("expires_at", "must not be before 1970");
+        if expires_at.is_some_and(|at| !can_be_written(at)) {
+            violations.add("expires_at", "must be in the years 1970 to 9999");
         }
         for (field, list) in [
             ("allowed_models", allowed_models),
@@ -90,7 +91,7 @@ impl Draft {
             email,
             owner: *owner,
             enabled: *enabled,
-            expires_at: *expires_at,
+            expires_at: expires_at.map(to_the_millisecond),
             scope,
             loss_policy: *loss_policy,
             limits,
@@ -173,11 +174,22 @@ impl Spec {
     }
 }
 
+/// On whose word a key is disabled, and so who may enable it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisabledBy {
+    /// Somebody of role `user`.
+    Owner,
+    /// An admin or operator, which binds the owner.
+    Admin,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     pub id: KeyId,
     pub hash: KeyHash,
     pub spec: Spec,
+    /// `None` while it is enabled.
+    pub disabled_by: Option<DisabledBy>,
     /// The key that was made to take its place.
     pub successor: Option<KeyId>,
     pub times: Times,
@@ -190,6 +202,7 @@ impl ApiKey {
             id: minted.id.clone(),
             hash: minted.hash,
             spec,
+            disabled_by: None,
             successor: None,
             times: Times::new(now),
         }
@@ -198,21 +211,40 @@ impl ApiKey {
     /// The same key with another one in its place, beside which it goes on for the overlap
     /// at most.
     #[must_use]
-    pub fn succeeded_by(self, successor: &KeyId, overlap: Duration, now: SystemTime) -> Self {
+    pub fn succeeded_by(self, successor: &KeyId, overlap: Duration, by: DisabledBy, now: SystemTime) -> Self {
         let ending = self.spec.clone().ending(overlap, now);
         Self {
             successor: Some(successor.clone()),
-            ..self.with_spec(ending, now)
+            ..self.with_spec(ending, by, now)
         }
     }
 
-    /// The same key after somebody's change.
+    /// The same key after somebody's change. What was disabled before is so on the same word.
     #[must_use]
-    pub fn with_spec(self, spec: Spec, now: SystemTime) -> Self {
+    pub fn with_spec(self, spec: Spec, by: DisabledBy, now: SystemTime) -> Self {
+        let disabled_by = (!spec.enabled).then(|| self.disabled_by.unwrap_or(by));
         Self {
             spec,
+            disabled_by,
             times: self.times.touched(now),
             ..self
+        }
+    }
+
+    /// The same key, disabled. An admin's word goes before that of its owner.
+    #[must_use]
+    pub fn revoked(self, by: DisabledBy, now: SystemTime) -> Self {
+        let disabled_by = match (self.disabled_by, by) {
+            (Some(DisabledBy::Admin), _) | (_, DisabledBy::Admin) => DisabledBy::Admin,
+            (Some(DisabledBy::Owner) | None, DisabledBy::Owner) => DisabledBy::Owner,
+        };
+        let spec = Spec {
+            enabled: false,
+            ..self.spec.clone()
+        };
+        Self {
+            disabled_by: Some(disabled_by),
+            ..self.with_spec(spec, by, now)
         }
     }
 }
@@ -259,6 +291,7 @@ mod tests {
             id: KeyId::parse("abcdefghijkl").unwrap(),
             hash: KeyHash::from_bytes([0; 32]),
             spec: draft.check().unwrap(),
+            disabled_by: None,
             successor: None,
             times: Times::new(SystemTime::UNIX_EPOCH),
         };

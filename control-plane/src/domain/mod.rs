@@ -44,6 +44,15 @@ pub use loss_policy::LossPolicy;
 pub use text::{DisplayName, Email};
 pub use violation::{FieldViolation, Invalid, Violations};
 
+/// The last second of the year 9999, since 1970: later times have no writing in the contract
+/// and in files.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+fn can_be_written(at: SystemTime) -> bool {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.is_ok_and(|since| since.as_secs() <= LAST_SECOND)
+}
+
 /// As the store keeps times: what is answered to a change and what is read later are
 /// the same.
 #[must_use]

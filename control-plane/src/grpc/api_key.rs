@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 
 use crate::domain::Violations;
-use crate::domain::api_key::{self, ApiKey, Draft, KeyId, Minted, Spec};
+use crate::domain::api_key::{self, ApiKey, Draft, KeyId, Minted};
 use crate::domain::user::UserId;
 use crate::grpc::call::Call;
 use crate::grpc::commits::{self, Commits, Created};
@@ -96,11 +96,11 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<admin::CreateApiKeyResponse>, Status> {
         let call = Call::of(&request)?;
         let made = self.create(&call, request.into_inner()).await?;
-        let (api_key, key, secret_already_delivered) = made.into_parts();
+        let (key, secret) = made.into_parts();
         Ok(Response::new(admin::CreateApiKeyResponse {
-            api_key,
-            key,
-            secret_already_delivered,
+            api_key: self.shown(&call, vec![key]).await?.pop(),
+            secret_already_delivered: secret.is_none(),
+            key: secret.unwrap_or_default(),
         }))
     }
 
@@ -138,11 +138,11 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let made = commits::update(request.revision, || self.rotate(&call, request.clone())).await?;
-        let (api_key, key, secret_already_delivered) = made.into_parts();
+        let (key, secret) = made.into_parts();
         Ok(Response::new(admin::RotateApiKeyResponse {
-            api_key,
-            key,
-            secret_already_delivered,
+            api_key: self.shown(&call, vec![key]).await?.pop(),
+            secret_already_delivered: secret.is_none(),
+            key: secret.unwrap_or_default(),
         }))
     }
 
@@ -186,14 +186,10 @@ enum Made {
 }
 
 impl Made {
-    fn into_parts(self) -> (Option<admin::ApiKey>, String, bool) {
+    fn into_parts(self) -> (Stored<ApiKey>, Option<String>) {
         match self {
-            Self::Now(key, minted) => (
-                Some(convert::api_key(key)),
-                minted.secret.expose_secret().to_owned(),
-                false,
-            ),
-            Self::Before(key) => (Some(convert::api_key(key)), String::new(), true),
+            Self::Now(key, minted) => (key, Some(minted.secret.expose_secret().to_owned())),
+            Self::Before(key) => (key, None),
         }
     }
 }
@@ -265,30 +261,28 @@ impl ApiKeys {
         mask::apply(update_mask, |path| set(&mut draft, path, &wire, &mut violations))?;
         violations.finish(Some(()))?;
         let spec = draft.check().map_err(|part| Error::nested("api_key", part))?;
-        own::check_no_wider(call, &spec, &before.value.spec)?;
-        self.put(call, before, spec, revision).await
+        own::check_no_wider(call, &spec, &before.value)?;
+        let after = before.value.clone();
+        let after = after.with_spec(spec, own::disabled_by(call), call.now);
+        self.put(call, before, after, revision).await
     }
 
     async fn disable(&self, call: &Call, id: &str) -> Result<Stored<ApiKey>, Error> {
         let before = self.reached(call, id).await?;
-        if !before.value.spec.enabled {
+        let after = before.value.clone().revoked(own::disabled_by(call), call.now);
+        if after.disabled_by == before.value.disabled_by {
             return Ok(before);
         }
-        let spec = Spec {
-            enabled: false,
-            ..before.value.spec.clone()
-        };
-        self.put(call, before, spec, 0).await
+        self.put(call, before, after, 0).await
     }
 
     async fn put(
         &self,
         call: &Call,
         before: Stored<ApiKey>,
-        spec: Spec,
+        after: ApiKey,
         asked_revision: u64,
     ) -> Result<Stored<ApiKey>, Error> {
-        let after = before.value.clone().with_spec(spec, call.now);
         let audit = call.audit(&target(&after)).with_summaries(
             Some(summary::api_key(&before.value)),
             Some(summary::api_key(&after)),

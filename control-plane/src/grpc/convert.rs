@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bridge_proto::admin::v1 as admin;
 use prost_types::Timestamp;
 
-use crate::domain::api_key::{self, ApiKey};
+use crate::domain::api_key::{self, ApiKey, DisabledBy};
 use crate::domain::model::Tier;
 use crate::domain::provider::{self, ApiFormat, HeaderName, Provider};
 use crate::domain::session::{Client, Session};
@@ -110,6 +110,7 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
                 id,
                 hash: _,
                 spec,
+                disabled_by,
                 successor,
                 times,
             },
@@ -143,13 +144,21 @@ pub(crate) fn api_key(stored: Stored<ApiKey>) -> admin::ApiKey {
         allowed_providers,
         created_at: Some(created_at.into()),
         updated_at: Some(updated_at.into()),
-        // Data planes do not report usage yet.
+        // What was used of it is kept elsewhere.
         last_used_at: None,
         revision,
         display,
         loss_policy: loss_policy.map_or(0, |policy| loss_policy_to_proto(policy).into()),
         limits,
         successor_id: successor.map(|id| id.to_string()).unwrap_or_default(),
+        disabled_by: disabled_by.map_or(0, |by| disabled_by_to_proto(by).into()),
+    }
+}
+
+fn disabled_by_to_proto(by: DisabledBy) -> admin::ApiKeyDisabledBy {
+    match by {
+        DisabledBy::Owner => admin::ApiKeyDisabledBy::Owner,
+        DisabledBy::Admin => admin::ApiKeyDisabledBy::Admin,
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn api_key(key: &ApiKey) -> Option<fleet::Resource> {
         id,
         hash,
         spec,
+        disabled_by: _,
         successor: _,
         times: _,
     } = key;
@@ -377,6 +378,7 @@ mod tests {
             id: minted.id,
             hash: minted.hash,
             spec: draft.check().unwrap(),
+            disabled_by: (!enabled).then_some(api_key::DisabledBy::Admin),
             successor: None,
             times,
         }

@@ -1,6 +1,7 @@
 //! The whole plane in this process, on real sockets: what crosses several modules.
 
 mod access;
+mod api_keys;
 mod audit;
 mod config;
 mod dialects;

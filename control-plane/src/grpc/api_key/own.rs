@@ -1,7 +1,7 @@
 //! What a `user` may make of keys that they own: as many as the settings say, and none that
 //! does more than somebody else has granted.
 
-use crate::domain::api_key::{Draft, Spec, wider as wider_key};
+use crate::domain::api_key::{ApiKey, DisabledBy, Draft, Spec, wider as wider_key};
 use crate::domain::limits::wider as wider_limits;
 use crate::domain::user::{Role, UserId};
 use crate::domain::user_keys::UserKeys;
@@ -79,16 +79,30 @@ impl ApiKeys {
 }
 
 /// A `user` makes nothing wider of a key, whoever has set its bounds.
-pub(super) fn check_no_wider(call: &Call, asked: &Spec, stands: &Spec) -> Result<(), Error> {
-    let wider = if is_bound(call) {
-        wider_key(asked, stands)
-    } else {
-        Vec::new()
-    };
-    if wider.is_empty() {
+pub(super) fn check_no_wider(call: &Call, asked: &Spec, stands: &ApiKey) -> Result<(), Error> {
+    if !is_bound(call) {
         return Ok(());
     }
-    Err(Error::nested("api_key", wider))
+    let mut violations = wider_key(asked, &stands.spec);
+    if asked.enabled && stands.disabled_by == Some(DisabledBy::Admin) {
+        violations.push(FieldViolation {
+            field: "enabled".to_owned(),
+            description: "was disabled by an admin or operator: only they can enable it".to_owned(),
+        });
+    }
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Error::nested("api_key", violations))
+}
+
+/// On whose word a key is disabled by this call.
+pub(super) fn disabled_by(call: &Call) -> DisabledBy {
+    if is_bound(call) {
+        DisabledBy::Owner
+    } else {
+        DisabledBy::Admin
+    }
 }
 
 fn room(owner: UserId, live_max: Option<usize>, call: &Call) -> Change {

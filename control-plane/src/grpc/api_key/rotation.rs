@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bridge_proto::admin::v1 as admin;
 
+use super::own::disabled_by;
 use super::{ApiKeys, Made, mint, target};
 use crate::domain::api_key::ApiKey;
 use crate::grpc::call::Call;
@@ -45,7 +46,10 @@ impl ApiKeys {
             .audit(&target(&asked.value))
             .with_summaries(Some(summary::api_key(&asked.value)), Some(summary::api_key(&key)));
         let replaced = |key: &Stored<ApiKey>, expect| {
-            let ending = key.value.clone().succeeded_by(&minted.id, overlap, call.now);
+            let ending = key
+                .value
+                .clone()
+                .succeeded_by(&minted.id, overlap, disabled_by(call), call.now);
             Change::PutApiKey(ending, expect)
         };
         let mut changes = vec![

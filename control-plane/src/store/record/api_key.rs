@@ -8,11 +8,13 @@ use super::{
 use crate::{
     domain::{
         LossPolicy,
-        api_key::{ApiKey, Draft, KeyHash, KeyId},
+        api_key::{ApiKey, DisabledBy, Draft, KeyHash, KeyId},
         user::UserId,
     },
     store::family::Family,
 };
+
+const OWNER: &str = "owner";
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store) struct ApiKeyRecord {
@@ -31,6 +33,8 @@ pub(in crate::store) struct ApiKeyRecord {
     limits: Option<LimitsRecord>,
     #[serde(default)]
     successor: Option<String>,
+    #[serde(default)]
+    disabled_by: Option<String>,
     times: TimesRecord,
 }
 
@@ -47,6 +51,7 @@ impl Persist for ApiKey {
             id,
             hash,
             spec,
+            disabled_by,
             successor,
             times,
         } = self;
@@ -74,6 +79,7 @@ impl Persist for ApiKey {
             loss_policy: loss_policy.map(|policy| policy.as_str().to_owned()),
             limits: LimitsRecord::of(limits),
             successor: successor.as_ref().map(KeyId::to_string),
+            disabled_by: disabled_by.map(|by| by.as_str().to_owned()),
             times: TimesRecord::of(*times),
         }
     }
@@ -92,6 +98,7 @@ impl Persist for ApiKey {
             loss_policy,
             limits,
             successor,
+            disabled_by,
             times,
         } = record;
         let owner = UserId::parse(&owner).map_err(reason)?;
@@ -116,7 +123,26 @@ impl Persist for ApiKey {
             successor: successor
                 .map(|id| KeyId::parse(&id).map_err(reason))
                 .transpose()?,
+            disabled_by: (!enabled).then(|| DisabledBy::read(disabled_by.as_deref())),
             times: times.to_times()?,
         })
+    }
+}
+
+impl DisabledBy {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => OWNER,
+            Self::Admin => "admin",
+        }
+    }
+
+    /// What was written before this was kept, or by a build that knows more, binds the owner.
+    fn read(kept: Option<&str>) -> Self {
+        if kept == Some(OWNER) {
+            Self::Owner
+        } else {
+            Self::Admin
+        }
     }
 }

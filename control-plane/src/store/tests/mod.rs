@@ -251,6 +251,7 @@ fn api_key(n: u8, owner: u8) -> ApiKey {
         id: key_id(n),
         hash: KeyHash::from_bytes([n; 32]),
         spec: draft.check().unwrap(),
+        disabled_by: None,
         successor: Some(key_id(n.wrapping_add(1))),
         times: Times::new(NOW),
     }

@@ -19,6 +19,7 @@ export const en = {
     expired: 'expired',
     lastUsed: 'Last used',
     key: 'Key',
+    locked: 'by an admin, who alone can enable it',
     state: { active: 'Active', disabled: 'Disabled', expired: 'Expired' },
     allowedModels: 'Allowed models',
     allowedModelsHint: 'Names or patterns with *, as clients ask for them. Empty: all.',

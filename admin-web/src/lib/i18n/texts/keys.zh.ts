@@ -21,6 +21,7 @@ export const zh: typeof en = {
     expired: '已过期',
     lastUsed: '最近使用',
     key: '密钥',
+    locked: '已由管理员停用，只有管理员可以启用',
     state: { active: '有效', disabled: '已停用', expired: '已过期' },
     allowedModels: '允许的模型',
     allowedModelsHint: '客户端请求的模型名，可用 * 作通配符。留空表示全部。',
