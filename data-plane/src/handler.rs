@@ -98,7 +98,11 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::node::tests::node;
+    use crate::{
+        auth,
+        node::tests::node,
+        snapshot::{KeyId, decode::tests as fixture},
+    };
 
     /// What no endpoint does, as far as anybody knows.
     async fn panicking(
@@ -143,5 +147,30 @@ mod tests {
             counted.contains(r#"status="500""#) && !counted.contains(r#"status="499""#),
             "{counted}"
         );
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_is_still_sending_ends_with_its_key() {
+        let node = node();
+        let (key, _) = auth::tests::key(auth::tests::ID);
+        let id = KeyId::parse(auth::tests::ID.as_bytes()).unwrap();
+        for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+            node.live
+                .swap(Arc::new(fixture::snapshot()), std::time::Instant::now());
+            let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+            let request = Request::post(path)
+                .header("x-api-key", &key)
+                .body(Body::from_stream(never))
+                .unwrap();
+            let mut asked = Box::pin(public(Arc::clone(&node)).oneshot(request));
+            assert!(asked.as_mut().now_or_never().is_none(), "{path}");
+            let without = fixture::received(2, fixture::resources()[1..].to_vec());
+            let without = crate::snapshot::decode::decode(&without, None, false).unwrap();
+            node.live.swap(Arc::new(without), std::time::Instant::now());
+            assert_eq!(node.running.end([id], node.live.held().as_deref()), 1, "{path}");
+            let answer = asked.await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
+            assert_eq!(node.requests_in_flight(), 0);
+            assert!(node.leash(id).is_none(), "nothing begins with a key that is gone");
+        }
     }
 }

@@ -49,12 +49,15 @@ impl Node {
         Trace::begin(self.traces.as_ref(), route, headers)
     }
 
-    /// What can end a request with this key from outside.
-    pub(crate) fn leash(&self, key: KeyId) -> Leash {
-        Leash {
+    /// What can end a request with this key from outside; `None` if the key is gone meanwhile.
+    pub(crate) fn leash(&self, key: KeyId) -> Option<Leash> {
+        let leash = Leash {
             life: Arc::clone(&self.life),
             run: Arc::new(self.running.begin(key)),
-        }
+        };
+        // Asked once it is noted: who ends what runs with a key that is gone finds it then.
+        let is_known = self.live.held()?.keys.get(&key).is_some();
+        is_known.then_some(leash)
     }
 
     /// Whether there is room for one more request.

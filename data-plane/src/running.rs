@@ -98,10 +98,11 @@ pub(crate) struct Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        let mut state = self.running.lock();
+        // Asked only then: as soon as this one is ended, the entry may be of those that begin later.
         if self.end.is_cancelled() {
             return;
         }
-        let mut state = self.running.lock();
         let is_last = state.by_key.get_mut(&self.key).is_some_and(|entry| {
             entry.requests -= 1;
             entry.requests == 0
@@ -131,8 +132,18 @@ impl Leash {
         }
     }
 
+    /// Does this, unless it has to end before.
+    pub(crate) async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            // An answer that is there may go out.
+            biased;
+            done = work => Ok(done),
+            error = self.wait() => Err(error),
+        }
+    }
+
     /// Waits until it has to end.
-    pub(crate) async fn wait(&self) -> Error {
+    async fn wait(&self) -> Error {
         tokio::select! {
             // Whichever is true is as good as the other.
             biased;

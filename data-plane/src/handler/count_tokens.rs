@@ -66,13 +66,20 @@ async fn serve(
 }
 
 async fn answer(node: &Node, request: Request, meter: &mut Meter) -> Result<Vec<u8>, Error> {
+    let admitted = admit(node, request, Instant::now(), meter).await?;
+    let leash = admitted.leash.clone();
+    leash.hold(count_admitted(node, admitted, meter)).await.flatten()
+}
+
+async fn count_admitted(node: &Node, admitted: Admitted, meter: &mut Meter) -> Result<Vec<u8>, Error> {
     let Admitted {
         snapshot,
         key,
+        leash: _,
         head,
         body,
         held: _held,
-    } = admit(node, request, Instant::now(), meter).await?;
+    } = admitted;
     let key = snapshot.keys.get(&key).ok_or(auth::Error::Invalid)?;
     let room = Room::soon(body.len()).await.map_err(Error::Overloaded)?;
     let request = room.run(|| anthropic::Request::parse_count_tokens(&body))?;

@@ -80,15 +80,8 @@ async fn serve(
         id: meter.id().clone(),
         limits: meter.trail().limits.clone(),
     };
-    let leash = node.leash(admitted.key);
-    let asked = walk(
-        Arc::clone(node),
-        leash.clone(),
-        admitted,
-        meter,
-        arrived,
-        tell_hold,
-    );
+    let leash = admitted.leash.clone();
+    let asked = walk(Arc::clone(node), admitted, meter, arrived, tell_hold);
     Ok(answer(node, leash, asked.boxed(), head).await)
 }
 
@@ -123,6 +116,7 @@ fn grant(node: &Node, admitted: &Admitted, meter: &mut Meter) -> Result<(), Erro
 pub(super) struct Admitted {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) key: KeyId,
+    pub(super) leash: Leash,
     pub(super) head: Parts,
     pub(super) body: Bytes,
     /// The memory that the body is accounted for.
@@ -140,11 +134,15 @@ pub(super) async fn admit(
     let snapshot = node.live.current(arrived)?;
     meter.judged_by(snapshot.version.revision);
     let key = authenticate(node, &snapshot, &head, meter)?;
+    // A body may take minutes to come, and the key may end before it.
+    let leash = node.leash(key).ok_or(auth::Error::Invalid)?;
     node.upstreams.tables.want();
-    let body::Whole { bytes, held } = body::read(&head, body, &node.overload.bodies).await?;
+    let read = body::read(&head, body, &node.overload.bodies);
+    let body::Whole { bytes, held } = leash.hold(read).await??;
     Ok(Admitted {
         snapshot,
         key,
+        leash,
         head,
         body: bytes,
         held,
@@ -174,7 +172,6 @@ pub(super) fn authenticate(
 /// Parse, plan, ask: up to the first content of an answer.
 async fn walk(
     node: Arc<Node>,
-    leash: Leash,
     admitted: Admitted,
     mut meter: Box<Meter>,
     arrived: Instant,
@@ -183,6 +180,7 @@ async fn walk(
     let Admitted {
         snapshot,
         key,
+        leash,
         head,
         body,
         // As long as the walk may send the body once more.
@@ -221,12 +219,7 @@ async fn walk(
         }
         failover::run(order, plan, &mut meter).await
     };
-    let result = tokio::select! {
-        // An answer that is there may go out.
-        biased;
-        result = asking => result,
-        error = leash.wait() => Err(error),
-    };
+    let result = leash.hold(asking).await.flatten();
     Outcome { meter, result }
 }
 
