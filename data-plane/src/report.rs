@@ -28,7 +28,7 @@ use crate::{
     node::Node,
     snapshot::watch::link::Link,
     usage::{
-        recorder::Taken,
+        recorder::{TAKEN_ENTRIES_MAX, TAKEN_ROLLUPS_MAX, Taken},
         sums::{SumKey, Sums},
     },
 };
@@ -49,9 +49,11 @@ pub(crate) struct Reporter {
 
 /// What became of an attempt to report.
 enum Told {
-    /// There was nothing more to say.
+    /// There was nothing to say.
+    Nothing,
+    /// All that waited then.
     Everything,
-    /// There may be more.
+    /// As much as a report carries.
     Part,
     /// Nobody counted it yet.
     Nobody(proto::ReportRequest),
@@ -80,9 +82,11 @@ impl Reporter {
         loop {
             let is_last = served.is_cancelled();
             let pause = match self.tell(waiting.take()).await {
+                Told::Nothing if is_last => return,
                 Told::Part => Duration::ZERO,
-                Told::Everything if is_last => return,
-                Told::Everything => INTERVAL,
+                Told::Everything if is_last => Duration::ZERO,
+                // Whatever has ended meanwhile: under load something always has.
+                Told::Everything | Told::Nothing => INTERVAL,
                 Told::Nobody(batch) => {
                     waiting = Some(batch);
                     self.pace.next(is_last, &mut rand::rng())
@@ -99,7 +103,12 @@ impl Reporter {
 
     async fn tell(&mut self, waiting: Option<proto::ReportRequest>) -> Told {
         let Some(batch) = waiting.or_else(|| self.next()) else {
-            return Told::Everything;
+            return Told::Nothing;
+        };
+        let told = if is_full(&batch) {
+            Told::Part
+        } else {
+            Told::Everything
         };
         let Some(link) = self.link.borrow().clone() else {
             return Told::Nobody(batch);
@@ -109,7 +118,7 @@ impl Reporter {
             Ok(Ok(_counted)) => {
                 self.counted("counted");
                 self.pace = Pace::default();
-                return Told::Part;
+                return told;
             }
             Ok(Err(status)) => status,
             Err(_) => Status::deadline_exceeded("no answer in time"),
@@ -121,7 +130,7 @@ impl Reporter {
             );
             self.counted("refused");
             self.node.recorder.lost(batch.rollups.len(), batch.requests.len());
-            return Told::Part;
+            return told;
         }
         if self.pace.is_first() {
             warn!(code = ?refusal.code(), "usage could not be reported: {}", refusal.message());
@@ -179,6 +188,10 @@ impl Reporter {
         let label = ResultLabel { result };
         self.node.metrics.usage.reports.get_or_create(&label).inc();
     }
+}
+
+fn is_full(batch: &proto::ReportRequest) -> bool {
+    batch.rollups.len() >= TAKEN_ROLLUPS_MAX || batch.requests.len() >= TAKEN_ENTRIES_MAX
 }
 
 #[cfg(test)]

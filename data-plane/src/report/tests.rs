@@ -1,6 +1,9 @@
 //! The reporter against a control plane of the test's own.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bridge_proto::fleet::v1::usage_service_server::{UsageService, UsageServiceServer};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -19,6 +22,14 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Peer {
     refusals: Mutex<Vec<Status>>,
     seen: watch::Sender<Vec<proto::ReportRequest>>,
+    node: Arc<Node>,
+    /// Requests that end while a report is on its way, one each time.
+    requests_left: AtomicUsize,
+}
+
+fn record(node: &Node) {
+    let served = fixture::served(Some(fixture::key(1)), 5, 3);
+    node.recorder.record(served);
 }
 
 #[tonic::async_trait]
@@ -30,6 +41,14 @@ impl UsageService for Peer {
         assert_eq!(request.metadata().get("authorization").unwrap(), "Bearer secret");
         let report = request.into_inner();
         let counted_sequence = report.sequence;
+        let one_less = |left: usize| left.checked_sub(1);
+        let left = &self.requests_left;
+        if left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
+        {
+            record(&self.node);
+        }
         self.seen.send_modify(|seen| seen.push(report));
         match self.refusals.lock().unwrap().pop() {
             Some(refusal) => Err(refusal),
@@ -48,10 +67,17 @@ struct Bed {
 
 impl Bed {
     async fn start(refusals: Vec<Status>) -> Self {
+        Self::start_in_traffic(refusals, 0).await
+    }
+
+    async fn start_in_traffic(refusals: Vec<Status>, requests: usize) -> Self {
         let (seen, reports) = watch::channel(Vec::new());
+        let node = node::tests::node();
         let peer = Peer {
             refusals: Mutex::new(refusals),
             seen,
+            node: Arc::clone(&node),
+            requests_left: requests.into(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -65,7 +91,6 @@ impl Bed {
         });
         let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
         let link = Link::new(channel, Some("Bearer secret".parse().unwrap()));
-        let node = node::tests::node();
         let (_, links) = watch::channel(Some(link));
         let reporter = Reporter::new(&node, "node-1", "boot-1", links);
         let served = CancellationToken::new();
@@ -84,9 +109,7 @@ impl Bed {
     }
 
     fn record(&self) {
-        self.node
-            .recorder
-            .record(fixture::served(Some(fixture::key(1)), 5, 3));
+        record(&self.node);
     }
 }
 
@@ -119,6 +142,17 @@ async fn a_batch_that_is_refused_for_good_is_told_as_dropped_by_the_next() {
     let seen = bed.reports(2).await;
     assert_eq!((seen[1].sequence, seen[1].rollups.len()), (2, 0));
     assert_eq!((seen[1].dropped_rollups, seen[1].dropped_requests), (1, 1));
+}
+
+#[tokio::test]
+async fn while_requests_end_all_the_time_reports_keep_their_interval() {
+    let mut bed = Bed::start_in_traffic(vec![], 1).await;
+    bed.record();
+    bed.reports(1).await;
+    let reported_at = Instant::now();
+    bed.reports(2).await;
+    let pause = reported_at.elapsed();
+    assert!(pause >= INTERVAL / 2, "{pause:?}");
 }
 
 #[tokio::test]

@@ -25,8 +25,8 @@ const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// Of these, requests without a valid key: who knows none must not push out the others.
 const ANONYMOUS_MAX: usize = 100;
 /// What one report carries at most.
-const TAKEN_ROLLUPS_MAX: usize = 500;
-const TAKEN_ENTRIES_MAX: usize = 500;
+pub(crate) const TAKEN_ROLLUPS_MAX: usize = 500;
+pub(crate) const TAKEN_ENTRIES_MAX: usize = 500;
 /// What clients see of an overload.
 const OVERLOADED: &str = "overloaded_error";
 
