@@ -36,7 +36,7 @@ use crate::snapshot::{
     limits::{Period, Price},
 };
 
-/// Keys with limits that are kept in mind: about 40 MiB.
+/// Keys with limits that are kept in mind: about 5 KiB each, some 150 MiB if all are in use at once.
 const KEYS_MAX: usize = 20_000;
 /// Bytes of a request that are taken for a token, until its usage is known.
 const BYTES_PER_TOKEN: u64 = 4;

@@ -72,12 +72,14 @@ impl Spending {
     pub(super) fn reported(&mut self, sequence: u64, tokens: u64, cost_micros: u64) {
         let spent = self.in_unit(tokens, cost_micros).min(self.unreported);
         self.unreported -= spent;
-        if self.sent.len() >= SENT_MAX
-            && let Some((_, last)) = self.sent.last_mut()
-        {
-            *last = last.saturating_add(spent);
-        } else {
-            self.sent.push((sequence, spent));
+        let is_full = self.sent.len() >= SENT_MAX;
+        match self.sent.last_mut() {
+            // Counted with the latest of them: until then rather too much is known than too little.
+            Some((latest, last)) if is_full || *latest == sequence => {
+                *latest = sequence;
+                *last = last.saturating_add(spent);
+            }
+            Some(_) | None => self.sent.push((sequence, spent)),
         }
     }
 
@@ -167,5 +169,14 @@ mod tests {
             spending.reported(sequence, 1, 0);
         }
         assert_eq!((spending.used(), spending.sent.len()), (100, SENT_MAX));
+        let told = |used| Told {
+            used,
+            resets_at: at(86_400),
+        };
+        // So many of them are counted, and the rest is not forgotten.
+        spending.told(told(51), 50);
+        assert!(spending.used() >= 100, "{}", spending.used());
+        spending.told(told(100), 99);
+        assert_eq!(spending.used(), 100);
     }
 }
