@@ -5,7 +5,7 @@ use std::{
     error::Error,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -156,6 +156,7 @@ impl Terms {
                 }
                 response.map(|body| Answer {
                     body,
+                    rest: Bytes::new(),
                     is_alone: is_http1,
                     at_work,
                 })
@@ -173,6 +174,8 @@ fn told(ended: Result<(), Box<dyn Error + Send + Sync>>) {
 /// The body of an answer; the request lasts as long as it.
 struct Answer {
     body: Body,
+    /// Of its latest piece, what was not handed on yet.
+    rest: Bytes,
     /// Nothing else goes out over its connection, whose task asks for the next piece whenever
     /// the socket has taken something.
     is_alone: bool,
@@ -192,19 +195,39 @@ impl http_body::Body for Answer {
             return Poll::Pending;
         }
         stall::wanted();
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            stall::handed(frame.data_ref().map_or(0, Bytes::len));
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end @ (Some(Err(_)) | None) => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
         }
-        polled
+        // A large piece would give its client hours to take it.
+        let bytes = if self.is_alone {
+            self.rest.len()
+        } else {
+            self.rest.len().min(stall::PIECE_BYTES)
+        };
+        let piece = self.rest.split_to(bytes);
+        stall::handed(bytes);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::activity::STALL_MAX;
 
 /// A piece of an answer has that time once more for each so many bytes of it: that it is
-/// taken is known of the whole piece only.
-const PIECE_BYTES: usize = 16 << 10;
+/// taken is known of the whole piece only. So nobody hands over more than this at once.
+pub(super) const PIECE_BYTES: usize = 16 << 10;
 
 tokio::task_local! {
     static TAKING: Arc<Taking>;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::routing::get;
+use http_body_util::BodyExt;
 use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -101,4 +102,30 @@ async fn a_client_that_is_refused_while_it_sends_gets_its_answer_and_then_the_en
     let both = async { tokio::join!(serving, asking) };
     let ((), answer) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn over_http2_a_large_piece_is_handed_over_in_small_ones() {
+    const WHOLE: usize = 2 * stall::PIECE_BYTES + 5;
+    for (is_alone, expected) in [
+        (false, &[stall::PIECE_BYTES, stall::PIECE_BYTES, 5][..]),
+        (true, &[WHOLE]),
+    ] {
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let mut answer = Answer {
+            body: Body::from(vec![b'x'; WHOLE]),
+            rest: Bytes::new(),
+            is_alone,
+            at_work: AtWork::new(activity),
+        };
+        let (mut pieces, mut left) = (Vec::new(), WHOLE);
+        while !http_body::Body::is_end_stream(&answer) {
+            assert_eq!(http_body::Body::size_hint(&answer).exact(), Some(left as u64));
+            let piece = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+            left -= piece.len();
+            pieces.push(piece.len());
+        }
+        assert_eq!((&pieces[..], left), (expected, 0));
+        assert!(answer.frame().await.is_none());
+    }
 }
