@@ -129,6 +129,8 @@ impl Event<'_> {
             }
         }
         match (name, data) {
+            // Clients go by the name alone, whatever the data are.
+            (Some(b"error"), data) => Event::Error(data.unwrap_or_default()),
             (Some(b"ping"), _) | (_, None) => Event::Idle,
             (Some(b"content_block_start" | b"content_block_delta" | b"content_block_stop"), _) => {
                 Event::Other

@@ -112,6 +112,26 @@ fn an_error_of_the_provider_is_left_to_the_caller_to_tell() {
 }
 
 #[test]
+fn an_event_that_is_named_an_error_is_one_whatever_it_holds() {
+    for (event, kind) in [
+        (
+            "event: error\ndata: {\"error\":{\"message\":\"Overloaded\",\"type\":\"overloaded_error\"}}\n\n",
+            FaultKind::Overloaded,
+        ),
+        ("event: error\ndata: <html>\n\n", FaultKind::Nonsense),
+        ("event: error\n\n", FaultKind::Nonsense),
+    ] {
+        let mut stream = new(None);
+        let (out, status) = passed(&mut stream, &[START, BLOCK, event, STOP].concat(), 11);
+        assert_eq!(out, [START, BLOCK].concat(), "{event}");
+        assert!(
+            matches!(&status, Status::Failed(fault) if fault.kind == kind),
+            "{event}: {status:?}"
+        );
+    }
+}
+
+#[test]
 fn an_end_without_its_empty_line_is_an_end() {
     let whole = [START, BLOCK, DELTA, STOP].concat();
     for missing in 1..=2 {
