@@ -46,7 +46,7 @@ pub(crate) struct Blocks<S> {
     slots: Slots,
     queue: VecDeque<Queued>,
     sent_ids: HashSet<String>,
-    /// Everything that ever had to wait, which bounds what waits now.
+    /// Everything that ever had to wait, which bounds what waits now, and what calls are known by.
     waited_bytes: usize,
     /// The slot that was written to last.
     last_call: usize,
@@ -127,10 +127,14 @@ impl<S: Sink> Blocks<S> {
         let Some(slot) = self.slots.get_mut(n) else {
             return Ok(());
         };
-        if slot.id.is_none() {
-            slot.id = delta.id.as_deref().filter(|id| !id.is_empty()).map(str::to_owned);
+        if slot.id.is_none()
+            && let Some(id) = delta.id.as_deref().filter(|id| !id.is_empty())
+        {
+            self.waited_bytes += id.len();
+            slot.id = Some(id.to_owned());
         }
         if slot.name.is_empty() {
+            self.waited_bytes += name.len();
             name.clone_into(&mut slot.name);
         }
         if let Some(raw) = delta.extra_content {
@@ -203,7 +207,7 @@ impl<S: Sink> Blocks<S> {
     pub(super) fn check_limits(&self) -> Result<(), UpstreamFault> {
         if self.waited_bytes > WAITING_BYTES_MAX {
             return Err(error::nonsense(
-                "too much of the answer waits for a tool call to end",
+                "too much of the answer has to be kept for its tool calls",
             ));
         }
         Ok(())

@@ -10,6 +10,9 @@ use crate::json::lenient;
 
 /// More sources than a person reads.
 const SOURCES_MAX: usize = 64;
+/// A longer one is no address that anybody follows.
+const URL_BYTES_MAX: usize = 4 * 1024;
+const TITLE_BYTES_MAX: usize = 1024;
 const HEAD: &str = "\n\nSources:";
 
 /// The sources of one answer, each once.
@@ -44,13 +47,16 @@ impl Citations {
         let Ok(Annotation { url_citation }) = serde_json::from_str(annotation.get()) else {
             return;
         };
-        let Some(url) = url_citation.url.filter(|url| !url.is_empty()) else {
+        let Some(url) = url_citation
+            .url
+            .filter(|url| !url.is_empty() && url.len() <= URL_BYTES_MAX)
+        else {
             return;
         };
         if self.0.len() < SOURCES_MAX && !self.0.iter().any(|source| source.url == url) {
             let title = url_citation.title.unwrap_or_default();
             self.0.push(Source {
-                title: one_line(&title),
+                title: one_line(&title[..title.floor_char_boundary(TITLE_BYTES_MAX)]),
                 url: one_line(&url),
             });
         }
@@ -76,4 +82,24 @@ impl Citations {
 
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cited_has_a_limit() {
+        let mut citations = Citations::default();
+        let mut cite = |title: &str, url: &str| {
+            let annotation = format!(r#"{{"url_citation":{{"title":"{title}","url":"{url}"}}}}"#);
+            citations.take(&RawValue::from_string(annotation).unwrap());
+        };
+        cite("a", &"x".repeat(URL_BYTES_MAX + 1));
+        cite(&"字".repeat(TITLE_BYTES_MAX), "https://a");
+        (0..2 * SOURCES_MAX).for_each(|n| cite("b", &format!("https://{n}")));
+        assert_eq!(citations.0.len(), SOURCES_MAX);
+        assert_eq!(citations.0[0].url, "https://a");
+        assert!(citations.0[0].title.len() <= TITLE_BYTES_MAX);
+    }
 }

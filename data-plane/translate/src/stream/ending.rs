@@ -8,6 +8,9 @@ use crate::stop_reason::{Finish, StopReason};
 
 use super::slot::Closing;
 
+/// What is kept of a refusal to be told once more at the end. All of it is text of the answer.
+const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+
 /// The upstream's words about the end, latched: chunks may still come behind them.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
@@ -43,7 +46,9 @@ impl Ending {
 
     /// The model refuses, in its own words.
     pub(super) fn refuse(&mut self, words: &str) {
-        self.refusal.get_or_insert_default().push_str(words);
+        let refusal = self.refusal.get_or_insert_default();
+        let room = REFUSAL_BYTES_MAX.saturating_sub(refusal.len());
+        refusal.push_str(&words[..words.floor_char_boundary(room)]);
     }
 
     /// Whether a finish reason came.
@@ -94,5 +99,21 @@ fn only_stop(reply: &Reply) -> Option<String> {
     match reply.shared().stop_sequences.as_slice() {
         [only] => Some(only.clone()),
         [] | [_, _, ..] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_endless_refusal_the_beginning_is_kept() {
+        let mut ending = Ending::default();
+        (0..10_000).for_each(|_| ending.refuse("Nein, 不。"));
+        let kept_bytes = ending.refusal.unwrap().len();
+        assert!(
+            (REFUSAL_BYTES_MAX - 3..=REFUSAL_BYTES_MAX).contains(&kept_bytes),
+            "{kept_bytes}"
+        );
     }
 }

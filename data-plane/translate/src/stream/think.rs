@@ -6,6 +6,8 @@ use crate::dialect::ThinkTags;
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
+/// White space before an answer's first word; behind more of it no tag is looked for.
+const LEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// A piece of the answer, told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,7 @@ impl Think {
         if let Some(rest) = start.strip_prefix(OPEN) {
             return self.inside(rest, emit);
         }
-        if OPEN.starts_with(start) {
+        if OPEN.starts_with(start) && held.len() <= LEAD_BYTES_MAX {
             self.state = State::Lead { held, mode };
             return;
         }
@@ -197,6 +199,17 @@ mod tests {
         );
         check(ThinkTags::Implicit, "a < b</think>\nHi", "a < b", "Hi");
         check(ThinkTags::Off, "<think>a</think>b", "", "<think>a</think>b");
+    }
+
+    #[test]
+    fn white_space_without_end_is_not_kept() {
+        let space = " ".repeat(LEAD_BYTES_MAX);
+        let (thinking, text, unclosed) = run(ThinkTags::Explicit, &[&space, "<think>a</think>b"]);
+        assert_eq!((thinking.as_str(), text.as_str(), unclosed), ("a", "b", None));
+        let (_, text, _) = run(ThinkTags::Explicit, &[&space, " ", "<think>"]);
+        assert_eq!(text, format!("{space} <think>"));
+        let (thinking, text, _) = run(ThinkTags::Implicit, &[&space, " ", "a</think>b"]);
+        assert_eq!((thinking, text.as_str()), (format!("{space} a"), "b"));
     }
 
     #[test]

@@ -299,6 +299,13 @@ fn s12_calls_and_arguments_have_a_limit() {
     let (_, status) = run(&case::reply(&case::dialect(None), None), [text.as_bytes()]);
     assert!(matches!(status, Status::Failed(_)), "{status:?}");
 
+    let name = "f".repeat(1 << 20);
+    let text: String = (0..20)
+        .map(|n| format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{{\"index\":{n},\"function\":{{\"name\":\"{name}\",\"arguments\":\"{{}}\"}}}}]}}}}]}}\n\n"))
+        .collect();
+    let (_, status) = run(&case::reply(&case::dialect(None), None), [text.as_bytes()]);
+    assert!(matches!(status, Status::Failed(_)), "{status:?}");
+
     let piece = |arguments: &str| {
         format!(
             "data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"name\":\"f\",\"arguments\":\"{arguments}\"}}}}]}}}}]}}\n\n"
