@@ -150,7 +150,7 @@ fn query(input: &[u8]) -> Result<()> {
     let Ok(query) = std::str::from_utf8(input) else {
         return Ok(());
     };
-    let passed_on = native_head::query(Some(query)).unwrap_or_default();
+    let passed_on = native_head::query(None, Some(query)).unwrap_or_default();
     let pairs = || url::form_urlencoded::parse(passed_on.as_bytes());
     ensure!(
         !pairs().any(|(name, _)| name.eq_ignore_ascii_case("api_key")),

@@ -6,6 +6,7 @@
 
 use bridge_translate::{LossList, native};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use url::form_urlencoded;
 
 use crate::{
     auth,
@@ -76,13 +77,21 @@ pub(crate) fn up(
     (headers, losses)
 }
 
-/// The query of a call: the client's, without keys.
-pub(crate) fn query(client: Option<&str>) -> Option<String> {
-    let kept: Vec<_> = client?
+/// The query of a call: the provider's own, and of the client's what is no key and nothing that
+/// the provider's says already.
+pub(crate) fn query(own: Option<&str>, client: Option<&str>) -> Option<String> {
+    let names = |query: &str| -> Vec<String> {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.map(|(name, _)| name.into_owned()).collect()
+    };
+    let said = own.map(names).unwrap_or_default();
+    let is_said = |pair: &str| names(pair).iter().any(|name| said.contains(name));
+    let passing = client
+        .unwrap_or_default()
         .split('&')
-        .filter(|pair| !pair.is_empty() && !auth::is_key_in_query(pair))
-        .collect();
-    (!kept.is_empty()).then(|| kept.join("&"))
+        .filter(|pair| !pair.is_empty() && !auth::is_key_in_query(pair) && !is_said(pair));
+    let pairs: Vec<_> = own.into_iter().chain(passing).collect();
+    (!pairs.is_empty()).then(|| pairs.join("&"))
 }
 
 /// What the client sees of an answer's head.
@@ -250,7 +259,19 @@ mod tests {
             (Some("k=sk%2Dbridge%2Dx&b=1"), Some("b=1")),
         ];
         for (client, expect) in rows {
-            assert_eq!(query(client).as_deref(), expect, "{client:?}");
+            assert_eq!(query(None, client).as_deref(), expect, "{client:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_provider_needs_in_its_query_stays_whatever_the_client_says() {
+        let own = Some("api-version=1&x");
+        for (client, expect) in [
+            (None, "api-version=1&x"),
+            (Some("beta=true"), "api-version=1&x&beta=true"),
+            (Some("api%2Dversion=2&x=3&api_key=k"), "api-version=1&x"),
+        ] {
+            assert_eq!(query(own, client).as_deref(), Some(expect), "{client:?}");
         }
     }
 

@@ -51,7 +51,8 @@ pub(crate) fn pass(
     let mut losses = outbound.losses;
     losses.extend(lost_betas);
     let mut url = endpoint.url_of(&candidate.model);
-    url.set_query(native_head::query(query).as_deref());
+    let query = native_head::query(url.query(), query);
+    url.set_query(query.as_deref());
     let accept = if request.is_stream() {
         Accept::Events
     } else {
@@ -67,4 +68,30 @@ pub(crate) fn pass(
         reply: outbound.reply,
         losses,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::decode::tests as fixture;
+
+    #[tokio::test]
+    async fn a_url_keeps_its_query() {
+        const BODY: &str = r#"{"model":"opus","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+        let mut provider = fixture::provider_of("anthropic");
+        provider.endpoint.url.set_query(Some("api-version=1"));
+        let candidate = Candidate {
+            provider: provider.into(),
+            model: "m".into(),
+        };
+        let asked = Asked {
+            request: &anthropic::Request::parse(BODY.as_bytes()).unwrap(),
+            body: &Bytes::from(BODY),
+            headers: &HeaderMap::new(),
+            query: Some("beta=true"),
+        };
+        let room = Room::soon(BODY.len()).await.unwrap();
+        let passed = pass(&asked, &candidate, &fixture::snapshot(), History::Signed, room).unwrap();
+        assert_eq!(passed.call.url.query(), Some("api-version=1&beta=true"));
+    }
 }
