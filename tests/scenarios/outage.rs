@@ -1,30 +1,25 @@
 //! The control plane is away, hangs or sends nonsense: nodes serve on, start from what they
 //! kept, and judge expiry and age by themselves.
 
+mod damaged;
+mod expiry;
+
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use bridge_proto::fleet::v1::resource::Kind;
 use bridge_proto::fleet::v1::watch_request::Message as Up;
-use bridge_proto::fleet::v1::watch_response::Message as Down;
-use bridge_proto::fleet::v1::{ApiKey, SnapshotChunk};
 use bridge_tests::anthropic::{Client, ask};
 use bridge_tests::bridge::Bridge;
 use bridge_tests::fake_control_plane::{self as fake, FakeControlPlane, Snapshot};
 use bridge_tests::faultd::{Faultd, Script};
-use bridge_tests::namespace::{monotonic_clock_ahead, small_disk, wall_clock_by};
+use bridge_tests::namespace::small_disk;
 use bridge_tests::process::binary;
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
-use bytes::Bytes;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const KEYS: u32 = 10_000;
-const SEED: u64 = 25;
-/// How many damaged snapshots a node is sent.
-const DAMAGED: u64 = 500;
 
 /// One node, its upstream, and a control plane that does what the test wants.
 struct Bed {
@@ -89,10 +84,6 @@ impl Bed {
         .await?;
         Ok(started.elapsed())
     }
-}
-
-fn in_seconds(seconds: u64) -> Option<prost_types::Timestamp> {
-    Some((SystemTime::now() + Duration::from_secs(seconds)).into())
 }
 
 #[tokio::test]
@@ -226,26 +217,6 @@ async fn damaged_files_are_told_and_never_open() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_expires_without_the_control_plane() -> Result<()> {
-    const LIFE_S: u64 = 3;
-    let mut bed = Bed::start(1, None).await?;
-    let (_, record) = fake::api_key(1);
-    let mut resources = fake::resources(1, &bed.upstream.base_url(), MODEL, None);
-    let expires_at = in_seconds(LIFE_S);
-    resources.push(fake::encode(Kind::ApiKey(ApiKey { expires_at, ..record })));
-    bed.control.publish(Snapshot::new(2, resources));
-    bed.control.wait_for_ack().await?;
-    let published = Instant::now();
-    bed.control.stop();
-    assert_eq!(bed.status(1).await?, 200);
-    bed.wait_for_status(1, 401).await?;
-    let lived = published.elapsed();
-    assert!(lived < Duration::from_secs(LIFE_S + 1), "{lived:?}");
-    assert_eq!(bed.status(0).await?, 200);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_configuration_that_is_too_old_is_not_served() -> Result<()> {
     const LIMIT_S: u64 = 2;
     let mut bed = Bed::start(1, Some(Duration::from_secs(LIMIT_S))).await?;
@@ -306,143 +277,6 @@ async fn a_full_disk_costs_what_is_kept_and_nothing_else() -> Result<()> {
     bed.control.wait_for_ack().await?;
     bed.wait_until_kept().await?;
     assert_eq!(bed.status(0).await?, 200, "what fits is kept again");
-    Ok(())
-}
-
-/// A node with a key that expires in half an hour and one that expired half an hour ago.
-async fn with_keys_near_their_end(prefix: Vec<String>) -> Result<Bed> {
-    const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
-    let mut bed = Bed::new(1, None).await?;
-    let mut resources = fake::resources(1, &bed.upstream.base_url(), MODEL, None);
-    let now = SystemTime::now();
-    for (number, expires_at) in [(1, now + HALF_AN_HOUR), (2, now - HALF_AN_HOUR)] {
-        let (_, record) = fake::api_key(number);
-        let expires_at = Some(expires_at.into());
-        resources.push(fake::encode(Kind::ApiKey(ApiKey { expires_at, ..record })));
-    }
-    bed.control.publish(Snapshot::new(2, resources));
-    bed.control.start()?;
-    let port = bed.control.port();
-    let node = bed.bridge.add_stopped_node_behind(port, Vec::new())?;
-    node.set_prefix(prefix);
-    node.start()?;
-    node.wait_until_ready().await?;
-    Ok(bed)
-}
-
-/// Over some heartbeats every request ends as it would with true clocks.
-async fn assert_nothing_expires_falsely(bed: &Bed, what: &str) -> Result<()> {
-    let until = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < until {
-        for (number, status) in [(0, 200), (1, 200), (2, 401)] {
-            assert_eq!(bed.status(number).await?, status, "{what}: key {number}");
-        }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn nothing_expires_because_the_machines_clock_jumps() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let clock = folder.path().join("clock");
-    std::fs::write(&clock, "+0\n")?;
-    let Some(prefix) = wall_clock_by(&clock) else {
-        return Ok(());
-    };
-    let bed = with_keys_near_their_end(prefix).await?;
-    assert_nothing_expires_falsely(&bed, "true").await?;
-    for jump in ["+3600\n", "-3600\n"] {
-        std::fs::write(&clock, jump)?;
-        assert_nothing_expires_falsely(&bed, jump).await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_monotonic_clock_that_is_days_ahead_is_as_good() -> Result<()> {
-    const TEN_DAYS: Duration = Duration::from_secs(864_000);
-    let Some(prefix) = monotonic_clock_ahead(TEN_DAYS) else {
-        return Ok(());
-    };
-    let bed = with_keys_near_their_end(prefix).await?;
-    assert_nothing_expires_falsely(&bed, "ten days ahead").await
-}
-
-/// Damages a sound snapshot in one of the ways that are known, by chance.
-fn damaged(sound: &Snapshot, revision: u64, random: &mut StdRng) -> Snapshot {
-    let mut snapshot = sound.clone();
-    snapshot.version.revision = revision;
-    let place = random.random_range(0..snapshot.resources.len());
-    let mut bytes = snapshot.resources[place].to_vec();
-    match random.random_range(0..9) {
-        0 => snapshot.state_hash[random.random_range(0..32)] ^= 1,
-        1 => drop(snapshot.resources.remove(place)),
-        2 => snapshot.announced = 0,
-        3 => snapshot.version.revision = 0,
-        4 => snapshot.version.cluster_id = vec![9; 16],
-        5 => snapshot.version.cluster_id = vec![7; 15],
-        6 => {
-            let bit = 1 << random.random_range(0..8);
-            let byte = random.random_range(0..bytes.len());
-            bytes[byte] ^= bit;
-            snapshot.resources[place] = bytes.into();
-        }
-        7 => {
-            // A length that leads beyond the end.
-            bytes.truncate(bytes.len() - 1);
-            snapshot.resources[place] = bytes.into();
-            return snapshot.consistent();
-        }
-        _ => {
-            let twice = snapshot.resources[place].clone();
-            snapshot.resources.push(twice);
-            return snapshot.consistent();
-        }
-    }
-    snapshot
-}
-
-#[tokio::test]
-async fn every_damaged_snapshot_is_refused_and_nothing_changes() -> Result<()> {
-    let bed = Bed::start(20, None).await?;
-    let sound = Snapshot::new(1, fake::resources(20, &bed.upstream.base_url(), MODEL, None));
-    let mut random = StdRng::seed_from_u64(SEED);
-    bed.control.forget();
-    for number in 0..DAMAGED {
-        bed.control
-            .say(damaged(&sound, 2 + number, &mut random).messages());
-    }
-    let resync = vec![Down::SnapshotChunk(SnapshotChunk {
-        resources: vec![Bytes::from_static(b"from nowhere")],
-    })];
-    bed.control.say(resync);
-    wait::until("the node to answer the last one", || async {
-        let mut seen = bed.control.seen().into_iter();
-        seen.any(|message| matches!(message, Up::Resync(_))).then_some(())
-    })
-    .await?;
-    let refused = bed.control.nacks();
-    assert_eq!(refused.len() as u64, DAMAGED, "seed {SEED}");
-    assert!(refused.iter().all(|nack| !nack.refusals.is_empty()));
-    let seen = bed.control.seen();
-    assert!(!seen.iter().any(|message| matches!(message, Up::Ack(_))));
-    let held = wait::until("a status after the last one", || async {
-        bed.control
-            .seen()
-            .into_iter()
-            .rev()
-            .find_map(|message| match message {
-                Up::Status(status) => Some(status.state_hash),
-                _ => None,
-            })
-    });
-    assert_eq!(held.await?, sound.state_hash);
-    assert_eq!(bed.status(19).await?, 200);
-
-    let resources = fake::resources(21, &bed.upstream.base_url(), MODEL, None);
-    bed.control.publish(Snapshot::new(DAMAGED + 2, resources));
-    bed.control.wait_for_ack().await?;
-    assert_eq!(bed.status(20).await?, 200, "the next sound one is taken");
     Ok(())
 }
 
