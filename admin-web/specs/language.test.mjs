@@ -34,6 +34,7 @@ test('fields of a key, a user, a provider, a rule, a data plane and the settings
   await bed.test('name').fill('x'.repeat(500));
   await bed.test('submit').click();
   await says(bed, 'name', /最多 \d+ 个字符/);
+  await toast(bed, '名称：最多');
   await bed.page.keyboard.press('Escape');
 
   await go('#/users');
@@ -53,12 +54,14 @@ test('fields of a key, a user, a provider, a rule, a data plane and the settings
   await bed.test('submit').click();
   await says(bed, 'provider-name', '[a-z0-9._-]');
   await says(bed, 'base-url', '必须以 http:// 或 https:// 开头');
+  await toast(bed, '基础地址：必须以 http:// 或 https:// 开头');
   await holds(bed, 'refused fields, in Chinese');
 
   await go('#/settings');
   await bed.test('attempts').fill('9999');
   await bed.test('submit').click();
   await says(bed, 'attempts', /必须是 1 到 \d+/);
+  await toast(bed, '单个请求的最多调用次数：必须是 1 到');
 
   await go('#/fleet');
   await bed.test('join').click();

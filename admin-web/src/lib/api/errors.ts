@@ -1,6 +1,7 @@
 import { BadRequestSchema, ErrorInfoSchema } from '$gen/google/rpc/error_details_pb';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { t } from '$lib/i18n/index.svelte';
+import { fieldName } from './fields';
 
 /** What the server says is wrong, by the name of the field as the contract writes it. */
 export type Violations = Readonly<Record<string, string>>;
@@ -44,7 +45,7 @@ export function explain(error: unknown): Told {
       return onTheWay(error);
     case 'INVALID': {
       const violations = Object.entries(violationsOf(error));
-      return { text: violations.map(([field, text]) => (field ? `${field}: ${text}` : text)).join(' · ') };
+      return { text: violations.map(([field, text]) => (field ? texts.atField(fieldName(field), text) : text)).join(' · ') };
     }
     case 'CHANGED_MEANWHILE':
       return { text: texts.conflict };

@@ -46,6 +46,7 @@ export const en = {
     yes: 'Yes',
   },
   errors: {
+    atField: (field: string, text: string) => `${field}: ${text}`,
     conflict: 'Somebody else has changed this meanwhile. Load the latest state and make your change again.',
     forbidden: 'Your role does not allow this.',
     refused: 'The control plane refused this.',

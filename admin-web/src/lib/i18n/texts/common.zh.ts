@@ -48,6 +48,7 @@ export const zh: typeof en = {
     yes: '是',
   },
   errors: {
+    atField: (field, text) => `${field}：${text}`,
     conflict: '其他人已修改此内容。请加载最新状态后重新修改。',
     forbidden: '您的角色无权执行此操作。',
     refused: '控制平面拒绝了此操作。',
