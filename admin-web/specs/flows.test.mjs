@@ -92,6 +92,7 @@ test('traffic shows in the statistics and in the request log', async () => {
   await bed.test('chart').locator('canvas').waitFor();
   const [file] = await Promise.all([bed.page.waitForEvent('download'), bed.test('csv').click()]);
   assert.equal(file.suggestedFilename(), 'usage.csv');
+  await toast(bed, 'usage.csv is made');
   await bed.close();
 });
 

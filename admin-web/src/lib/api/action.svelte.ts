@@ -2,21 +2,33 @@ import { tick } from 'svelte';
 import { toast } from 'svelte-sonner';
 import { explain, violationsOf, type Violations } from './errors';
 
+/** How something ended that can end badly without being refused, as a test of a provider can. */
+export interface Ending {
+  isGood: boolean;
+  text: string;
+}
+
 /** Something that a reader does: runs once at a time and says how it ended. */
 export class Action {
   isRunning = $state(false);
   violations = $state.raw<Violations>({});
+  /** Why it was refused the last time. */
+  error = $state.raw<unknown>();
 
-  /** True if `work` was accepted. `done`: what to say then; empty says nothing. */
-  async run(work: () => Promise<unknown>, done = ''): Promise<boolean> {
+  /** True if `work` was accepted; then it says `done`, and otherwise why not. */
+  async run<T>(work: () => Promise<T>, done: string | ((answer: T) => Ending)): Promise<boolean> {
     if (this.isRunning) return false;
     this.isRunning = true;
     this.violations = {};
+    this.error = undefined;
     try {
-      await work();
-      if (done) toast.success(done);
+      const answer = await work();
+      const { isGood, text } = typeof done === 'string' ? { isGood: true, text: done } : done(answer);
+      if (isGood) toast.success(text);
+      else toast.error(text);
       return true;
     } catch (error) {
+      this.error = error;
       this.violations = violationsOf(error);
       if (Object.keys(this.violations).length > 0) void showFirst();
       const { text, words } = explain(error);

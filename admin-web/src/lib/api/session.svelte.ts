@@ -18,6 +18,8 @@ export class Session {
   user = $state.raw<User>();
   /** The session has ended under a page that is still open. */
   isExpired = $state(false);
+  /** Somebody has been signed in here: what was loaded then stays. */
+  wasSignedIn = $state(false);
 
   #tokens: Tokens | undefined;
   #refreshing: Promise<boolean> | undefined;
@@ -51,6 +53,7 @@ export class Session {
     const isSomebodyElse = this.user !== undefined && this.user.id !== user?.id;
     this.#tokens = { accessToken, refreshToken };
     this.user = user;
+    this.wasSignedIn = true;
     this.isExpired = false;
     // Another person's half-filled form is nobody's business.
     this.#answer(!isSomebodyElse);

@@ -1,6 +1,8 @@
 /** Tables for spreadsheets. */
 import type { RequestRecord, UsageSeries } from '$gen/bridge/admin/v1/stats_pb';
+import { t } from '$lib/i18n/index.svelte';
 import { durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
+import { toast } from 'svelte-sonner';
 
 type Cell = string | number | bigint | undefined;
 
@@ -36,6 +38,7 @@ export function download(name: string, rows: readonly Cell[][]): void {
   link.download = name;
   link.click();
   URL.revokeObjectURL(url);
+  toast.success(t().stats.exported(name));
 }
 
 function quoted(cell: Cell): string {

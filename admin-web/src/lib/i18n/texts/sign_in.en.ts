@@ -4,6 +4,7 @@ export const en = {
     email: 'E-mail',
     password: 'Password',
     submit: 'Sign in',
+    signedOut: 'You are signed out.',
     defaultHint: 'This installation still has its first account. Sign in with it; you will choose a password of your own next.',
     expired: 'Your session has ended',
     expiredAbout: 'Sign in again to go on. What you have typed on this page is kept.',

@@ -6,6 +6,7 @@ export const zh: typeof en = {
     email: '邮箱',
     password: '密码',
     submit: '登录',
+    signedOut: '您已退出登录。',
     defaultHint: '此系统仍在使用初始账户。请用它登录，随后设置您自己的密码。',
     expired: '会话已结束',
     expiredAbout: '请重新登录以继续。您在此页输入的内容会保留。',

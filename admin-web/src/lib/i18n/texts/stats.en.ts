@@ -30,6 +30,7 @@ export const en = {
     byClass: 'Errors by class',
     dropped: (count: string) => `${count} reports of data planes were lost in this time: the sums are too small by what was in them.`,
     export: 'CSV',
+    exported: (name: string) => `${name} is made: see the downloads of the browser.`,
     log: {
       at: 'When',
       model: 'Asked for',

@@ -32,6 +32,7 @@ export const zh: typeof en = {
     byClass: '各类错误',
     dropped: (count) => `此时段有 ${count} 份数据平面报告丢失，合计值因此偏小。`,
     export: 'CSV',
+    exported: (name) => `${name} 已生成，请查看浏览器的下载内容。`,
     log: {
       at: '时间',
       model: '请求模型',
