@@ -2,11 +2,11 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { startPlane } from './plane.mjs';
-import { ADMIN_EMAIL, chooseFor, holds, openPage, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { ADMIN_EMAIL, chooseFor, holds, openSignedIn, startBrowser, stopBrowser, toast } from './support.mjs';
 
 const PASSWORD = 'an admin who adds data planes';
 /** Short, so that it is renewed while the spec looks. */
-const CERTIFICATE_LIFETIME_S = '30';
+const CERTIFICATE_LIFETIME_S = '18';
 let plane;
 
 before(async () => {
@@ -19,11 +19,8 @@ after(async () => {
   await plane?.stop();
 });
 
-async function opened(options = {}) {
-  const bed = await openPage({ url: plane.url, hash: '#/fleet', ...options });
-  await signIn(bed, { password: PASSWORD });
-  await bed.page.locator('main[data-location] h1').waitFor();
-  return bed;
+function opened(options = {}) {
+  return openSignedIn({ url: plane.url, password: PASSWORD, hash: '#/fleet', ...options });
 }
 
 const node = (bed, name) => bed.page.locator(`[data-test="node"][data-key="${name}"]`);

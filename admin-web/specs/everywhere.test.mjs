@@ -142,6 +142,8 @@ for (const look of [{ theme: 'light' }, { theme: 'dark', language: 'zh-CN', widt
     for (const hash of ['keys', 'providers/new', 'settings', 'playground']) {
       await go(bed, hash);
       await settled(bed);
+      // From the top of the page.
+      await bed.page.evaluate(() => document.querySelector('button').focus());
       const unseen = [];
       const seen = new Set();
       for (;;) {

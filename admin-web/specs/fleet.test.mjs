@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { startPlane } from './plane.mjs';
 import { startRefuser } from './refuser.mjs';
-import { ADMIN_EMAIL, choose, chooseFor, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast, UPSTREAM_URL } from './support.mjs';
+import { ADMIN_EMAIL, choose, chooseFor, holds, openSignedIn, settled, startBrowser, stopBrowser, toast, UPSTREAM_URL } from './support.mjs';
 
 const PASSWORD = 'an admin of the fleet';
 const PROVIDER_KIND = 1;
@@ -20,11 +20,8 @@ after(async () => {
   await plane?.stop();
 });
 
-async function opened(hash, options = {}) {
-  const bed = await openPage({ url: plane.url, hash, ...options });
-  await signIn(bed, { password: PASSWORD });
-  await bed.page.locator('main[data-location] h1').waitFor();
-  return bed;
+function opened(hash, options = {}) {
+  return openSignedIn({ url: plane.url, password: PASSWORD, hash, ...options });
 }
 
 const node = (bed, name) => bed.page.locator(`[data-test="node"][data-key="${name}"]`);

@@ -1,10 +1,23 @@
-// Who changed what: the history and the way back, the audit log and its chain.
+// Who changed what: the history and the way back, the audit log and its chain, on an installation where nobody else changes anything.
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { holds, openSignedIn, settled, startBrowser, stopBrowser, toast } from './support.mjs';
+import { startPlane } from './plane.mjs';
+import { ADMIN_EMAIL, holds, openSignedIn, settled, startBrowser, stopBrowser, toast } from './support.mjs';
 
-before(startBrowser);
-after(stopBrowser);
+const PASSWORD = 'an admin who looks back';
+let plane;
+
+before(async () => {
+  plane = await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: PASSWORD });
+  await startBrowser();
+});
+
+after(async () => {
+  await stopBrowser();
+  await plane?.stop();
+});
+
+const opened = (hash) => openSignedIn({ url: plane.url, password: PASSWORD, hash });
 
 async function go(bed, hash) {
   await bed.page.evaluate((hash) => (location.hash = hash), hash);
@@ -21,7 +34,7 @@ async function setAttempts(bed, value) {
 }
 
 test('what a change changed is compared, and taken back', async () => {
-  const bed = await openSignedIn({ hash: '#/settings' });
+  const bed = await opened('#/settings');
   await bed.test('attempts').waitFor();
   const before = await bed.test('attempts').inputValue();
   // Two changes: between them lies what is compared.
@@ -49,7 +62,7 @@ test('what a change changed is compared, and taken back', async () => {
 });
 
 test('an entry of the audit log tells before and after, and the chain is whole', async () => {
-  const bed = await openSignedIn();
+  const bed = await opened('#/settings');
   await setAttempts(bed, '7');
   await setAttempts(bed, '4');
   await go(bed, '#/audit');

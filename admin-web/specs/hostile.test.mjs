@@ -7,7 +7,7 @@ import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPlane } from './plane.mjs';
-import { choose, openPage, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { choose, openPage, settled, signIn, startBrowser, stopBrowser, toast, until } from './support.mjs';
 
 const ADMIN_EMAIL = 'admin@example.com';
 const PASSWORD = 'an admin with many visitors';
@@ -200,6 +200,7 @@ test('in the browser of somebody who has signed in, a page of a stranger reads n
   }, plane.url);
   assert.deepEqual(got, { readable: [], script: 'refused' });
   const framed = page.frames().filter((frame) => frame !== page.mainFrame());
+  await until(() => framed.every((frame) => frame.url() !== ''));
   assert.deepEqual(framed.map((frame) => frame.url()), ['chrome-error://chromewebdata/'], 'it is in no frame');
 
   // A form goes anywhere, and takes the whole page with it.

@@ -94,6 +94,10 @@ test('disabled, enabled, rotated, deleted', async () => {
   await chooseFor(bed, id, 'toggle');
   await toast(bed, 'disabled');
   await until(async () => (await ask(secret)) === 401);
+  await bed.page.locator(`[data-key="${id}"] [data-test="actions"]`).click();
+  await bed.page.locator('[data-test="rotate"][aria-disabled="true"]', { hasText: 'Enable it first' }).waitFor();
+  await holds(bed, 'what cannot be done with a disabled key');
+  await bed.page.keyboard.press('Escape');
   await chooseFor(bed, id, 'toggle');
   await toast(bed, 'enabled');
   await until(async () => (await ask(secret)) === 200);

@@ -72,7 +72,14 @@ test('a refusal is shown in the words of the data plane', async () => {
 test('an answer ends with the button and with the page, down to the provider', async () => {
   // This model is silent for minutes after its first words.
   const model = 'f-pause-330';
-  const bed = await opened(model);
+  const bed = await openSignedIn({ hash: '#/stats' });
+  const rows = bed.page.locator('tbody tr', { hasText: model });
+  await bed.test('tab-requests').click();
+  await settled(bed);
+  const before = await rows.count();
+  await bed.page.evaluate(() => (location.hash = '#/playground'));
+  await bed.test('key').fill(BRIDGE_KEY);
+  await bed.test('model').fill(model);
   await bed.test('target').click();
   await bed.page.getByRole('listbox').getByRole('option').last().click();
   await ask(bed, 'Go on');
@@ -83,12 +90,11 @@ test('an answer ends with the button and with the page, down to the provider', a
   await last(bed, 'text-block').waitFor();
   await bed.page.evaluate(() => (location.hash = '#/stats'));
   // Only what has ended is in the request log.
-  const rows = bed.page.locator('tbody tr', { hasText: model });
   await until(async () => {
     await bed.test('tab-usage').click();
     await bed.test('tab-requests').click();
     await settled(bed);
-    return (await rows.count()) >= 2;
+    return (await rows.count()) >= before + 2;
   });
   await bed.close();
 });
