@@ -15,7 +15,7 @@ export const en = {
     traffic: 'Traffic',
     trafficHint: 'Requests of each hour, the last 24 hours',
     trafficNone: 'No requests in the last 24 hours',
-    trafficNoneAbout: 'Connect a client with the lines beside, and they show here.',
+    trafficNoneAbout: 'Connect a client with the lines of this page, and they show here.',
     trafficLabel: (requests: string, hours: number) => `${requests} requests in ${hours} hours, by hour`,
     tokensByClass: 'Tokens by class',
     classes: { input: 'Input', output: 'Output', cacheRead: 'Cache read', cacheCreation: 'Cache write' },

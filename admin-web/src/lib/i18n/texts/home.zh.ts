@@ -17,7 +17,7 @@ export const zh: typeof en = {
     traffic: '流量',
     trafficHint: '最近 24 小时每小时的请求数',
     trafficNone: '最近 24 小时没有请求',
-    trafficNoneAbout: '用旁边的内容连接客户端后，请求会显示在这里。',
+    trafficNoneAbout: '用本页的内容连接客户端后，请求会显示在这里。',
     trafficLabel: (requests, hours) => `${hours} 小时内 ${requests} 次请求，按小时`,
     tokensByClass: '各类令牌',
     classes: { input: '输入', output: '输出', cacheRead: '缓存读取', cacheCreation: '缓存写入' },

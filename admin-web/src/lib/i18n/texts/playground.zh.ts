@@ -37,7 +37,7 @@ export const zh: typeof en = {
     tokensCached: (tokens: string) => `其中 ${tokens} 来自缓存`,
     tokensOut: (tokens: string) => `输出 ${tokens} 令牌`,
     pieces: (pieces: string) => `已收到 ${pieces} 段`,
-    first: (time: string) => `${time}后出现第一个词`,
+    first: (time: string) => `${time} 后出现第一个词`,
     total: (time: string) => `共 ${time}`,
     raw: '原始数据',
     rawRequest: '请求',
