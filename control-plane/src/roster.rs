@@ -6,7 +6,8 @@
 //! longer are ended, at whichever control plane it was decided.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -39,7 +40,41 @@ pub(crate) enum Denied {
 #[derive(Clone)]
 pub(crate) struct Roster {
     store: Store,
-    known: Arc<RwLock<BTreeMap<NodeId, FleetNode>>>,
+    known: Arc<RwLock<Known>>,
+    /// How often the store was looked at.
+    looks: Arc<AtomicU64>,
+}
+
+/// What is at hand. Looks at the store overtake each other, and what an earlier one has seen
+/// must not hide what a later one has: that a node was revoked.
+#[derive(Debug, Default)]
+struct Known {
+    nodes: BTreeMap<NodeId, FleetNode>,
+    /// The latest look at all of them.
+    look: u64,
+}
+
+impl Known {
+    /// Whether something has changed.
+    fn replace(&mut self, nodes: BTreeMap<NodeId, FleetNode>, look: u64) -> bool {
+        if look < self.look {
+            return false;
+        }
+        self.look = look;
+        let is_new = self.nodes != nodes;
+        self.nodes = nodes;
+        is_new
+    }
+
+    fn replace_one(&mut self, id: &NodeId, node: Option<FleetNode>, look: u64) {
+        if look < self.look {
+            return;
+        }
+        match node {
+            Some(node) => self.nodes.insert(id.clone(), node),
+            None => self.nodes.remove(id),
+        };
+    }
 }
 
 impl Roster {
@@ -47,6 +82,7 @@ impl Roster {
         let roster = Self {
             store,
             known: Arc::default(),
+            looks: Arc::default(),
         };
         roster.read().await?;
         Ok(roster)
@@ -69,14 +105,11 @@ impl Roster {
             Err(Denied::Refused(_)) => {}
             settled => return settled,
         }
+        let look = self.looks.fetch_add(1, Ordering::SeqCst);
         let stored = self.store.fleet_node(id).await?;
         let stored = stored.map(|stored| stored.value);
         node::judge(stored.as_ref(), shown(identity))?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        match stored {
-            Some(node) => known.insert(id.clone(), node),
-            None => known.remove(id),
-        };
+        self.write().replace_one(id, stored, look);
         Ok(())
     }
 
@@ -87,13 +120,13 @@ impl Roster {
             Identity::Certificate(_) | Identity::Token => {}
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(node::judge(known.get(id), shown(identity))?)
+        Ok(node::judge(known.nodes.get(id), shown(identity))?)
     }
 
     /// By name.
     pub(crate) fn list(&self) -> Vec<FleetNode> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().cloned().collect()
+        known.nodes.values().cloned().collect()
     }
 
     /// Takes over what the store says, and ends streams that it does not allow.
@@ -136,15 +169,16 @@ impl Roster {
 
     /// Whether something has changed.
     async fn read(&self) -> Result<bool, store::Error> {
+        let look = self.looks.fetch_add(1, Ordering::SeqCst);
         let stored = self.store.fleet_nodes().await?;
-        let next: BTreeMap<_, _> = stored
+        let nodes = stored
             .into_iter()
-            .map(|stored| (stored.value.id.clone(), stored.value))
-            .collect();
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *known != next;
-        *known = next;
-        Ok(is_new)
+            .map(|stored| (stored.value.id.clone(), stored.value));
+        Ok(self.write().replace(nodes.collect(), look))
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends streams of those who are not let in any longer.
@@ -162,5 +196,31 @@ fn shown(identity: &Identity) -> Shown {
     match identity {
         Identity::Token => Shown::Token,
         Identity::Certificate(certified) => Shown::Certificate(certified.enrolment),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_earlier_hides_nothing_that_was_seen_later() {
+        let id = NodeId::parse("a").unwrap();
+        let node = |revoked_at| FleetNode {
+            id: id.clone(),
+            certificate: None,
+            revoked_at,
+        };
+        let (before, after) = (node(None), node(Some(SystemTime::UNIX_EPOCH)));
+        let all = |node: &FleetNode| BTreeMap::from([(id.clone(), node.clone())]);
+        let mut known = Known::default();
+        assert!(known.replace(all(&after), 2));
+        assert!(!known.replace(all(&before), 1), "it was overtaken");
+        known.replace_one(&id, Some(before.clone()), 1);
+        known.replace_one(&id, None, 1);
+        assert_eq!(known.nodes, all(&after));
+        known.replace_one(&id, Some(before.clone()), 3);
+        assert_eq!(known.nodes, all(&before), "it has enrolled anew");
+        assert!(!known.replace(all(&before), 4) && known.replace(all(&after), 5));
     }
 }
