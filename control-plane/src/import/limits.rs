@@ -42,6 +42,9 @@ fn budget(object: &mut Object, violations: &mut Violations) -> BudgetDraft {
     let period = object.text("period", violations);
     let tokens = object.integer("tokens", violations).map(Amount::Tokens);
     let cost = object.integer("cost_micros", violations).map(Amount::CostMicros);
+    if tokens.is_some() && cost.is_some() {
+        violations.add(object.path(), "must have either `tokens` or `cost_micros`");
+    }
     BudgetDraft {
         period: period.and_then(|period| Period::parse(&period)),
         amount: tokens.or(cost),

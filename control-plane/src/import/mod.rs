@@ -106,7 +106,7 @@ fn read(text: &str, variables: Variables<'_>, is_alone: bool) -> Result<Imported
         violations: Violations::default(),
         warnings: Vec::new(),
     };
-    let value = match serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')) {
+    let value = match serde_json::from_str::<Value>(without_mark(text)) {
         Ok(Value::Object(fields)) => fields,
         Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
             reader.violations.add(FILE, "must be a JSON object");
@@ -126,6 +126,11 @@ fn read(text: &str, variables: Variables<'_>, is_alone: bool) -> Result<Imported
         warnings,
     } = reader;
     violations.finish(Some(Imported { warnings, ..imported }))
+}
+
+/// The text without the mark with which some editors begin a file.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 struct Reader<'a> {

@@ -4,7 +4,7 @@
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{object::Object, variables::Variables};
+use super::{object::Object, variables::Variables, without_mark};
 use crate::domain::{
     Violations,
     provider::{HeaderName, SecretsDraft},
@@ -85,7 +85,7 @@ pub(super) fn read(
 /// The file with `***` for every secret in it; as it is, if it is no such file.
 #[must_use]
 pub fn without_secrets(text: &str) -> String {
-    let Ok(mut file) = serde_json::from_str::<Value>(text) else {
+    let Ok(mut file) = serde_json::from_str::<Value>(without_mark(text)) else {
         return text.to_owned();
     };
     let providers = file.get_mut(PROVIDERS).and_then(Value::as_array_mut);
@@ -113,5 +113,7 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(read(&without_secrets(text)), read(expected));
         assert_eq!(without_secrets("no file"), "no file");
+        let marked = without_secrets(&format!("\u{feff}{text}"));
+        assert_eq!(read(&marked), read(expected), "editors begin files so");
     }
 }

@@ -141,8 +141,8 @@ impl ImportedSettings {
             allow_query_api_key: file.boolean("allow_query_api_key", violations),
             retention: ImportedRetention::read(file, violations, unknown),
             user_keys: ImportedUserKeys::read(file, violations, unknown),
-            prices: prices(file, violations, unknown),
-            currency: file.text("currency", violations),
+            prices: prices(file, variables, violations, unknown),
+            currency: text("currency", file, variables, violations),
             ..Self::default()
         };
         let breaker = file.take(BREAKER);
@@ -202,7 +202,12 @@ impl ImportedSettings {
 }
 
 /// `None`: the file says nothing of prices.
-fn prices(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<String>) -> Option<Vec<Price>> {
+fn prices(
+    file: &mut Object,
+    variables: &mut Variables<'_>,
+    violations: &mut Violations,
+    unknown: &mut Vec<String>,
+) -> Option<Vec<Price>> {
     file.names().contains(&PRICES.to_owned()).then(|| {
         let items = file.list(PRICES, violations).into_iter().enumerate();
         let rows =
@@ -211,8 +216,8 @@ fn prices(file: &mut Object, violations: &mut Violations, unknown: &mut Vec<Stri
         rows.into_iter()
             .map(|mut row| {
                 let price = Price {
-                    provider: row.text("provider", violations).unwrap_or_default(),
-                    model: row.text("model", violations).unwrap_or_default(),
+                    provider: text("provider", &mut row, variables, violations).unwrap_or_default(),
+                    model: text("model", &mut row, variables, violations).unwrap_or_default(),
                     rates: Tokens {
                         input: row.integer("input", violations).unwrap_or_default(),
                         output: row.integer("output", violations).unwrap_or_default(),
@@ -234,6 +239,16 @@ fn tier(text: &str) -> Result<Option<Tier>, Invalid> {
     }
 }
 
+fn text(
+    name: &str,
+    object: &mut Object,
+    variables: &mut Variables<'_>,
+    violations: &mut Violations,
+) -> Option<String> {
+    let text = object.text(name, violations)?;
+    Some(variables.resolve(&text))
+}
+
 fn word<T>(
     name: &str,
     parse: impl Fn(&str) -> Result<T, Invalid>,
@@ -241,6 +256,6 @@ fn word<T>(
     variables: &mut Variables<'_>,
     violations: &mut Violations,
 ) -> Option<T> {
-    let text = file.text(name, violations)?;
-    violations.check(name, parse(&variables.resolve(&text)))
+    let text = text(name, file, variables, violations)?;
+    violations.check(name, parse(&text))
 }

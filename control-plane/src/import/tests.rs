@@ -295,3 +295,30 @@ fn what_is_not_json_says_where() {
     );
     assert!(import("\u{feff}{}").unwrap().providers.is_empty());
 }
+
+#[test]
+fn a_budget_counts_tokens_or_money() {
+    let both =
+        r#"{"user_keys": {"limits": {"budgets": [{"period": "day", "tokens": 7, "cost_micros": 9}]}}}"#;
+    let refused = configuration_file(both).unwrap_err();
+    let told: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["user_keys.limits.budgets[0]: must have either `tokens` or `cost_micros`"]
+    );
+}
+
+#[test]
+fn a_variable_in_any_text_is_resolved_or_refused() {
+    let text = r#"{"currency": "${MONEY}", "prices": [{"provider": "a", "model": "${MODEL}",
+        "input": 1, "output": 2, "cache_read": 3, "cache_creation": 4}]}"#;
+    let lookup = |name: &str| Some(name.to_lowercase());
+    let imported = operators_file(text, &lookup).unwrap();
+    let base = settings::Draft::default().check().unwrap();
+    let settings = imported.settings.on(&base).unwrap().to_draft();
+    assert_eq!(
+        (&*settings.currency, &*settings.prices[0].model),
+        ("money", "model")
+    );
+    assert_eq!(configuration_file(text).unwrap_err().len(), 2);
+}
