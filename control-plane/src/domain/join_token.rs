@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::credential::{self, Id, Kind, SecretHash};
 use super::node::NodeId;
-use super::{FieldViolation, Violations};
+use super::{FieldViolation, Violations, to_the_millisecond};
 
 /// What every token begins with.
 pub const PREFIX: &str = "bjt-";
@@ -74,7 +74,7 @@ impl Draft {
         }
         violations.finish(Some(Spec {
             node,
-            expires_at: now + lifetime.min(LIFETIME_MAX),
+            expires_at: to_the_millisecond(now + lifetime.min(LIFETIME_MAX)),
         }))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::credential::{self, Id, Kind, SecretHash};
 use super::user::{Role, UserId};
-use super::{DisplayName, FieldViolation, Violations};
+use super::{DisplayName, FieldViolation, Violations, to_the_millisecond};
 
 pub use scope::{Action, Area, Scope, Scopes};
 
@@ -72,7 +72,7 @@ impl Draft {
             violations.add("scopes", format!("must have at most {SCOPES_MAX} entries"));
         }
         let scopes = violations.check_all("scopes", scopes, |text| Scope::parse(text));
-        let expires_at = expires_at.unwrap_or(now + LIFETIME_DEFAULT);
+        let expires_at = to_the_millisecond(expires_at.unwrap_or(now + LIFETIME_DEFAULT));
         if expires_at <= now || expires_at > now + LIFETIME_MAX {
             let days = LIFETIME_MAX.as_secs() / (24 * 3600);
             violations.add(
@@ -142,6 +142,12 @@ mod tests {
         check(NOW + 2 * day, true);
         check(NOW + 367 * day, true);
         check(NOW + 368 * day, false);
+        let draft = Draft {
+            expires_at: Some(NOW + day + Duration::from_nanos(1_000_001)),
+            ..draft()
+        };
+        let kept = NOW + day + Duration::from_millis(1);
+        assert_eq!(draft.check(NOW).unwrap().expires_at, kept, "as it is read later");
     }
 
     #[test]
