@@ -96,9 +96,9 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<admin::CreateApiKeyResponse>, Status> {
         let call = Call::of(&request)?;
         let made = self.create(&call, request.into_inner()).await?;
-        let (key, secret) = made.into_parts();
+        let (api_key, secret) = self.delivered(&call, made).await?;
         Ok(Response::new(admin::CreateApiKeyResponse {
-            api_key: self.shown(&call, vec![key]).await?.pop(),
+            api_key,
             secret_already_delivered: secret.is_none(),
             key: secret.unwrap_or_default(),
         }))
@@ -138,9 +138,9 @@ impl ApiKeyService for ApiKeys {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         let made = commits::update(request.revision, || self.rotate(&call, request.clone())).await?;
-        let (key, secret) = made.into_parts();
+        let (api_key, secret) = self.delivered(&call, made).await?;
         Ok(Response::new(admin::RotateApiKeyResponse {
-            api_key: self.shown(&call, vec![key]).await?.pop(),
+            api_key,
             secret_already_delivered: secret.is_none(),
             key: secret.unwrap_or_default(),
         }))
@@ -183,15 +183,6 @@ impl ApiKeyService for ApiKeys {
 enum Made {
     Now(Stored<ApiKey>, Minted),
     Before(Stored<ApiKey>),
-}
-
-impl Made {
-    fn into_parts(self) -> (Stored<ApiKey>, Option<String>) {
-        match self {
-            Self::Now(key, minted) => (key, Some(minted.secret.expose_secret().to_owned())),
-            Self::Before(key) => (key, None),
-        }
-    }
 }
 
 impl ApiKeys {
@@ -293,6 +284,28 @@ impl ApiKeys {
             value: after,
             revision,
         })
+    }
+
+    /// A key that was made, and its secret if it was made now. That is shown once: it must not be
+    /// lost because what was used cannot be read.
+    async fn delivered(
+        &self,
+        call: &Call,
+        made: Made,
+    ) -> Result<(Option<admin::ApiKey>, Option<String>), Error> {
+        match made {
+            Made::Now(key, minted) => {
+                let shown = self.shown(call, vec![key.clone()]).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a new key is answered without what was used of it");
+                    vec![convert::api_key(key)]
+                });
+                Ok((
+                    shown.into_iter().next(),
+                    Some(minted.secret.expose_secret().to_owned()),
+                ))
+            }
+            Made::Before(key) => Ok((self.shown(call, vec![key]).await?.pop(), None)),
+        }
     }
 
     /// Keys as they are answered, with what was used of them.
