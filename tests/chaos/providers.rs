@@ -23,7 +23,9 @@ pub(crate) const RUN: Run = Run {
 const WHOLE_MODEL: &str = "whole@5";
 const STREAM_MODEL: &str = "stream@20x50";
 const PIECES: u32 = 20;
+/// The pause of a breaker in the full form, and in the short one.
 const RECOVERY_S: u32 = 5;
+const RECOVERY_SHORT_S: u32 = 2;
 /// Jitter makes the pause of a breaker this much longer at most.
 const JITTER: f64 = 1.2;
 const FALL_OVER_MAX: Duration = Duration::from_millis(300);
@@ -57,7 +59,7 @@ async fn run(plan: Plan) -> Result<Report> {
 async fn killed(plan: Plan, report: &mut Report) -> Result<()> {
     let rate = plan.pick(50.0, 200.0);
     let time = Duration::from_secs(plan.pick(2, 20));
-    let pair = Pair::start().await?;
+    let pair = Pair::start(RECOVERY_S).await?;
     let quiet = pair.load(rate, time, is_third).await;
     let (_, quiet_wholes) = Tally::apart(&quiet)?;
     let loading = tokio::spawn({
@@ -100,8 +102,9 @@ async fn killed(plan: Plan, report: &mut Report) -> Result<()> {
 /// E36 and E39: the primary answers every request with 500, and then is well again.
 async fn failing(plan: Plan, report: &mut Report) -> Result<()> {
     let rate = 100.0;
-    let time = Duration::from_secs(plan.pick(7, 60));
-    let pair = Pair::start().await?;
+    let recovery_s = plan.pick(RECOVERY_SHORT_S, RECOVERY_S);
+    let time = Duration::from_secs(plan.pick(4, 60));
+    let pair = Pair::start(recovery_s).await?;
     pair.first.fail_with(Some(500));
     let (first_before, second_before) = (pair.first.calls(), pair.second.calls());
     let samples = pair.load(rate, time, |_| false).await;
@@ -122,11 +125,11 @@ async fn failing(plan: Plan, report: &mut Report) -> Result<()> {
         (first + second) as f64 <= calls_max,
     );
     // What opened the breaker, and was on its way then; then one probe for each pause.
-    let probes = time.as_secs_f64() / f64::from(RECOVERY_S) + 1.0;
+    let probes = time.as_secs_f64() / f64::from(recovery_s) + 1.0;
     let opening = OPENING + ON_THEIR_WAY;
     report.must(
         "E36",
-        format!("the primary gets one probe each {RECOVERY_S} s at most"),
+        format!("the primary gets one probe each {recovery_s} s at most"),
         format!("{first} calls in {time:?}, of which up to {opening} opened its breaker"),
         first as f64 <= probes + opening as f64,
     );
@@ -137,7 +140,7 @@ async fn failing(plan: Plan, report: &mut Report) -> Result<()> {
     let ask = ask(false);
     let mut transitions = 0;
     let mut was_first = false;
-    let pause = Duration::from_secs(RECOVERY_S.into()).mul_f64(JITTER);
+    let pause = Duration::from_secs(recovery_s.into()).mul_f64(JITTER);
     let mut back_after = None;
     while well_at.elapsed() < pause * 2 {
         let before = pair.first.calls();
@@ -167,7 +170,7 @@ async fn failing(plan: Plan, report: &mut Report) -> Result<()> {
 
 /// E37: nobody is well.
 async fn both_failing(plan: Plan, report: &mut Report) -> Result<()> {
-    let pair = Pair::start().await?;
+    let pair = Pair::start(RECOVERY_S).await?;
     pair.first.fail_with(Some(500));
     pair.second.fail_with(Some(500));
     let ask = ask(false);
@@ -217,13 +220,13 @@ async fn both_failing(plan: Plan, report: &mut Report) -> Result<()> {
 // === impl Pair ===
 
 impl Pair {
-    async fn start() -> Result<Self> {
+    async fn start(recovery_s: u32) -> Result<Self> {
         let mut bridge = Bridge::start(0).await?;
         bridge
             .add_node_with(vec![("LOG_LEVEL", "error".to_owned())])
             .await?;
         let admin = bridge.admin().await?;
-        recover_soon(&admin).await?;
+        recover_soon(&admin, recovery_s).await?;
         let (first, second) = (Upstream::start().await?, Upstream::start().await?);
         for (priority, name, upstream) in [(1, "first", &first), (2, "second", &second)] {
             let models = TierModels {
@@ -276,9 +279,9 @@ async fn load(client: &Client, rate: f64, time: Duration, is_stream: fn(u64) -> 
     .await
 }
 
-async fn recover_soon(admin: &Admin) -> Result<()> {
+async fn recover_soon(admin: &Admin, recovery_s: u32) -> Result<()> {
     let mut settings = admin.get_settings().await?;
-    settings.circuit_breaker.get_or_insert_default().recovery_timeout = RECOVERY_S;
+    settings.circuit_breaker.get_or_insert_default().recovery_timeout = recovery_s;
     admin.update_settings(settings, "circuit_breaker").await?;
     Ok(())
 }

@@ -32,10 +32,17 @@ const EXIT_MAX: Duration = Duration::from_secs(25);
 
 async fn run(plan: Plan) -> Result<Report> {
     let mut report = Report::new(plan);
-    rolled(plan, Protocol::Http1, plan.pick(1, 5), &mut report).await?;
-    rolled(plan, Protocol::Http2, 1, &mut report).await?;
+    let (mut stage, balancer) = fleet().await?;
+    // In the short form one roll is enough for both protocols.
+    let rolls: &[(u32, &[Protocol])] = plan.pick(
+        &[(1, &[Protocol::Http1, Protocol::Http2])],
+        &[(5, &[Protocol::Http1]), (1, &[Protocol::Http2])],
+    );
+    for (rounds, protocols) in rolls {
+        rolled(plan, &mut stage, &balancer, *rounds, protocols, &mut report).await?;
+    }
+    killed(plan, &mut stage, &balancer, &mut report).await?;
     told_to_end(plan, &mut report).await?;
-    killed(plan, &mut report).await?;
     Ok(report)
 }
 
@@ -62,29 +69,25 @@ async fn fleet() -> Result<(LoadStage, Balancer)> {
     Ok((stage, balancer))
 }
 
-async fn rolled(plan: Plan, protocol: Protocol, rounds: u32, report: &mut Report) -> Result<()> {
+async fn rolled(
+    plan: Plan,
+    stage: &mut LoadStage,
+    balancer: &Balancer,
+    rounds: u32,
+    protocols: &[Protocol],
+    report: &mut Report,
+) -> Result<()> {
     let rate = plan.pick(60.0, 200.0);
-    let (mut stage, balancer) = fleet().await?;
-    let client = Client::new(&balancer.base_url(), &stage.key, protocol);
-
-    // The load goes on as long as the roll does, in turns of a second.
+    let rate_each = rate / protocols.len() as f64;
+    let turned_away_before = balancer.turned_away();
     let is_over = Arc::new(AtomicBool::new(false));
-    let load = tokio::spawn({
-        let is_over = Arc::clone(&is_over);
-        async move {
-            let mut turns = JoinSet::new();
-            let mut first = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let client = client.clone();
-                let numbers = first;
-                first += rate as u64;
-                let second = tokio::time::sleep(Duration::from_secs(1));
-                turns.spawn(open_loop_from(numbers, rate, client));
-                second.await;
-            }
-            turns.join_all().await.concat()
-        }
-    });
+    let loads: Vec<_> = protocols
+        .iter()
+        .map(|protocol| {
+            let client = Client::new(&balancer.base_url(), &stage.key, *protocol);
+            tokio::spawn(load_until(Arc::clone(&is_over), client, rate_each))
+        })
+        .collect();
     for _ in 0..rounds {
         for index in 0..NODES {
             let node = stage.bridge.node(index)?;
@@ -96,21 +99,38 @@ async fn rolled(plan: Plan, protocol: Protocol, rounds: u32, report: &mut Report
         }
     }
     is_over.store(true, Ordering::Relaxed);
-    let tally = Tally::of(&load.await?)?;
-    report.must(
-        "D28",
-        format!("0 failed requests in {rounds} rounds of {NODES} nodes at {rate}/s, every stream whole"),
-        format!("{protocol:?}, {} failed: {tally}", tally.bad()),
-        tally.bad() == 0,
-    );
-    // What is on its way while its idle connection is being closed gets no answer over HTTP/1.1,
-    // and that is nobody's fault: the SDKs send it again.
-    report.figure("requests that were sent again", tally.retried);
+    for (protocol, load) in protocols.iter().zip(loads) {
+        let tally = Tally::of(&load.await?)?;
+        report.must(
+            "D28",
+            format!(
+                "0 failed requests in {rounds} rounds of {NODES} nodes at {rate_each}/s, every stream whole"
+            ),
+            format!("{protocol:?}, {} failed: {tally}", tally.bad()),
+            tally.bad() == 0,
+        );
+        // What is on its way while its idle connection is being closed gets no answer over HTTP/1.1,
+        // and that is nobody's fault: the SDKs send it again.
+        report.figure("requests that were sent again", tally.retried);
+    }
     report.figure(
         "connections that the balancer turned away",
-        balancer.turned_away(),
+        balancer.turned_away() - turned_away_before,
     );
     Ok(())
+}
+
+/// Load in turns of a second, for as long as a roll lasts.
+async fn load_until(is_over: Arc<AtomicBool>, client: Client, rate: f64) -> Vec<Sample> {
+    let mut turns = JoinSet::new();
+    let mut first = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let second = tokio::time::sleep(Duration::from_secs(1));
+        turns.spawn(open_loop_from(first, rate, client.clone()));
+        first += rate as u64;
+        second.await;
+    }
+    turns.join_all().await.concat()
 }
 
 async fn open_loop_from(first: u64, rate: f64, client: Client) -> Vec<Sample> {
@@ -164,10 +184,9 @@ async fn told_to_end(plan: Plan, report: &mut Report) -> Result<()> {
 }
 
 /// SIGKILL of one of three, while clients retry as the official SDKs do.
-async fn killed(plan: Plan, report: &mut Report) -> Result<()> {
+async fn killed(plan: Plan, stage: &mut LoadStage, balancer: &Balancer, report: &mut Report) -> Result<()> {
     let rate = plan.pick(60.0, 200.0);
     let time = Duration::from_secs(plan.pick(4, 20));
-    let (mut stage, balancer) = fleet().await?;
     let client = Client::new(&balancer.base_url(), &stage.key, Protocol::Http1);
     let load = tokio::spawn(async move {
         open_loop(rate, time, |number, due| {
