@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::plain_http;
 use crate::sse::{Event, Judge, Transcript, kinds, text_of};
 
 pub struct Client {
@@ -40,7 +41,7 @@ pub struct Stream {
 impl Client {
     pub fn new(base_url: &str, key: &str) -> Self {
         Self {
-            http: reqwest::Client::new(),
+            http: plain_http::client(),
             base_url: base_url.to_owned(),
             key: Some(key.to_owned()),
         }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::wait;
+use crate::{plain_http, wait};
 
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -120,7 +120,7 @@ impl Pool {
 
 /// Looks after one node for ever.
 async fn probe(pool: Arc<Pool>, index: usize) {
-    let http = reqwest::Client::new();
+    let http = plain_http::client();
     let Some((backend, is_ready)) = pool.backends.get(index) else {
         return;
     };

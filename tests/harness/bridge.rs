@@ -17,6 +17,7 @@ use crate::admin::Admin;
 use crate::anthropic::Client;
 use crate::canary;
 use crate::namespace;
+use crate::plain_http;
 use crate::process::Process;
 use crate::wait;
 
@@ -270,7 +271,7 @@ impl Bridge {
 /// One figure of a process's metrics, without labels.
 async fn metric(ops_port: u16, name: &str) -> Result<f64> {
     let url = format!("http://127.0.0.1:{ops_port}/metrics");
-    let metrics = reqwest::get(url).await?.text().await?;
+    let metrics = plain_http::get(url).await?.text().await?;
     let found = metrics
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -279,7 +280,7 @@ async fn metric(ops_port: u16, name: &str) -> Result<f64> {
 }
 
 async fn status_of(url: &str) -> Option<u16> {
-    Some(reqwest::get(url).await.ok()?.status().as_u16())
+    Some(plain_http::get(url).await.ok()?.status().as_u16())
 }
 
 async fn wait_until_ready(ops_port: u16, process: &mut Process) -> Result<()> {

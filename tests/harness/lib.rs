@@ -20,6 +20,7 @@ pub mod hush;
 pub mod load;
 pub mod name_server;
 pub mod namespace;
+pub mod plain_http;
 pub mod process;
 pub mod sse;
 pub mod stage;

@@ -13,7 +13,7 @@ use bridge_tests::bridge::Bridge;
 use bridge_tests::faultd::fault::Fault;
 use bridge_tests::faultd::plan::{self, Share};
 use bridge_tests::faultd::{Fate, Faultd};
-use bridge_tests::wait;
+use bridge_tests::{plain_http, wait};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -279,7 +279,7 @@ impl Bench {
 
     /// The sum of a metric over all labels that are not named.
     pub(super) async fn sum(&self, name: &str) -> Result<f64> {
-        let metrics = reqwest::get(&self.metrics_url).await?.text().await?;
+        let metrics = plain_http::get(&self.metrics_url).await?.text().await?;
         let samples = metrics.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))

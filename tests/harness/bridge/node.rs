@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{metric, status_of, wait_until_ready};
 use crate::canary;
+use crate::plain_http;
 use crate::process::{Process, Program, binary, free_port};
 use crate::wait;
 
@@ -150,7 +151,7 @@ impl Node {
     }
 
     pub async fn metrics(&self) -> Result<String> {
-        Ok(reqwest::get(self.metrics_url()).await?.text().await?)
+        Ok(plain_http::get(self.metrics_url()).await?.text().await?)
     }
 
     /// Where its metrics are, if it runs.
