@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -18,11 +19,14 @@ pub struct Database {
     psql: Psql,
     socket: PathBuf,
     /// `None`: it is one of many on its server, which outlives it.
-    server: Option<Server>,
+    server: Option<Arc<Server>>,
 }
 
+/// One server for all databases that are there at the same time in a process.
+static OURS: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
 impl Database {
-    /// On the server that runs for many, or else on one of its own. `None`, and one line
+    /// On the server that runs for many, or else on one of this process. `None`, and one line
     /// that says why, where there is no PostgreSQL.
     pub fn make() -> Result<Option<Self>> {
         static MADE: AtomicU32 = AtomicU32::new(0);
@@ -32,7 +36,7 @@ impl Database {
         let (server, sockets) = match env::var_os(SERVER_VARIABLE) {
             Some(sockets) => (None, PathBuf::from(sockets)),
             None => {
-                let server = Server::start()?.context("its programs are there")?;
+                let server = our_server()?;
                 let sockets = server.sockets();
                 (Some(server), sockets)
             }
@@ -72,6 +76,16 @@ impl Database {
     pub fn sql(&self, statement: &str) -> Result<String> {
         self.psql.run(&self.name, statement)
     }
+}
+
+fn our_server() -> Result<Arc<Server>> {
+    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = ours.upgrade() {
+        return Ok(running);
+    }
+    let server = Arc::new(Server::start()?.context("its programs are there")?);
+    *ours = Arc::downgrade(&server);
+    Ok(server)
 }
 
 pub(crate) fn socket_in(sockets: &Path) -> PathBuf {

@@ -38,7 +38,7 @@ fn node(name: &str) -> FleetNode {
 
 async fn a_token_is_used_up_by_one_of_many(home: Home) {
     let stores = match &home {
-        Home::Database { .. } => vec![home.open(), home.open()],
+        Home::Database(_) => vec![home.open(), home.open()],
         Home::Folder(_) => vec![home.open()],
     };
     let token = token(NOW);

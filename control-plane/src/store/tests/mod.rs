@@ -20,14 +20,12 @@ mod rules;
 mod usage;
 
 use std::{
-    cell::RefCell,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
     thread,
     time::{Duration, SystemTime},
 };
 
-use bridge_throwaway_postgres::Server;
+use bridge_throwaway_postgres::Database;
 use tempfile::TempDir;
 
 use super::{
@@ -86,12 +84,7 @@ use on_each_store;
 /// A store of its own, which can be opened again.
 enum Home {
     Folder(TempDir),
-    Database { server: Arc<Server>, url: String },
-}
-
-thread_local! {
-    /// One server for all databases of a test.
-    static SERVER: RefCell<Weak<Server>> = const { RefCell::new(Weak::new()) };
+    Database(Database),
 }
 
 impl Home {
@@ -101,20 +94,13 @@ impl Home {
 
     /// `None` where there is no PostgreSQL.
     fn in_database() -> Option<Self> {
-        let running = SERVER.with_borrow(Weak::upgrade);
-        let server = match running {
-            Some(server) => server,
-            None => Arc::new(Server::start().unwrap()?),
-        };
-        SERVER.set(Arc::downgrade(&server));
-        let url = server.new_database().unwrap();
-        Some(Self::Database { server, url })
+        Database::make().unwrap().map(Self::Database)
     }
 
     fn dir(&self) -> &Path {
         match self {
             Self::Folder(dir) => dir.path(),
-            Self::Database { .. } => panic!("a database has no folder of ours"),
+            Self::Database(_) => panic!("a database has no folder of ours"),
         }
     }
 
@@ -126,7 +112,7 @@ impl Home {
         match self {
             Self::Folder(_) => Store::open(&self.path()),
             // It blocks, which it must not where tests run.
-            Self::Database { url, .. } => on_a_thread(|| Store::connect(&url.as_str().into())),
+            Self::Database(database) => on_a_thread(|| Store::connect(&database.url().as_str().into())),
         }
     }
 
@@ -142,7 +128,9 @@ impl Home {
     fn parts(&self) -> Parts {
         match self {
             Self::Folder(_) => sled::open(&self.path(), |disk| disk).unwrap(),
-            Self::Database { url, .. } => on_a_thread(|| postgres_store::open(&url.as_str().into())).unwrap(),
+            Self::Database(database) => {
+                on_a_thread(|| postgres_store::open(&database.url().as_str().into())).unwrap()
+            }
         }
     }
 

@@ -5,9 +5,13 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::UnixStream,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
+use bridge_throwaway_postgres::Server;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
@@ -61,17 +65,17 @@ async fn stores_of_one_database_write_side_by_side() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_is_lost_misses_nothing() {
     let Some(home) = Home::in_database() else { return };
-    let Home::Database { server, url } = &home else {
+    let Home::Database(database) = &home else {
         return;
     };
     let (listening, writing) = (home.open(), home.open());
     commit(&writing, put_user(1)).await.unwrap();
     wait_for_revision(&listening, 1).await;
     for n in 2..=5 {
-        server
-            .sql_at(
-                url,
-                "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen%'",
+        database
+            .sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                where datname = current_database() and query ilike 'listen%'",
             )
             .unwrap();
         commit(&writing, put_user(n)).await.unwrap();
@@ -140,13 +144,13 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn start(server: &Server) -> Self {
+    fn start(database: &Database) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, mode) = (
             listener.local_addr().unwrap().port(),
             Arc::new(AtomicU8::new(OFF)),
         );
-        let (socket, shared) = (server.socket(), Arc::clone(&mode));
+        let (socket, shared) = (database.socket().to_owned(), Arc::clone(&mode));
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, mode) = (client.unwrap(), Arc::clone(&shared));
@@ -196,16 +200,11 @@ fn forward(mut client: TcpStream, mut server: UnixStream, mode: &AtomicU8) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_lost_at_the_commit_neither_loses_nor_doubles_it() {
     let Some(home) = Home::in_database() else { return };
-    let Home::Database { server, url } = &home else {
+    let Home::Database(database) = &home else {
         return;
     };
-    let cutter = Cutter::start(server);
-    let path = url.strip_prefix("postgres:///").unwrap();
-    let name = path.split('?').next().unwrap();
-    let cut_url = format!(
-        "postgres://bridge@127.0.0.1:{}/{name}?sslmode=disable",
-        cutter.port
-    );
+    let cutter = Cutter::start(database);
+    let cut_url = database.url_by(cutter.port);
     let store = on_a_thread(|| Store::connect(&cut_url.as_str().into())).unwrap();
     for (n, mode) in [(1, BEFORE), (2, AFTER), (3, BEFORE), (4, AFTER)] {
         cutter.arm(mode);
@@ -220,7 +219,7 @@ async fn a_connection_that_is_lost_at_the_commit_neither_loses_nor_doubles_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_add_up_is_refused_and_left_alone() {
     let Some(home) = Home::in_database() else { return };
-    let Home::Database { server, url } = &home else {
+    let Home::Database(database) = &home else {
         return;
     };
     let store = home.open();
@@ -229,7 +228,7 @@ async fn a_database_that_does_not_add_up_is_refused_and_left_alone() {
     }
     store.close().await;
     drop(store);
-    let sql = |statement: &str| server.sql_at(url, statement).unwrap();
+    let sql = |statement: &str| database.sql(statement).unwrap();
     sql("create table aside as select * from bridge_rows");
     for damage in [
         "delete from bridge_rows where family = 'users' and get_byte(key, 0) = 2",

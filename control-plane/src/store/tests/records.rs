@@ -214,7 +214,7 @@ async fn the_largest_valid_records_fit_and_survive(home: Home) {
             assert_ne!(blobs.count(), 0, "sled puts these into files");
             home.crash_image()
         }
-        Home::Database { .. } => home,
+        Home::Database(_) => home,
     };
     let survivor = survivor.open();
     assert_eq!(survivor.providers().await.unwrap(), providers);
