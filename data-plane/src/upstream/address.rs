@@ -47,12 +47,17 @@ impl Rules {
     /// Whether a provider may live here.
     pub(crate) fn allow(&self, address: IpAddr) -> bool {
         let plain = address.to_canonical();
-        let is_in = |networks: &[IpNet]| {
-            networks
-                .iter()
-                .any(|network| network.contains(&plain) || network.contains(&address))
+        let is_in =
+            |networks: &[IpNet], address: &IpAddr| networks.iter().any(|network| network.contains(address));
+        // A gateway may lead to what it carries; what is allowed has to be said as it is.
+        let carried = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => embedded(address).map(IpAddr::from),
         };
-        !is_denied(address) && !is_in(&self.denied) && (self.allowed.is_empty() || is_in(&self.allowed))
+        let mut forms = [Some(address), Some(plain), carried].into_iter().flatten();
+        let is_denied = is_denied(address) || forms.any(|form| is_in(&self.denied, &form));
+        let is_allowed = || is_in(&self.allowed, &address) || is_in(&self.allowed, &plain);
+        !is_denied && (self.allowed.is_empty() || is_allowed())
     }
 }
 
@@ -162,6 +167,24 @@ mod tests {
             "2600:1f18::1",
         ] {
             assert!(allow(&Rules::default(), address), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_closes_is_closed_in_every_form() {
+        let rules = rules(&[], &["10.0.0.0/8"]);
+        for address in [
+            "10.1.2.3",
+            "::ffff:10.1.2.3",
+            "::10.1.2.3",
+            "64:ff9b::a01:203",
+            "2002:a01:203::1",
+            "2001:0:1:2:3:4:f5fe:fdfc",
+        ] {
+            assert!(!allow(&rules, address), "{address}");
+        }
+        for address in ["11.1.2.3", "64:ff9b::b01:203", "fd12::1"] {
+            assert!(allow(&rules, address), "{address}");
         }
     }
 
