@@ -30,7 +30,8 @@ async function setAttempts(bed, value) {
   await bed.test('attempts').fill(value);
   await bed.test('submit').click();
   await toast(bed, 'saved');
-  await settled(bed);
+  // Nothing is left to save: the form is that of the new settings.
+  await bed.page.waitForFunction(() => document.querySelector('[data-test="submit"]')?.disabled && !document.querySelector('[aria-busy=true]'));
 }
 
 test('what a change changed is compared, and taken back', async () => {
