@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bridge_tests::load::LoadStage;
-use bridge_tests::process::{Process, Program, binary, free_port};
+use bridge_tests::ports::free_port;
+use bridge_tests::process::{Process, Program, binary};
 use bridge_tests::vitals::runnable_ms;
 use bridge_tests::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -26,7 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::process::free_port;
+use crate::ports::free_port;
 use crate::wait;
 
 /// Faster than a real one, so that nobody waits for it.

@@ -21,6 +21,7 @@ pub mod load;
 pub mod name_server;
 pub mod namespace;
 pub mod plain_http;
+pub mod ports;
 pub mod process;
 pub mod sse;
 pub mod stage;

@@ -3,19 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, bail};
 
 use crate::wait;
-
-/// Below the kernel's range for outgoing connections, so that none of those takes a port
-/// between our look at it and the child's bind.
-const PORT_FIRST: u16 = 20_000;
-const PORT_COUNT: u16 = 12_000;
-
-/// How far apart two test processes with neighbouring ids start to look.
-const PORTS_PER_PROCESS: u16 = 24;
 
 /// How much of a log a failed test shows.
 const LOG_TAIL_BYTES: usize = 12 * 1024;
@@ -134,19 +125,4 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     found.into_iter().find(|path| path.is_file()).with_context(|| {
         format!("{name} is not built beside this test; run `cargo build --workspace` first (tests/run does)")
     })
-}
-
-/// A port of loopback that nobody listens on.
-pub fn free_port() -> Result<u16> {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let process = (std::process::id() % u32::from(PORT_COUNT)) as u16;
-    let start = process.wrapping_mul(PORTS_PER_PROCESS) % PORT_COUNT;
-    for _ in 0..PORT_COUNT {
-        let offset = TAKEN.fetch_add(1, Ordering::Relaxed) % PORT_COUNT;
-        let port = PORT_FIRST + (start + offset) % PORT_COUNT;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port from {PORT_FIRST} on")
 }

@@ -8,7 +8,7 @@ use bridge_tests::anthropic::{Client, ask};
 use bridge_tests::bridge::Bridge;
 use bridge_tests::collector::{Collector, Told};
 use bridge_tests::faultd::Script;
-use bridge_tests::process::free_port;
+use bridge_tests::ports::free_port;
 use bridge_tests::stage::{MODEL, Stage};
 use bridge_tests::wait;
 

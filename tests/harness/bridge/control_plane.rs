@@ -9,7 +9,8 @@ use super::store::Store;
 use super::{metric, wait_until_ready};
 use crate::admin;
 use crate::canary;
-use crate::process::{Process, Program, binary, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, Program, binary};
 
 pub struct ControlPlane {
     folder: PathBuf,

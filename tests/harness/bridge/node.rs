@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use super::{metric, status_of, wait_until_ready};
 use crate::canary;
 use crate::plain_http;
-use crate::process::{Process, Program, binary, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, Program, binary};
 use crate::wait;
 
 pub struct Node {

@@ -7,7 +7,7 @@ use bridge_proto::admin::v1::Provider;
 use bridge_tests::anthropic::ask;
 use bridge_tests::faultd::Script;
 use bridge_tests::faultd::script::End;
-use bridge_tests::process::free_port;
+use bridge_tests::ports::free_port;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::bed::{Bed, ROW, Row};

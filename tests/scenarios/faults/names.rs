@@ -12,7 +12,7 @@ use bridge_tests::bridge::Bridge;
 use bridge_tests::faultd::script::End;
 use bridge_tests::faultd::{Faultd, Script};
 use bridge_tests::name_server::{NameServer, Says};
-use bridge_tests::process::free_port;
+use bridge_tests::ports::free_port;
 
 const NAME: &str = "model.scripted.example";
 const MODEL: &str = "m";
