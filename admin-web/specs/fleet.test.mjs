@@ -1,24 +1,14 @@
 // The fleet as it is told live, on an installation of its own.
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { startPlane } from './plane.mjs';
+import { ownPlane } from './plane.mjs';
 import { startRefuser } from './refuser.mjs';
-import { ADMIN_EMAIL, choose, chooseFor, holds, openSignedIn, settled, startBrowser, stopBrowser, toast, UPSTREAM_URL } from './support.mjs';
+import { choose, chooseFor, holds, openSignedIn, settled, toast, UPSTREAM_URL } from './support.mjs';
 
 const PASSWORD = 'an admin of the fleet';
 const PROVIDER_KIND = 1;
 const REASON = 'the dialect is one that this build does not know';
-let plane;
-
-before(async () => {
-  plane = await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: PASSWORD });
-  await startBrowser();
-});
-
-after(async () => {
-  await stopBrowser();
-  await plane?.stop();
-});
+const plane = ownPlane(PASSWORD);
 
 function opened(hash, options = {}) {
   return openSignedIn({ url: plane.url, password: PASSWORD, hash, ...options });

@@ -1,21 +1,11 @@
 // Who changed what: the history and the way back, the audit log and its chain, on an installation where nobody else changes anything.
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { startPlane } from './plane.mjs';
-import { ADMIN_EMAIL, holds, openSignedIn, settled, startBrowser, stopBrowser, toast } from './support.mjs';
+import { ownPlane } from './plane.mjs';
+import { holds, openSignedIn, settled, toast } from './support.mjs';
 
 const PASSWORD = 'an admin who looks back';
-let plane;
-
-before(async () => {
-  plane = await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: PASSWORD });
-  await startBrowser();
-});
-
-after(async () => {
-  await stopBrowser();
-  await plane?.stop();
-});
+const plane = ownPlane(PASSWORD);
 
 const opened = (hash) => openSignedIn({ url: plane.url, password: PASSWORD, hash });
 

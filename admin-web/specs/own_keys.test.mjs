@@ -1,22 +1,12 @@
 // What people may do with keys of their own, set by an admin and met by a user, on an installation of its own.
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { startPlane } from './plane.mjs';
-import { ADMIN_EMAIL, choose, chooseFor, holds, openPage, settled, signIn, startBrowser, stopBrowser, toast } from './support.mjs';
+import { ownPlane } from './plane.mjs';
+import { choose, chooseFor, holds, openPage, settled, signIn, toast } from './support.mjs';
 
 const PASSWORD = 'an admin who sets limits';
 const USER = { email: 'person@example.com', initial: 'a password from the admin', own: 'a password of their own' };
-let plane;
-
-before(async () => {
-  plane = await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: PASSWORD });
-  await startBrowser();
-});
-
-after(async () => {
-  await stopBrowser();
-  await plane?.stop();
-});
+const plane = ownPlane(PASSWORD);
 
 async function opened(who, options) {
   const bed = await openPage({ url: plane.url, ...options });

@@ -6,6 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { after, before } from 'node:test';
+import { ADMIN_EMAIL, startBrowser, stopBrowser } from './support.mjs';
 
 const { CONTROL_PLANE } = process.env;
 const START_MS = 30_000;
@@ -70,4 +72,18 @@ export async function startPlane(environment = {}) {
     throw error;
   }
   return { url: `http://127.0.0.1:${admin}`, fleetUrl: `http://127.0.0.1:${fleet}`, tokenFile, addDataPlane, paste, stop };
+}
+
+/** An installation for all specs of a file, and a browser. What is returned is there once they run. */
+export function ownPlane(password) {
+  const plane = {};
+  before(async () => {
+    Object.assign(plane, await startPlane({ ADMIN_EMAIL, ADMIN_PASSWORD: password }));
+    await startBrowser();
+  });
+  after(async () => {
+    await stopBrowser();
+    await plane.stop?.();
+  });
+  return plane;
 }

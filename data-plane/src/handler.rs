@@ -148,6 +148,7 @@ mod tests {
             "{counted}"
         );
     }
+
     #[tokio::test(start_paused = true)]
     async fn who_is_still_sending_ends_with_its_key() {
         let node = node();
