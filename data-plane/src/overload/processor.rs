@@ -91,6 +91,8 @@ struct Bounds {
 #[derive(Debug)]
 struct Interval {
     passed: Duration,
+    /// Seconds of the processors that we may use.
+    used: f64,
     waited_min: Duration,
     in_flight_max: u64,
     refused: u32,
@@ -99,6 +101,7 @@ struct Interval {
 impl Interval {
     const EMPTY: Self = Self {
         passed: Duration::ZERO,
+        used: 0.0,
         waited_min: Duration::MAX,
         in_flight_max: 0,
         refused: 0,
@@ -111,9 +114,15 @@ impl Interval {
             refused,
         } = seen;
         self.passed = self.passed.saturating_add(look.passed);
+        self.used += look.used * look.passed.as_secs_f64();
         self.waited_min = self.waited_min.min(look.waited);
         self.in_flight_max = self.in_flight_max.max(in_flight);
         self.refused = self.refused.saturating_add(refused);
+    }
+
+    /// The part of the processors that we used, of those that we may use.
+    fn used(&self) -> f64 {
+        self.used / self.passed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -153,7 +162,9 @@ impl Controller {
     }
 
     fn judge(&mut self, interval: &Interval) {
-        let is_ours = self.used >= USED;
+        // The average follows slowly, and a storm fills a node within its first half second.
+        let is_rising = self.limit.is_none() && interval.used() >= USED;
+        let is_ours = self.used >= USED || is_rising;
         let bounds = if is_ours { OURS } else { SHARED };
         if interval.waited_min >= bounds.late && (is_ours || self.busy >= BUSY) {
             // However long the first waits: a burst may be gone with the next.

@@ -51,6 +51,11 @@ impl Gather {
 
     /// Something goes out.
     pub(super) fn wrote(&mut self) {
-        self.wrote_at = Some(Instant::now());
+        let now = Instant::now();
+        // One that had to wait for its turn keeps its place in time: streams that are late
+        // together would else be due together from then on.
+        let due = self.wrote_at.map(|wrote_at| wrote_at + INTERVAL);
+        let is_late = |due: &Instant| *due <= now && now < *due + INTERVAL;
+        self.wrote_at = Some(due.filter(is_late).unwrap_or(now));
     }
 }

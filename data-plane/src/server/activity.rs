@@ -91,7 +91,8 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     opening: Opening,
-    requests_in_flight: usize,
+    /// Bodies of requests and of answers that somebody has.
+    bodies: usize,
     has_served: bool,
     /// When the last request ended, or the connection began.
     idle_since: Instant,
@@ -118,7 +119,7 @@ impl Activity {
         Self {
             state: Mutex::new(State {
                 opening: Opening::Preface(0),
-                requests_in_flight: 0,
+                bodies: 0,
                 has_served: false,
                 idle_since: now,
                 spoke_at: None,
@@ -142,7 +143,7 @@ impl Activity {
     pub(super) fn heard(&self, bytes: &[u8], now: Instant) -> Result<(), Flood> {
         let mut state = self.state();
         state.opening = state.opening.after(bytes);
-        if state.requests_in_flight > 0 || bytes.is_empty() {
+        if state.bodies > 0 || bytes.is_empty() {
             return Ok(());
         }
         state.spoke_at.get_or_insert(now);
@@ -168,18 +169,18 @@ impl Activity {
         self.state().stalled_since.is_some()
     }
 
-    /// A request's head is complete.
+    /// Somebody has one more body, of a request or of its answer.
     pub(super) fn began(&self) {
         let mut state = self.state();
-        state.requests_in_flight += 1;
+        state.bodies += 1;
         state.has_served = true;
     }
 
-    /// Its answer is handed over, or nobody wants it.
+    /// It was handed over or read, or nobody wants it.
     pub(super) fn ended(&self, now: Instant) {
         let mut state = self.state();
-        state.requests_in_flight = state.requests_in_flight.saturating_sub(1);
-        if state.requests_in_flight == 0 {
+        state.bodies = state.bodies.saturating_sub(1);
+        if state.bodies == 0 {
             state.idle_since = now;
             state.spoke_at = None;
             state.bytes_since = 0;
@@ -190,7 +191,7 @@ impl Activity {
     /// an earlier one right: a new request has a head's time, too.
     pub(super) fn verdict(&self, now: Instant, patience: Patience, wish: Wish) -> Verdict {
         let state = self.state();
-        let is_at_work = state.requests_in_flight > 0;
+        let is_at_work = state.bodies > 0;
         let (until, why) = state.limit(patience);
         if let Some(since) = state.stalled_since {
             return if now < since + STALL_MAX {

@@ -149,6 +149,11 @@ impl Terms {
         hyper::service::service_fn(move |request: Request<Incoming>| {
             let at_work = AtWork::new(Arc::clone(&activity));
             let (life, is_http1) = (Arc::clone(&life), request.version() < Version::HTTP_2);
+            // Somebody may read past the body of a request that is answered already.
+            let request = request.map(|body| Asked {
+                body,
+                _at_work: AtWork::new(Arc::clone(&activity)),
+            });
             router.call(request).map_ok(move |mut response| {
                 if is_http1 && (life.is_draining() || wish == Wish::Leave) {
                     let headers = response.headers_mut();
@@ -171,7 +176,33 @@ fn told(ended: Result<(), Box<dyn Error + Send + Sync>>) {
     }
 }
 
-/// The body of an answer; the request lasts as long as it.
+/// The body of a request, which lasts at least as long as somebody has it.
+struct Asked {
+    body: Incoming,
+    _at_work: AtWork,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer; the request lasts at least as long as it.
 struct Answer {
     body: Body,
     /// Of its latest piece, what was not handed on yet.
@@ -231,7 +262,7 @@ impl http_body::Body for Answer {
     }
 }
 
-/// A request is being served.
+/// Something of a request goes on.
 struct AtWork(Arc<Activity>);
 
 impl AtWork {

@@ -36,6 +36,24 @@ async fn under_pressure_pieces_that_follow_one_another_leave_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_whose_turn_comes_late_keeps_its_place_in_time() {
+    let mut stage = Stage::streaming();
+    stage.pressure.set(true);
+    let started = Instant::now();
+    stage.next().await.unwrap();
+    stage.upstream.send(Ok(delta(" upon"))).unwrap();
+    assert!(stage.relay.frame().now_or_never().is_none());
+    sleep(Duration::from_millis(65)).await;
+    let late = stage.relay.frame().now_or_never();
+    assert!(late.is_some(), "due after 40 ms");
+
+    stage.upstream.send(Ok(delta(" a"))).unwrap();
+    stage.next().await.unwrap();
+    let waited = started.elapsed().as_millis();
+    assert!((80..=81).contains(&waited), "{waited} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_pressure_is_gone_pieces_leave_as_they_come() {
     let mut stage = Stage::streaming();
     stage.pressure.set(true);

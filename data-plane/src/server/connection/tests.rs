@@ -104,6 +104,47 @@ async fn a_client_that_is_refused_while_it_sends_gets_its_answer_and_then_the_en
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
+/// Nor does it begin the time of the next head once somebody has read past it.
+#[tokio::test]
+async fn a_client_whose_body_is_read_past_may_ask_again_as_late_as_others() {
+    const REST: &[u8] = &[b'x'; 32 << 10];
+    const PAUSE: Duration = Duration::from_millis(20 * UNLIMITED.head.as_millis() as u64);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let tasks = tokio_util::task::TaskTracker::new();
+    let refuses = Router::new().fallback({
+        let tasks = tasks.clone();
+        async move |request: axum::extract::Request| {
+            tasks.spawn(request.into_body().collect());
+            http::StatusCode::PAYLOAD_TOO_LARGE
+        }
+    });
+    let terms = Terms::new(Arc::default(), CancellationToken::new());
+    let serving = terms.serve(stream, refuses, || UNLIMITED, Wish::Stay);
+    let asking = async {
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: bridge\r\ncontent-length: {}\r\n\r\n",
+            REST.len()
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        // The answer's first bytes: the rest of the body comes after it.
+        let mut refused = [0; 12];
+        client.read_exact(&mut refused).await.unwrap();
+        client.write_all(REST).await.unwrap();
+        tokio::time::sleep(PAUSE).await;
+        client.write_all(LAST).await.unwrap();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        rest
+    };
+    let both = async { tokio::join!(serving, asking) };
+    let ((), rest) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert!(rest.contains("HTTP/1.1 413 "), "{rest}");
+}
+
 #[tokio::test]
 async fn over_http2_a_large_piece_is_handed_over_in_small_ones() {
     const WHOLE: usize = 2 * stall::PIECE_BYTES + 5;
