@@ -57,7 +57,8 @@ impl Writer {
         self.known = found.extract_if(.., |label, _| self.is_mine(label)).collect();
     }
 
-    /// Writes until nobody answers; says what was refused, which nothing should be.
+    /// Writes until nobody answers; says what was refused, which nothing should be. An import
+    /// that other writers are ahead of again and again is told so in the end, and is asked for again.
     pub(super) async fn write_until_cut_off(&mut self, admin: &Admin) -> Option<String> {
         loop {
             // What was cut off is asked for again first.
@@ -79,6 +80,7 @@ impl Writer {
                     self.acknowledged += usize::from(!is_done);
                 }
                 Err(status) if is_cut_off(&status) => return None,
+                Err(status) if status.code() == Code::Aborted => {}
                 Err(status) => return Some(format!("{write:?} was refused: {status:?}")),
             }
         }

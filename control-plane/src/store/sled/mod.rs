@@ -6,7 +6,7 @@
 pub(super) mod disk;
 pub(super) mod folder;
 pub(super) mod marker;
-mod open;
+pub(super) mod open;
 pub(super) mod trees;
 
 use std::{fs::File, path::Path, sync::Arc};

@@ -155,7 +155,7 @@ fn check_data_is_there(path: &Path, mark: &Mark) -> Result<(), OpenError> {
 
 /// sled locks its data file and lets go of it in a thread of its own, a moment after the last
 /// handle is gone. Whoever opens it holds our lock, so that nobody else takes it meanwhile.
-fn wait_until_released(path: &Path) -> io::Result<()> {
+pub(in crate::store) fn wait_until_released(path: &Path) -> io::Result<()> {
     let file = match File::open(path.join(DATA_FILE)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

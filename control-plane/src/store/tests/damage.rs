@@ -11,6 +11,7 @@ use crate::store::{
     sled::{
         folder::DATA_FILE,
         marker::{self, Mark},
+        open::wait_until_released,
         trees::Trees,
     },
 };
@@ -36,6 +37,7 @@ fn refused(home: &Home) -> OpenError {
 
 /// Changes the files behind the store's back.
 fn tamper(home: &Home, change: impl FnOnce(&Trees)) {
+    wait_until_released(&home.path()).unwrap();
     let db = ::sled::open(home.path()).unwrap();
     let trees = Trees::open(&db).unwrap();
     change(&trees);
