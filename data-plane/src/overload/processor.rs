@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// The least that is judged.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// The part of the processors that we use when they are ours, as an average over `AVERAGE`: of a
-/// busy one the system itself takes some.
+/// The part of the processors that we use when they are ours, as an average over `AVERAGE` or,
+/// as long as there is no limit, in one interval: of a busy one the system itself takes some.
 const USED: f64 = 0.7;
 const AVERAGE: Duration = Duration::from_millis(250);
 /// The part of the time that threads of ours are at work when it is us who have too much.

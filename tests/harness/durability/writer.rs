@@ -80,7 +80,7 @@ impl Writer {
                     self.acknowledged += usize::from(!is_done);
                 }
                 Err(status) if is_cut_off(&status) => return None,
-                Err(status) if status.code() == Code::Aborted => {}
+                Err(status) if status.code() == Code::Aborted && matches!(write, Write::Import { .. }) => {}
                 Err(status) => return Some(format!("{write:?} was refused: {status:?}")),
             }
         }
